@@ -1,0 +1,1 @@
+"""Cameras: one killable child process each, frames through shared memory."""

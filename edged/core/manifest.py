@@ -1,0 +1,163 @@
+"""What `manifest.json` of a model bundle says, read strictly: the contract between provisioning and the daemon."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edged.core.errors import BundleMismatch, DataError
+
+SCHEMA = 1
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_SIDE = 8192  # network input, pixels; also bounds the memory that a manifest can ask for
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One file of the bundle: its SHA-256 (lower-case hex) and size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """One TensorRT engine and the machine it was built for.
+
+    Attributes:
+        file: name inside the bundle.
+        tensorrt: version that built it, e.g. `10.3.0`.
+        gpu: device name as NVML gives it.
+        compute_capability: e.g. `8.7`.
+        precision: `fp32`, `fp16` or `int8`.
+        decode: `plugin` (YoloLayer_TRT inside) or `kernel` (raw heads, decode behind the engine).
+        plugin_version: of YoloLayer_TRT; empty where decode is `kernel`.
+        batch: smallest, optimal and largest batch of its optimisation profile.
+    """
+
+    file: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    precision: str
+    decode: str
+    plugin_version: str
+    batch: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A provisioned model.
+
+    Attributes:
+        name: what people call it; topics and messages carry it.
+        architecture: e.g. `yolov5n`.
+        classes: names by class id.
+        anchors: per head, per anchor (width, height) in network pixels.
+        strides: network pixels a cell, per head, ascending.
+        input_wh: network input (width, height), pixels, multiples of the largest stride.
+        licence: of the weights, SPDX identifier or text.
+        min_confidence: lowest score that the bundle can report (an engine's baked-in pre-NMS threshold).
+        files: every file but the manifest.
+        engines: TensorRT engines, if any.
+        provenance: where the weights came from, free form, strings only.
+        calibration: method, source and frame count of INT8, or empty.
+        report: accuracy and speed as verified, or empty.
+    """
+
+    name: str
+    architecture: str
+    classes: tuple[str, ...]
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    input_wh: tuple[int, int]
+    licence: str
+    files: Mapping[str, FileRecord]
+    min_confidence: float = 0.001
+    engines: tuple[EngineRecord, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problem = _first_problem(self)
+        if problem:
+            raise DataError(f"manifest: {problem}")
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same manifest always gives the same bytes, so its hash can name the bundle."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Manifest:
+        """Parse and check.
+
+        Args:
+            text: the file's content.
+            where: its path, for messages.
+
+        Raises:
+            DataError: not JSON, a missing or misshapen field.
+            BundleMismatch: a schema version of another release of edged.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as exc:
+            raise DataError(f"{where}: not valid JSON ({exc})", remedy="provision the model again") from exc
+        if not isinstance(raw, dict):
+            raise DataError(f"{where}: expected a JSON object, got {type(raw).__name__}")
+        if raw.get("schema") != SCHEMA:
+            raise BundleMismatch(
+                f"{where}: schema {raw.get('schema')!r}, this edged reads schema {SCHEMA}",
+                remedy="provision the model again with this version: edged-provision",
+            )
+        try:
+            return cls(**_converted({key: value for key, value in raw.items() if key != "schema"}))
+        except DataError as exc:
+            raise DataError(f"{where}: {exc}") from exc
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise DataError(f"{where}: misshapen manifest ({exc})", remedy="provision the model again") from exc
+
+
+def _converted(raw: dict[str, Any]) -> dict[str, Any]:
+    """JSON lists and objects -> the tuples and records of `Manifest`; raises on any other shape."""
+    raw["classes"] = tuple(raw["classes"])
+    raw["anchors"] = tuple(tuple((float(w), float(h)) for w, h in head) for head in raw["anchors"])
+    raw["strides"] = tuple(int(stride) for stride in raw["strides"])
+    raw["input_wh"] = _pair(raw["input_wh"])
+    raw["files"] = {str(name): FileRecord(**record) for name, record in raw["files"].items()}
+    raw["engines"] = tuple(
+        EngineRecord(**{**engine, "batch": tuple(int(n) for n in engine["batch"])}) for engine in raw.get("engines", ())
+    )
+    return raw
+
+
+def _pair(value: Sequence[Any]) -> tuple[int, int]:
+    width, height = value
+    return int(width), int(height)
+
+
+def _first_problem(manifest: Manifest) -> str:
+    """What is wrong with the values, or an empty string."""
+    classes, anchors, strides = manifest.classes, manifest.anchors, manifest.strides
+    if not manifest.name or not isinstance(manifest.name, str):
+        return f"name must be text, got {manifest.name!r}"
+    if not classes or not all(isinstance(name, str) and name for name in classes):
+        return "classes must be a non-empty list of names"
+    if not strides or any(stride < 1 for stride in strides) or list(strides) != sorted(set(strides)):
+        return f"strides must ascend from 1, got {list(strides)}"
+    if len(anchors) != len(strides) or len({len(head) for head in anchors}) != 1 or not anchors[0]:
+        return f"anchors must be one equally long list a stride ({len(strides)}), got {[len(head) for head in anchors]}"
+    if not all(math.isfinite(side) and side > 0 for head in anchors for anchor in head for side in anchor):
+        return "anchors must be positive numbers"
+    if any(side < 1 or side > MAX_SIDE or side % strides[-1] for side in manifest.input_wh):
+        return f"input_wh must be multiples of {strides[-1]} up to {MAX_SIDE}, got {list(manifest.input_wh)}"
+    if not 0 <= manifest.min_confidence < 1:
+        return f"min_confidence must be in 0..1, got {manifest.min_confidence}"
+    for name in (*manifest.files, *(engine.file for engine in manifest.engines)):
+        if not name or name in {".", ".."} or "/" in name or "\0" in name:
+            return f"file name {name!r} leaves the bundle directory"
+    return ""

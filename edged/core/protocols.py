@@ -1,0 +1,70 @@
+"""The seams between stages: what a source, a detector and a publisher promise. Fakes implement these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from edged.core.types import Frame, FrameResult
+
+
+class FrameSource(Protocol):
+    """One camera, stream or file, read in the calling thread."""
+
+    def read(self) -> Frame | None:
+        """The next frame; blocks up to the source's deadline. None: a file played once has ended.
+
+        Raises:
+            CameraError: the stream is lost; open a new source.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the device or file; safe to call twice."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds objects in frames; owns its device. One thread calls it, in the order submit, collect."""
+
+    @property
+    def capacity(self) -> int:
+        """Batches that may be under way at once; `submit` beyond it raises DetectorError."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """Frames in one batch at most."""
+        ...
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        """Start on 1..max_batch frames of any sizes. Their pixels must stay valid until collected.
+
+        Raises:
+            DetectorError: the device failed, or more than `capacity` batches are under way.
+        """
+        ...
+
+    def collect(self) -> list[FrameResult]:
+        """Results of the oldest submitted batch, in its frames' order; blocks up to the detector's deadline.
+
+        Raises:
+            DetectorError: the device failed, the deadline passed, or nothing is under way.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free everything; safe to call twice."""
+        ...
+
+
+class Publisher(Protocol):
+    """Hands results on; never blocks the pipeline."""
+
+    def publish(self, result: FrameResult) -> None:
+        """Accept one result. What cannot be accepted is dropped and counted, never raised."""
+        ...
+
+    def close(self) -> None:
+        """Flush what may be flushed, say `offline`, disconnect; safe to call twice."""
+        ...

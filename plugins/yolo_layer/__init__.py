@@ -1,0 +1,1 @@
+"""The YOLO decode kernel and the TensorRT plugin around it."""

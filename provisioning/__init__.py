@@ -1,0 +1,1 @@
+"""edged-provision: make a model bundle for this device."""

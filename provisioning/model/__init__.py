@@ -1,0 +1,1 @@
+"""The YOLOv5 network and its checkpoints."""

@@ -1,0 +1,20 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real weights, pictures and videos; tests that need it skip where it is not given."""
+    folder = os.environ.get("EDGED_TEST_DATA", "")
+    if not folder:
+        pytest.skip("EDGED_TEST_DATA is not set: no real weights, pictures and videos to test on")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"EDGED_TEST_DATA={folder} is not a directory")
+    return path
