@@ -28,20 +28,15 @@ class Detector(Protocol):
     """Finds objects in frames; owns its device. One thread calls it, in the order submit, collect."""
 
     @property
-    def capacity(self) -> int:
-        """Batches that may be under way at once; `submit` beyond it raises DetectorError."""
-        ...
-
-    @property
-    def max_batch(self) -> int:
-        """Frames in one batch at most."""
+    def room(self) -> int:
+        """Frames that one `submit` accepts right now; 0 while enough is under way to keep the device busy."""
         ...
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Start on 1..max_batch frames of any sizes. Their pixels must stay valid until collected.
+        """Start on 1..room frames of any sizes. Their pixels must stay valid until collected.
 
         Raises:
-            DetectorError: the device failed, or more than `capacity` batches are under way.
+            DetectorError: the device failed, or there are more frames than `room`.
         """
         ...
 

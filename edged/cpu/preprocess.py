@@ -1,0 +1,81 @@
+"""Frame pixels to network input: letterbox, BGR to RGB, 0..1, planes. The one definition of it, training included."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edged.core.letterbox import PAD_GREY, Letterbox
+from edged.core.types import Floats, Pixels
+
+_UNIT = np.float32(1 / 255)
+
+
+def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels, Letterbox]:
+    """Scale to fit (bilinear), centre, pad with grey 114.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        network_wh: width and height of the network's input, pixels.
+
+    Returns:
+        (network height, network width, 3) uint8 BGR, and where the picture lies in it.
+    """
+    box = Letterbox.fit((image.shape[1], image.shape[0]), network_wh)
+    canvas = np.full((network_wh[1], network_wh[0], 3), PAD_GREY, np.uint8)
+    width, height = box.resized_wh
+    canvas[box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width] = _resized(image, box)
+    return canvas, box
+
+
+def to_network_input(canvas: Pixels) -> Floats:
+    """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB in 0..1."""
+    planes: Floats = np.multiply(canvas[:, :, ::-1].transpose(2, 0, 1), _UNIT, dtype=np.float32)
+    return planes
+
+
+class Preprocessor:
+    """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
+
+    The picture is scaled, split into planes and converted in cache-sized strips, and the grey border is written only
+    when the frame size changes. One thread at a time.
+
+    Args:
+        network_wh: width and height of the network's input, pixels.
+
+    Attributes:
+        blob: (1, 3, H, W) float32, RGB in 0..1: the input of the last frame. Overwritten by the next.
+    """
+
+    def __init__(self, network_wh: tuple[int, int]) -> None:
+        self._network_wh = network_wh
+        self._letterbox: Letterbox | None = None
+        self._planes: list[Pixels] = []
+        self.blob: Floats = np.empty((1, 3, network_wh[1], network_wh[0]), np.float32)
+
+    def __call__(self, image: Pixels) -> Letterbox:
+        """Fill `blob` from an (H, W, 3) uint8 BGR image; returns where the picture lies in it."""
+        box = self._letterbox
+        if box is None or box.source_wh != (image.shape[1], image.shape[0]):
+            box = self._fit(image)
+        width, height = box.resized_wh
+        cv2.split(_resized(image, box), self._planes)
+        area = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]  # (3, h, w)
+        for channel, plane in enumerate(reversed(self._planes)):  # BGR planes, last first
+            np.multiply(plane, _UNIT, out=area[channel], dtype=np.float32)
+        return box
+
+    def _fit(self, image: Pixels) -> Letterbox:
+        box = Letterbox.fit((image.shape[1], image.shape[0]), self._network_wh)
+        width, height = box.resized_wh
+        self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
+        self.blob.fill(PAD_GREY * _UNIT)
+        self._letterbox = box
+        return box
+
+
+def _resized(image: Pixels, box: Letterbox) -> Pixels:
+    if box.resized_wh == box.source_wh:
+        return image
+    resized: Pixels = cv2.resize(image, box.resized_wh, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return resized

@@ -1,0 +1,114 @@
+"""One ONNX model in ONNX Runtime on the CPU: loaded, checked against its manifest, run into buffers of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from edged.core.errors import DataError, DetectorError
+from edged.core.manifest import Manifest
+from edged.core.types import Floats
+
+_ERRORS_ONLY = 3  # ONNX Runtime's severity: its warnings about optimisers say nothing to a user
+
+
+def open_session(model: bytes, *, threads: int, where: str) -> ort.InferenceSession:
+    """Load an ONNX model.
+
+    Args:
+        model: the file's content; external data is refused, as it was never verified.
+        threads: cores that one run may use.
+        where: its path, for messages.
+
+    Raises:
+        DataError: truncated, not ONNX, an operator or opset that this ONNX Runtime does not know.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that spin between operators burn cores that cameras need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
+        raise DataError(
+            f"{where} ({len(model)} bytes) is no model that ONNX Runtime {ort.__version__} can load: {_one_line(exc)}",
+            remedy="provision the model again",
+        ) from exc
+
+
+def require_contract(session: ort.InferenceSession, manifest: Manifest, *, where: str) -> None:
+    """Hold a model's input and outputs against its manifest.
+
+    Raises:
+        DataError: another number, rank or size of inputs or outputs than the manifest promises.
+    """
+    width, height = manifest.input_wh
+    inputs = [(node.name, node.shape[1:], node.type) for node in session.get_inputs()]
+    if len(inputs) != 1 or inputs[0][1] != [3, height, width] or inputs[0][2] != "tensor(float)":
+        raise DataError(f"{where}: expected one float input (batch, 3, {height}, {width}), got {inputs}")
+    channels = [len(sizes) * (5 + len(manifest.classes)) for sizes in manifest.anchors]
+    expected = [[c, height // t, width // t] for c, t in zip(channels, manifest.strides, strict=True)]
+    outputs = [list(node.shape[1:]) for node in session.get_outputs()]
+    if outputs != expected:
+        raise DataError(
+            f"{where}: expected heads of {expected} for the manifest's {len(manifest.classes)} classes, got {outputs}",
+            remedy="model and manifest do not belong together: provision the model again",
+        )
+
+
+class BoundModel:
+    """A session whose input and outputs are numpy arrays bound once: a run copies and allocates nothing.
+
+    One thread at a time; several may share a session.
+
+    Args:
+        session: loaded and checked.
+        blob: (1, 3, H, W) float32, the input, filled by the caller before each run.
+
+    Attributes:
+        heads: one (C, H, W) float32 array an output, overwritten by each run.
+    """
+
+    def __init__(self, session: ort.InferenceSession, blob: Floats) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._blob = blob  # bound by address: must live as long as the binding
+        self._binding.bind_input(session.get_inputs()[0].name, "cpu", 0, np.float32, blob.shape, blob.ctypes.data)
+        self.heads: list[Floats] = []
+        for node in session.get_outputs():
+            head = np.empty(tuple(node.shape[1:]), np.float32)
+            self._binding.bind_output(node.name, "cpu", 0, np.float32, (1, *head.shape), head.ctypes.data)
+            self.heads.append(head)
+
+    def run(self) -> None:
+        """Input buffer -> `heads`.
+
+        Raises:
+            DetectorError: ONNX Runtime failed.
+        """
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as exc:  # see open_session
+            raise DetectorError(f"inference failed: {_one_line(exc)}") from exc
+
+
+def require_finite(heads: Sequence[Floats], *, where: str) -> None:
+    """Refuse a model whose self-test gives NaN, infinity or values outside 0..1.
+
+    Raises:
+        DataError: as said; such a model would report nothing, or nonsense, for ever.
+    """
+    for number, head in enumerate(heads):
+        if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= 1):
+            raise DataError(
+                f"{where}: self-test on a grey picture gave values outside 0..1 in head {number}",
+                remedy="the weights are damaged or the heads are not sigmoided: provision the model again",
+            )
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:400]
