@@ -1,0 +1,301 @@
+"""Weights from the network: a name or an address in, a file whose SHA-256 is known out; broken downloads resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
+from edged.core.redact import redact
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 30.0
+ATTEMPTS = 4
+MAX_BYTES = 4 << 30
+CHUNK_BYTES = 1 << 18
+RELEASES = ("5.0", "6.0", "6.1", "6.2", "7.0")
+AGPL = "AGPL-3.0"
+LICENCE_NOTE = (
+    "official YOLOv5 weights are licensed AGPL-3.0 by Ultralytics (enterprise licences are sold); "
+    "whoever offers a service with them has to meet that licence"
+)
+# Only hashes that somebody has verified stand here; the rest is fetched with --sha256 or --trust-first.
+PINNED: Mapping[tuple[str, str], str] = MappingProxyType(
+    {("yolov5n", "7.0"): "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"}
+)
+
+_OFFICIAL = re.compile(r"(yolov5[nsmlx])(?:\.pt)?(?:@v?(\d+\.\d+))?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where weights come from.
+
+    Attributes:
+        url: http or https.
+        file_name: what the download is called on disk.
+        sha256: the expected digest, lower-case hex; empty where nobody has pinned one.
+        licence: SPDX identifier, or `unknown`.
+    """
+
+    url: str
+    file_name: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified file and its origin; written beside it as `<file>.origin.json`."""
+
+    path: Path
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+
+
+def official(name: str) -> Source | None:
+    """The official release called `yolov5s` or `yolov5s@6.2` (7.0 where none is named); None for any other word.
+
+    Raises:
+        UsageError: a YOLOv5 name of a release that never was.
+    """
+    match = _OFFICIAL.fullmatch(name)
+    if match is None:
+        return None
+    size, release = match[1], match[2] or RELEASES[-1]
+    if release not in RELEASES or (size == "yolov5n" and release == "5.0"):
+        raise UsageError(f"there is no {size} in YOLOv5 release {release}", remedy=f"releases: {', '.join(RELEASES)}")
+    url = f"https://github.com/ultralytics/yolov5/releases/download/v{release}/{size}.pt"
+    return Source(url=url, file_name=f"{size}-{release}.pt", sha256=PINNED.get((size, release), ""), licence=AGPL)
+
+
+def resolve(wanted: str, *, sha256: str = "", licence: str = "") -> Source:
+    """A name of an official release or an address -> where it is and what it must hash to.
+
+    Args:
+        wanted: `yolov5n`, `yolov5s@6.2` or an http(s) address.
+        sha256: expected digest; it may confirm a pinned one, never replace it.
+        licence: of weights at an address; `unknown` if empty.
+
+    Raises:
+        UsageError: neither, a malformed digest, or one that contradicts the pinned one.
+    """
+    sha256 = sha256.lower()
+    if sha256 and not _SHA256.fullmatch(sha256):
+        raise UsageError(f"--sha256 must be 64 hexadecimal digits, got {sha256!r}")
+    source = official(wanted) or _address(wanted, licence)
+    if source.sha256 and sha256 and source.sha256 != sha256:
+        raise UsageError(f"{wanted} is pinned to SHA-256 {source.sha256}, --sha256 says {sha256}")
+    return Source(source.url, source.file_name, source.sha256 or sha256, source.licence)
+
+
+def fetch(source: Source, folder: Path, *, trust_first: bool = False) -> Fetched:
+    """Download unless the file is there already; resume what a broken download left.
+
+    Args:
+        source: from `resolve`.
+        folder: gets `<file>`, `<file>.origin.json`, and while under way `<file>.part`.
+        trust_first: accept and record what comes where no digest is known; from then on that digest is expected.
+
+    Raises:
+        UsageError: no digest is known and `trust_first` is not given.
+        DataError: the bytes are not the expected ones; what was good stays, the wrong ones are kept aside.
+        Unreachable: no answer, or cut off more often than retried; the part stays for the next run.
+        EdgedError: the disk is full or the folder not writable.
+    """
+    target = folder / source.file_name
+    expected = source.sha256 or _recorded_sha256(target, source.url)
+    if not expected and not trust_first:
+        raise UsageError(
+            f"nobody has pinned a SHA-256 for {redact(source.url)}",
+            remedy="give --sha256 HEX, or --trust-first to accept and record what comes",
+        )
+    if not expected and not _private(source.url):
+        raise UsageError(f"{redact(source.url)} cannot be trusted on first use: plain http", remedy="use https")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            return _existing(target, source, expected)
+        part = _download(source, folder / f"{source.file_name}.part")
+        return _accept(part, target, source, expected)
+    except OSError as exc:
+        raise EdgedError(f"cannot write below {folder}: {exc.strerror or exc}", remedy="free space or --out") from exc
+
+
+def origin(path: Path) -> Mapping[str, Any]:
+    """What `fetch` recorded about a file (url, sha256, bytes, licence); empty where it was not fetched."""
+    try:
+        record = json.loads(_origin_path(path).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _address(wanted: str, licence: str) -> Source:
+    parts = urlsplit(wanted)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(
+            f"{redact(wanted)!r} is neither an official name nor an http(s) address",
+            remedy=f"names: yolov5n, s, m, l, x, with @RELEASE ({', '.join(RELEASES)})",
+        )
+    name = Path(unquote(parts.path)).name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"{redact(wanted)} does not end in a plain file name, got {name!r}")
+    return Source(url=wanted, file_name=name, sha256="", licence=licence or "unknown")
+
+
+def _private(url: str) -> bool:
+    """Whether nobody between here and there can change the bytes: https, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+def _existing(target: Path, source: Source, expected: str) -> Fetched:
+    digest = _file_sha256(target)
+    if expected and digest != expected:
+        raise DataError(
+            f"{target} is there already with SHA-256 {digest}, expected {expected}; left as it is",
+            remedy="move it away and fetch again",
+        )
+    logger.info("%s is there already and verified", target)
+    return _record(target, source, digest)
+
+
+def _accept(part: Path, target: Path, source: Source, expected: str) -> Fetched:
+    digest = _file_sha256(part)
+    if expected and digest != expected:
+        rejected = target.with_name(f"{target.name}.rejected")
+        _forget(part, rename_to=rejected)
+        raise DataError(
+            f"{redact(source.url)}: expected SHA-256 {expected}, got {digest} ({rejected.stat().st_size} bytes)",
+            remedy=f"kept aside as {rejected}; nothing else was touched",
+        )
+    _forget(part, rename_to=target)
+    return _record(target, source, digest)
+
+
+def _record(target: Path, source: Source, digest: str) -> Fetched:
+    fetched = Fetched(target, redact(source.url), digest, target.stat().st_size, source.licence)
+    temporary = target.with_name(f"{target.name}.origin.tmp")
+    temporary.write_text(json.dumps({**asdict(fetched), "path": target.name}, indent=2) + "\n", "utf-8")
+    temporary.replace(_origin_path(target))
+    return fetched
+
+
+def _recorded_sha256(target: Path, url: str) -> str:
+    record = origin(target)
+    digest = record.get("sha256")
+    return digest if record.get("url") == redact(url) and isinstance(digest, str) else ""
+
+
+def _origin_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}.origin.json")
+
+
+def _forget(part: Path, *, rename_to: Path) -> None:
+    part.replace(rename_to)
+    _validator_path(part).unlink(missing_ok=True)
+
+
+def _validator_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _download(source: Source, part: Path) -> Path:
+    """The whole file as `part`; a connection that breaks is taken up again where it broke."""
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            logger.warning("%s; trying again (%d of %d)", problem, attempt + 1, ATTEMPTS)
+            time.sleep(min(2.0**attempt, 8.0) / 8)
+        try:
+            problem = _continue(source.url, part)
+        except HTTPError as exc:
+            with exc:
+                problem = f"{redact(source.url)} answered {exc.code} {exc.reason}"
+            if exc.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                break
+        except (URLError, HTTPException, TimeoutError, ConnectionError) as exc:
+            reason = exc.reason if isinstance(exc, URLError) else exc
+            problem = f"{redact(source.url)} broke off: {reason or type(exc).__name__}"
+        else:
+            if not problem:
+                return part
+    kept = f"{part.stat().st_size} bytes are kept; run the same command to resume" if part.exists() else ""
+    raise Unreachable(problem, remedy=kept or "check the address and the network")
+
+
+def _continue(url: str, part: Path) -> str:
+    """Fetch what `part` lacks. Returns what went wrong, or an empty string when it is complete."""
+    have = part.stat().st_size if part.exists() else 0
+    validator = _validator_path(part).read_text("utf-8") if have and _validator_path(part).exists() else ""
+    headers = {"User-Agent": "edged-provision", "Accept-Encoding": "identity"}
+    if validator:  # without one the server could not tell us that the file has changed since
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+    request = Request(url, headers=headers)  # noqa: S310 - `resolve` admits http and https only
+    try:
+        with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return _store(response, part, have)
+    except HTTPError as exc:
+        if exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+            raise
+        with exc:
+            if exc.headers.get("Content-Range") == f"bytes */{have}":
+                return ""  # a run was ended between the last byte and the renaming
+        part.unlink()
+        return f"{redact(url)} is shorter now than what was kept of it"
+
+
+def _store(response: HTTPResponse, part: Path, have: int) -> str:
+    resumes = response.status == HTTPStatus.PARTIAL_CONTENT
+    if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        part.unlink()
+        return f"the server resumed at another place than asked, {response.headers.get('Content-Range')}"
+    if "text/html" in response.headers.get("Content-Type", ""):
+        raise DataError(f"{redact(response.url)} is a web page, not weights", remedy="give the address of the file")
+    have = have if resumes else 0
+    length = response.headers.get("Content-Length", "")
+    total = have + int(length) if length.isdecimal() else None
+    if (total or 0) > MAX_BYTES:
+        raise DataError(f"{redact(response.url)} has {total} bytes, more than the limit of {MAX_BYTES}")
+    _validator_path(part).write_text(response.headers.get("ETag", "") or response.headers.get("Last-Modified", ""))
+    with (
+        part.open("ab" if resumes else "wb") as file,
+        tqdm(desc=f"fetch {part.stem}", total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        while block := response.read1(CHUNK_BYTES):
+            have += file.write(block)
+            bar.update(len(block))
+            if have > MAX_BYTES:
+                raise DataError(f"{redact(response.url)} sends more than the limit of {MAX_BYTES} bytes")
+        file.flush()
+        os.fsync(file.fileno())
+    return "" if total in {None, have} else f"{redact(response.url)} broke off after {have} of {total} bytes"
