@@ -1,0 +1,99 @@
+"""Appends the decode as one `YoloLayer_TRT` node to a model that ends in the three sigmoided heads.
+
+The node's contract (inputs, outputs, attributes) is plugins/yolo_layer/README.md. It is appended last because
+exporters, quantisers and ONNX Runtime refuse operators that they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from edged.core.errors import DataError
+
+OPERATOR = "YoloLayer_TRT"
+NODE_NAME = "YoloLayer"
+NAMESPACE = "edged"  # of our own: four incompatible plugins named YoloLayer_TRT, version 1, are in the wild
+PLUGIN_VERSION = "1"
+OUTPUTS = ("DecodeNumDetection", "DecodeDetectionBoxes", "DecodeDetectionScores", "DecodeDetectionClasses")
+HEADS = ("p3", "p4", "p5")
+_RANK = 4
+
+
+def patch(
+    model: onnx.ModelProto,
+    *,
+    anchors: Sequence[Sequence[tuple[float, float]]],
+    strides: Sequence[int],
+    num_classes: int,
+    prenms_score_threshold: float,
+) -> onnx.ModelProto:
+    """A copy of `model` whose outputs are those of the decode node.
+
+    Args:
+        model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32, sigmoided.
+        anchors: per head, per anchor (width, height), network pixels.
+        strides: network pixels a cell, per head, ascending.
+        num_classes: of the model.
+        prenms_score_threshold: 0..1, baked into whatever engine is built from the result.
+
+    Returns:
+        The patched model: outputs int32 [B, 1], float32 [B, N, 4], float32 [B, N], int32 [B, N], N all anchor cells.
+
+    Raises:
+        DataError: the heads are not what anchors, strides and classes promise, or the model is patched already.
+    """
+    if any(node.op_type == OPERATOR for node in model.graph.node):
+        raise DataError(f"the model holds a {OPERATOR} node already", remedy="patch the model.onnx of a bundle")
+    if not 0 <= prenms_score_threshold < 1:
+        raise DataError(f"prenms_score_threshold must be in 0..1, got {prenms_score_threshold}")
+    graph = gs.import_onnx(model)
+    heads = _checked_heads(graph, anchors, strides, num_classes)
+    batch = heads[0].shape[0]
+    count = sum(len(sizes) * head.shape[2] * head.shape[3] for sizes, head in zip(anchors, heads, strict=True))
+    shapes = ([batch, 1], [batch, count, 4], [batch, count], [batch, count])
+    types = (np.int32, np.float32, np.float32, np.int32)
+    outputs = [gs.Variable(name, dtype, shape) for name, dtype, shape in zip(OUTPUTS, types, shapes, strict=True)]
+    attributes = {
+        "max_stride": max(strides),
+        "num_classes": num_classes,
+        "anchors": [float(side) for sizes in anchors for anchor in sizes for side in anchor],
+        "prenms_score_threshold": float(prenms_score_threshold),
+        "plugin_version": PLUGIN_VERSION,
+        "plugin_namespace": NAMESPACE,
+    }
+    graph.nodes.append(gs.Node(OPERATOR, NODE_NAME, attributes, heads, outputs, domain=NAMESPACE))
+    graph.outputs = outputs
+    return _exported(graph, model)
+
+
+def _checked_heads(
+    graph: gs.Graph, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int], num_classes: int
+) -> list[gs.Variable]:
+    names = tuple(tensor.name for tensor in graph.outputs)
+    if names != HEADS or len(graph.inputs) != 1:
+        raise DataError(f"expected one input and the outputs {', '.join(HEADS)}, got outputs {', '.join(names)}")
+    height, width = graph.inputs[0].shape[2:]
+    for tensor, stride, sizes in zip(graph.outputs, strides, anchors, strict=True):
+        wanted = [len(sizes) * (5 + num_classes), height // stride, width // stride]
+        got = list(tensor.shape or [])
+        if len(got) != _RANK or got[1:] != wanted or tensor.dtype != np.float32:
+            raise DataError(
+                f"head {tensor.name}: expected float32 (B, {', '.join(map(str, wanted))}) for {num_classes} classes, "
+                f"got {tensor.dtype} {got}",
+                remedy="anchors, strides and classes must be those of this very model",
+            )
+    return list(graph.outputs)
+
+
+def _exported(graph: gs.Graph, source: onnx.ModelProto) -> onnx.ModelProto:
+    opsets = [onnx.helper.make_opsetid(entry.domain, entry.version) for entry in source.opset_import]
+    opsets.append(onnx.helper.make_opsetid(NAMESPACE, int(PLUGIN_VERSION)))
+    patched: onnx.ModelProto = gs.export_onnx(graph, opset_imports=opsets)
+    patched.ir_version = source.ir_version
+    patched.metadata_props.extend(source.metadata_props)  # graphsurgeon drops them
+    onnx.checker.check_model(patched)
+    return patched
