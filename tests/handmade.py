@@ -45,14 +45,14 @@ def square_model(input_wh: tuple[int, int] = (320, 320)) -> bytes:
 
 
 def _head(stride: int, name: str) -> list[onnx.NodeProto]:
-    window = 4 * stride
+    window, pad = (4 * stride, 3 * stride // 2) if stride == STRIDES[1] else (stride, 0)
     mean = helper.make_node(
         "AveragePool",
         ["images"],
         [f"{name}_mean"],
         kernel_shape=[window, window],
         strides=[stride, stride],
-        pads=[3 * stride // 2] * 4,
+        pads=[pad] * 4,
         count_include_pad=1,
     )
     return [

@@ -1,0 +1,180 @@
+"""Every key of edged.toml: its type, range and default. What each is for stands in etc/edged.toml."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+STATE_DIR = Path("/var/lib/edged")
+RESERVED_CAMERA_NAMES = frozenset({"status", "info", "stats"})
+_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got true/false")  # noqa: TRY004 - pydantic turns only ValueError into a message
+    return value
+
+
+def _topic_name(value: str) -> str:
+    if not _NAME.match(value):
+        raise ValueError(f"{value!r} is not a topic name: use 1 to 64 of a-z 0-9 _ -")
+    return value
+
+
+def _camera_name(value: str) -> str:
+    if value in RESERVED_CAMERA_NAMES:
+        raise ValueError(f"{value!r} is a topic of the device itself; choose another name")
+    return _topic_name(value)
+
+
+def _default_device_id() -> str:
+    return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+Seconds = Annotated[Real, Field(gt=0, le=86400)]
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Device(_Section):
+    """`[device]`."""
+
+    id: TopicName = Field(default_factory=_default_device_id)
+
+
+class Model(_Section):
+    """`[model]`."""
+
+    bundle: Path = STATE_DIR / "models" / "active"
+    confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.25
+    iou: Annotated[Real, Field(gt=0, le=1)] = 0.45
+    max_detections: Annotated[Whole, Field(ge=1, le=1000)] = 300
+    classes: tuple[str, ...] = ()
+
+
+class Engine(_Section):
+    """`[engine]`."""
+
+    backend: Literal["auto", "cpu", "tensorrt"] = "auto"
+    device: str = "auto"
+    threads: Annotated[Whole, Field(ge=0, le=256)] = 0
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    free_memory_mb: Annotated[Whole, Field(ge=0)] = 512
+
+
+class Mqtt(_Section):
+    """`[mqtt]`."""
+
+    host: Annotated[str, Field(min_length=1)] = "localhost"
+    port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    client_id: str = ""
+    prefix: Annotated[str, Field(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = "edged"
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    keepalive_s: Annotated[Whole, Field(ge=2, le=3600)] = 10
+    tls: bool | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    insecure: bool = False
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the broker is on this machine."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> Mqtt:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: name both or neither")
+        files = [key for key in ("ca_file", "cert_file") if getattr(self, key) is not None]
+        if files and self.tls is False:
+            raise ValueError(f"tls = false, but {files[0]} is set: remove one of them")
+        if not (self.tls or files or self.is_loopback) and self.tls is None:
+            raise ValueError(
+                f"{self.host} is another machine: say tls = true (recommended), or tls = false to send "
+                "detections and password in the clear"
+            )
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return bool(self.tls or self.ca_file or self.cert_file)
+
+
+class Publish(_Section):
+    """`[publish]`."""
+
+    detections: Literal["all", "nonempty"] = "all"
+    qos: Literal[0, 1] = 0
+    durable: bool = False
+    outbox: Path = STATE_DIR / "outbox.db"
+    outbox_max_mb: Annotated[Whole, Field(ge=1)] = 1000
+    outbox_max_days: Annotated[Real, Field(gt=0)] = 7.0
+    stats_interval_s: Seconds = 10.0
+    home_assistant: bool = False
+
+
+class Camera(_Section):
+    """`[[camera]]`."""
+
+    name: Annotated[str, AfterValidator(_camera_name)]
+    source: Annotated[str, Field(min_length=1)]
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    fps: Annotated[Real, Field(ge=0, le=1000)] = 0.0
+    rotate: Literal[0, 90, 180, 270] = 0
+    pace: Literal["realtime", "fast"] = "realtime"
+    loop: bool = True
+    open_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 5.0
+
+    def source_with_credentials(self) -> str:
+        """`source` with `username` and `password` put into its URL. Never to be shown."""
+        if not self.username:
+            return self.source
+        parts = urlsplit(self.source)
+        secret = quote(self.password.get_secret_value(), safe="")
+        netloc = f"{quote(self.username, safe='')}:{secret}@{parts.netloc.rpartition('@')[2]}"
+        return urlunsplit(parts._replace(netloc=netloc))
+
+
+class Log(_Section):
+    """`[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Service(_Section):
+    """`[service]`."""
+
+    start_grace_s: Seconds = 30.0
+
+
+class Settings(_Section):
+    """The whole of edged.toml."""
+
+    device: Device = Field(default_factory=Device)
+    model: Model = Field(default_factory=Model)
+    engine: Engine = Field(default_factory=Engine)
+    mqtt: Mqtt = Field(default_factory=Mqtt)
+    publish: Publish = Field(default_factory=Publish)
+    log: Log = Field(default_factory=Log)
+    service: Service = Field(default_factory=Service)
+    camera: tuple[Camera, ...] = ()
+    # Read by edged-provision, which checks it; the daemon only lets it pass.
+    provision: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""A wrong configuration is told precisely: file, line, key, value, nearest valid key."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from edged.config import Settings, load_settings
+from edged.core.errors import ConfigError
+
+MINIMAL = '[[camera]]\nname = "gate"\nsource = "gate.mp4"\n'
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "edged.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.chmod(0o600)
+    return path
+
+
+def refused(folder: Path, text: str | bytes) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(folder, text))
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def test_load_one_camera_is_enough(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, MINIMAL))
+    assert settings.camera[0].name == "gate"
+    assert settings.mqtt.host == "localhost"
+    assert settings.model.confidence == 0.25
+
+
+def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"edged\.toml: not found; copy the commented example"):
+        load_settings(tmp_path / "edged.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("[mqtt\n", "edged.toml: not valid TOML: ", id="syntax"),
+        pytest.param("[mqtt]\nport = = 3\n", "(at line 2, column 8)", id="syntax-position"),
+        pytest.param(b"[mqtt]\nhost = '\xff'\n", "edged.toml: not UTF-8 at byte 15", id="not-utf8"),
+        pytest.param("", "edged.toml: no [[camera]], nothing to do", id="empty"),
+        pytest.param("x = 1\n" * 200_000, "larger than 1048576 bytes", id="huge"),
+        pytest.param(
+            MINIMAL + "fsp = 5\n", 'edged.toml:4: [[camera]] number 1 fsp: unknown key; did you mean "fps"?', id="key"
+        ),
+        pytest.param("[mqt]\n" + MINIMAL, 'edged.toml:1: [mqt]: unknown key; did you mean "mqtt"?', id="section"),
+        pytest.param("[log]\nfile = 1\n" + MINIMAL, "edged.toml:2: [log] file: unknown key; allowed here: ", id="far"),
+        pytest.param(
+            "[mqtt]\n# a comment\nport = 70000\n" + MINIMAL,
+            "edged.toml:3: [mqtt] port: input should be less than or equal to 65535, got 70000",
+            id="port",
+        ),
+        pytest.param('[mqtt]\nport = "x"\n' + MINIMAL, "[mqtt] port: input should be a valid integer", id="type"),
+        pytest.param(MINIMAL + "fps = nan\n", "[[camera]] number 1 fps: input should be a finite number", id="nan"),
+        pytest.param(MINIMAL + "fps = -1\n", "fps: input should be greater than or equal to 0, got -1", id="negative"),
+        pytest.param(MINIMAL + "fps = true\n", "fps: expected a number, got true/false", id="bool"),
+        pytest.param(MINIMAL + "rotate = 45\n", "rotate: input should be 0, 90, 180 or 270, got 45", id="rotate"),
+        pytest.param('[[camera]]\nname = "a"\n', "edged.toml:1: [[camera]] number 1 source: missing", id="missing"),
+        pytest.param('[[camera]]\nname = "a/b"\nsource = "x"\n', "'a/b' is not a topic name", id="topic"),
+        pytest.param('[[camera]]\nname = "stats"\nsource = "x"\n', "'stats' is a topic of the device", id="reserved"),
+        pytest.param(
+            MINIMAL + MINIMAL,
+            "edged.toml:5: [[camera]] name: 'gate' is taken by the camera at line 2",
+            id="duplicate",
+        ),
+        pytest.param(
+            '[mqtt]\ntls = true\ncert_file = "c"\n' + MINIMAL, "cert_file and key_file go together", id="pair"
+        ),
+        pytest.param('[mqtt]\nhost = "far.example"\n' + MINIMAL, "say tls = true (recommended), or", id="plain"),
+        pytest.param("[model]\nconfidence = 1.5\n" + MINIMAL, "edged.toml:2: [model] confidence: input sh", id="range"),
+    ],
+)
+def test_load_refuses(tmp_path: Path, text: str | bytes, message: str) -> None:
+    assert message in refused(tmp_path, text)
+
+
+def test_load_reports_every_problem_at_once(tmp_path: Path) -> None:
+    lines = refused(tmp_path, "[mqtt]\nport = 0\nhots = 1\n" + MINIMAL + "fps = -1\n").splitlines()
+    assert len(lines) == 3
+
+
+def test_load_never_shows_a_password(tmp_path: Path) -> None:
+    text = '[mqtt]\npassword = ["hunter2"]\n[[camera]]\nname = "a"\nsource = ["rtsp://u:hunter2@h/"]\n'
+    assert "hunter2" not in refused(tmp_path, text)
+    settings = load_settings(write(tmp_path, '[mqtt]\npassword = "hunter2"\n' + MINIMAL))
+    assert "hunter2" not in repr(settings) + str(settings)
+    assert settings.mqtt.password.get_secret_value() == "hunter2"
+
+
+def test_load_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_MQTT__PASSWORD", "from-env")
+    monkeypatch.setenv("EDGED_MQTT__PORT", "1884")
+    monkeypatch.setenv("EDGED_TEST_DATA", "not ours")
+    settings = load_settings(write(tmp_path, "[mqtt]\nport = 1885\n" + MINIMAL))
+    assert settings.mqtt.password.get_secret_value() == "from-env"
+    assert settings.mqtt.port == 1884
+
+
+def test_load_names_the_environment_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_MQTT__PORT", "many")
+    assert "environment EDGED_MQTT__PORT: [mqtt] port: input should be a valid integer" in refused(tmp_path, MINIMAL)
+
+
+def test_load_reads_the_password_from_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mqtt-password").write_text("from-credential\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_settings(write(tmp_path, MINIMAL)).mqtt.password.get_secret_value() == "from-credential"
+
+
+def test_load_warns_of_a_password_that_everyone_may_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, '[mqtt]\npassword = "x"\n' + MINIMAL)
+    with caplog.at_level(logging.WARNING):
+        load_settings(path)
+        assert not caplog.records
+        path.chmod(0o644)
+        load_settings(path)
+    assert f"{path}:2 holds a password and everyone may read the file; chmod 640" in caplog.text
+
+
+def test_camera_credentials_go_into_the_url_escaped(tmp_path: Path) -> None:
+    text = '[[camera]]\nname = "a"\nsource = "rtsp://10.0.0.9:554/s?x=1"\nusername = "me"\npassword = "p@ss/w"\n'
+    camera = load_settings(write(tmp_path, text)).camera[0]
+    assert camera.source_with_credentials() == "rtsp://me:p%40ss%2Fw@10.0.0.9:554/s?x=1"
+
+
+def test_example_file_documents_every_key_and_loads() -> None:
+    example = Path(__file__).parents[2] / "etc" / "edged.toml"
+    text = example.read_text()
+    settings = load_settings(example)
+    assert settings.camera
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if name in {"camera", "provision"}:
+            continue
+        assert section is not None
+        assert f"[{name}]" in text
+        body = text.split(f"[{name}]", 1)[1].split("\n[", 1)[0]
+        for key in section.model_fields:
+            assert f"\n{key} = " in body or f"\n# {key} = " in body, f"[{name}] {key} is not in etc/edged.toml"
+    camera = text.split("[[camera]]", 1)[1]
+    for key in type(settings.camera[0]).model_fields:
+        assert f"\n{key} = " in camera or f"\n# {key} = " in camera, f"[[camera]] {key} is not in etc/edged.toml"
