@@ -1,0 +1,231 @@
+"""Checkpoints: what a weights file says, read without executing anything, and our own written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from edged.core.errors import DataError, EdgedError
+from provisioning.files import atomic_writer
+from provisioning.model.archive import Archive
+from provisioning.model.blocks import Activation
+from provisioning.model.network import SIZES, STRIDES, Release, Size, Yolov5, build
+from provisioning.model.official import read_official
+
+FORMAT = "edged-checkpoint/1"
+_MISMATCHES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A trained YOLOv5 network and what is needed to use it.
+
+    Attributes:
+        state: parameters and buffers by name, float32 (counters int64), on the CPU.
+        names: of the classes, by id.
+        anchors: per head, per anchor (width, height) in network pixels.
+        strides: network pixels a cell, per head.
+        size: n, s, m, l or x.
+        release: `6` for 6.0 to 7.0, `5` for 5.0.
+        activation: of its convolutions.
+        channels: of its pictures.
+        licence: as the file says, or empty.
+        date: of the training as the file says, ISO 8601, or empty.
+        origin: `yolov5` (an official or user-trained checkpoint of YOLOv5) or `edged` (our trainer).
+        training: the trainer's own state for resuming, plain data and tensors; only ours have one.
+    """
+
+    state: Mapping[str, Tensor]
+    names: tuple[str, ...]
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    size: Size
+    release: Release
+    activation: Activation = "silu"
+    channels: int = 3
+    licence: str = ""
+    date: str = ""
+    origin: str = "edged"
+    training: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        net: Yolov5,
+        *,
+        names: Sequence[str],
+        licence: str = "",
+        date: str = "",
+        training: Mapping[str, object] | None = None,
+    ) -> Checkpoint:
+        """The checkpoint of a network (EMA weights, say) with its class names.
+
+        Raises:
+            ValueError: another number of names than classes.
+        """
+        if len(names) != net.classes:
+            raise ValueError(f"{len(names)} names for {net.classes} classes")
+        return cls(
+            state=net.state_dict(),
+            names=tuple(names),
+            anchors=tuple(tuple((w, h) for w, h in head) for head in net.anchors.tolist()),
+            strides=net.strides,
+            size=net.size,
+            release=net.release,
+            activation=net.activation,
+            channels=net.channels,
+            licence=licence,
+            date=date,
+            training=training or {},
+        )
+
+    def network(self) -> Yolov5:
+        """The network with these weights, in eval mode.
+
+        Raises:
+            DataError: the weights do not fit the architecture that the checkpoint names, or are not finite.
+        """
+        try:
+            net = build(
+                self.size,
+                classes=len(self.names),
+                anchors=self.anchors,
+                release=self.release,
+                channels=self.channels,
+                activation=self.activation,
+            )
+        except ValueError as exc:
+            raise DataError(str(exc)) from exc
+        _refuse_misfit(net, self.state)
+        net.load_state_dict(dict(self.state))
+        return net.eval()
+
+
+def read_checkpoint(path: Path, *, training: bool = False) -> Checkpoint:
+    """Read an official YOLOv5 checkpoint or one of our own trainer, without executing its pickle.
+
+    Args:
+        path: the `.pt` file.
+        training: read the trainer's state too (ours only), for resuming.
+
+    Raises:
+        DataError: missing, truncated, damaged, hostile, not YOLOv5 of release 5.0 to 7.0, or weights that do not fit
+            or are not finite.
+    """
+    try:
+        with contextlib.closing(Archive(path)) as archive:
+            root = archive.root
+            if isinstance(root, dict) and "format" in root:
+                checkpoint = _read_ours(archive, root, training=training)
+            else:
+                checkpoint = Checkpoint(**read_official(archive), origin="yolov5")
+        checkpoint.network()
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
+    return checkpoint
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint that `read_checkpoint` reads, synced, in the place of an earlier one.
+
+    Raises:
+        EdgedError: the disk is full or the folder not writable; the earlier file is untouched then.
+        TypeError: `training` holds something that is neither tensor nor plain data.
+    """
+    content = {
+        "format": FORMAT,
+        "model": _plain(dict(checkpoint.state)),
+        "names": list(checkpoint.names),
+        "anchors": [[list(anchor) for anchor in head] for head in checkpoint.anchors],
+        "strides": list(checkpoint.strides),
+        "size": checkpoint.size,
+        "release": checkpoint.release,
+        "activation": checkpoint.activation,
+        "channels": checkpoint.channels,
+        "licence": checkpoint.licence,
+        "date": checkpoint.date,
+        "training": _plain(checkpoint.training),
+    }
+    with atomic_writer(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as exc:  # torch reports a full disk so
+            raise EdgedError(f"{path} cannot be written: {exc}", remedy="free some space; nothing was changed") from exc
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, lower-case hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_ours(archive: Archive, root: dict[object, object], *, training: bool) -> Checkpoint:
+    if root["format"] != FORMAT:
+        raise DataError(f"format {root['format']!r}, this version reads {FORMAT!r}")
+    size = root.get("size")
+    if size not in SIZES or root.get("strides") != list(STRIDES):
+        raise DataError(f"size {size!r} with strides {root.get('strides')!r} is no YOLOv5")
+    try:
+        return Checkpoint(
+            state=cast("dict[str, Tensor]", archive.plain(root["model"])),
+            names=tuple(str(name) for name in cast("list[object]", root["names"])),
+            anchors=tuple(
+                tuple((float(w), float(h)) for w, h in head)
+                for head in cast("list[list[tuple[float, float]]]", root["anchors"])
+            ),
+            strides=STRIDES,
+            size=size,
+            release=cast("Release", root["release"]),
+            activation=cast("Activation", root["activation"]),
+            channels=int(cast("int", root["channels"])),
+            licence=str(root.get("licence", "")),
+            date=str(root.get("date", "")),
+            training=cast("dict[str, object]", archive.plain(root["training"])) if training else {},
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DataError(f"misshapen checkpoint ({type(exc).__name__}: {exc})") from exc
+
+
+def _refuse_misfit(net: Yolov5, state: Mapping[str, Tensor]) -> None:
+    """Raise where names, shapes or values are not what `net` needs."""
+    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    got = {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
+    problems = [
+        f"{name} is {got.get(name, 'missing')}, expected {wanted.get(name, 'nothing')}"
+        for name in sorted(wanted.keys() | got.keys())
+        if wanted.get(name) != got.get(name)
+    ]
+    if problems:
+        shown = "; ".join(problems[:_MISMATCHES_SHOWN])
+        raise DataError(
+            f"{len(problems)} weights do not fit YOLOv5{net.size} of release {net.release} with {net.classes} classes: "
+            f"{shown}"
+        )
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DataError(
+                f"weight {name} has values that are not finite", remedy="the training diverged: train again"
+            )
+
+
+def _plain(value: object) -> object:
+    """The same data with every tensor on the CPU, in memory of its own (a view would drag its whole storage along)."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    if value is None or type(value) in {bool, int, float, str, bytes}:
+        return value
+    raise TypeError(f"a checkpoint holds tensors and plain data only, got {type(value).__name__}")

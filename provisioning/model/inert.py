@@ -1,0 +1,274 @@
+"""Reads a pickle without executing it: a stack machine of our own that calls nothing and imports nothing.
+
+Python's unpickler calls what the bytes name. This one knows the instructions (through `pickletools`, which only
+decodes) and builds plain data: containers, numbers, text, tensor descriptions, and a `Record` for an object of any
+other class. Classes are known by name only; a name from Python's own library that could act is refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from edged.core.errors import DataError
+
+MAX_INSTRUCTIONS = 5_000_000  # an official checkpoint has tens of thousands
+MAX_DIMENSIONS = 8
+
+# Data types of the standard library that training scripts put into checkpoints; everything else there is refused.
+_HARMLESS = frozenset({"argparse", "collections", "datetime", "pathlib", "__main__"})
+_PYTHON_2_NAMES = frozenset({"__builtin__", "copy_reg", "commands", "exceptions"})
+_BUILTINS = frozenset({"__builtin__", "builtins"})
+_CONTAINERS = frozenset({"set", "frozenset", "list", "tuple", "dict", "object", "complex", "bytearray", "slice"})
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A class or function that the pickle names: known by name, never imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """An object of some class, inert: what it was made from and what was set on it.
+
+    Attributes:
+        kind: its class (or the function that would have made it).
+        args: what it would have been called with.
+        state: its attributes.
+    """
+
+    kind: Name
+    args: tuple[object, ...]
+    state: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRef:
+    """Numbers kept outside the pickle: torch's persistent id. `dtype` as in `FloatStorage`."""
+
+    dtype: str
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorRef:
+    """A tensor's view of a storage, in elements; not yet checked against it."""
+
+    storage: StorageRef
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_pickle(file: BinaryIO) -> object:
+    """The object that the pickle at the file's position describes; leaves the position behind it.
+
+    Returns:
+        None, bool, int, float, str, bytes, list (for a set too), tuple, dict (for OrderedDict too), `TensorRef`,
+        `StorageRef`, `Name` or `Record`.
+
+    Raises:
+        DataError: damaged, too large, an instruction that no checkpoint has, or the name of something that acts.
+    """
+    machine = _Machine()
+    try:
+        for count, (opcode, arg, _) in enumerate(pickletools.genops(file)):
+            if count >= MAX_INSTRUCTIONS:
+                raise DataError(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions; refused")
+            if opcode.name == "STOP":
+                return machine.pop()
+            machine.step(opcode.name, arg)
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
+        raise DataError(f"damaged pickle ({exc})", remedy="download or copy the file again") from exc
+    raise DataError("the pickle ends early", remedy="download or copy the file again")
+
+
+class _Machine:
+    """The stack, the marks and the memo of one pickle."""
+
+    def __init__(self) -> None:
+        self._stack: list[object] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, object] = {}
+
+    def step(self, opcode: str, arg: object) -> None:
+        """Carry out one instruction."""
+        if opcode in _LITERALS:
+            self._stack.append(arg)
+        elif opcode in _FRESH:
+            self._stack.append(_FRESH[opcode]())
+        elif opcode in _ACTIONS:
+            _ACTIONS[opcode](self, arg)
+        elif opcode == "INST":  # protocol 0's call: only its name matters here
+            self._push_name(*str(arg).split(" ", 1))
+        elif opcode not in {"PROTO", "FRAME"}:
+            raise DataError(f"pickle instruction {opcode}, which no checkpoint of torch has; refused")
+
+    def pop(self) -> object:
+        """The top of the stack, not reaching below the last mark."""
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise IndexError("stack underflow")
+        return self._stack.pop()
+
+    def _pop_to_mark(self) -> list[object]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _mark(self, _: object) -> None:
+        self._marks.append(len(self._stack))
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _memoize(self, _: object) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    def _tuple(self, length: int) -> None:
+        items = [self.pop() for _ in range(length)]
+        self._stack.append(tuple(reversed(items)))
+
+    def _add(self, items: list[object]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif not isinstance(target, Record):  # items of an inert object are of no use
+            raise TypeError(f"items for a {type(target).__name__}")
+
+    def _set(self, items: Sequence[object]) -> None:
+        target = self._stack[-1]
+        pairs = list(zip(items[::2], items[1::2], strict=True))
+        if isinstance(target, dict):
+            # Flat keys only: hashing deeply nested tuples could exhaust the interpreter's own stack.
+            if not all(isinstance(key, (str, int, float, bytes, type(None))) for key, _ in pairs):
+                raise TypeError("a dictionary key that is neither text nor number")
+            target.update(pairs)
+        elif not isinstance(target, Record):
+            raise TypeError(f"entries for a {type(target).__name__}")
+
+    def _push_name(self, module: str, name: str) -> None:
+        root = module.split(".", 1)[0]
+        acts = root in sys.stdlib_module_names or root in _PYTHON_2_NAMES
+        harmless = root in _HARMLESS or (module in _BUILTINS and name in _CONTAINERS)
+        if acts and not harmless:
+            raise DataError(
+                f"hostile pickle: it asks for {module}.{name}, which no checkpoint needs; "
+                "refused, nothing of it was executed",
+                remedy="do not load this file with other tools; get the weights from a source you trust",
+            )
+        self._stack.append(Name(module, name))
+
+    def _stack_global(self, _: object) -> None:
+        name, module = self.pop(), self.pop()
+        self._push_name(str(module), str(name))
+
+    def _make(self, _: object) -> None:
+        args, kind = self.pop(), self.pop()
+        if not isinstance(kind, Name) or not isinstance(args, tuple):
+            raise TypeError("a call of something that is no name")
+        self._stack.append(_made(kind, args))
+
+    def _make_with_keywords(self, _: object) -> None:
+        self.pop()
+        self._make(None)
+
+    def _build(self, _: object) -> None:
+        state, target = self.pop(), self._stack[-1]
+        if not isinstance(target, Record):
+            return  # torch hangs `_metadata` on a state dict; of no use here
+        attributes = state[0] if isinstance(state, tuple) and state else state  # (attributes, slots) or attributes
+        if isinstance(attributes, dict):
+            target.state = attributes
+
+    def _persistent(self, _: object) -> None:
+        match self.pop():
+            case ("storage", Name() as storage, str() as key, _, int() as count, *_):
+                self._stack.append(StorageRef(storage.name, key, count))
+            case _:
+                raise TypeError("a persistent id that is no storage")
+
+
+def _made(kind: Name, args: tuple[object, ...]) -> object:
+    """What calling `kind` with `args` would describe: plain data for the few that we know, else a record.
+
+    Nothing is copied here: a few bytes that ask for the same copy again and again could fill the memory.
+    """
+    known = str(kind)
+    if known == "collections.OrderedDict" and not args:
+        return {}
+    if kind.module in _BUILTINS and kind.name in {"set", "frozenset"} and len(args) == 1 and isinstance(args[0], list):
+        return args[0]
+    if known == "torch.Size":
+        return args[0]
+    if known == "torch._utils._rebuild_tensor_v2":
+        storage, offset, shape, stride = args[:4]
+        if not isinstance(storage, StorageRef) or not isinstance(offset, int):
+            raise TypeError("a tensor without storage")
+        return TensorRef(storage, offset, _geometry(shape), _geometry(stride))
+    if known in {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}:
+        return args[0]
+    return Record(kind, args)
+
+
+def _geometry(value: object) -> tuple[int, ...]:
+    if not isinstance(value, tuple) or len(value) > MAX_DIMENSIONS or not all(type(side) is int for side in value):
+        raise TypeError("a tensor's shape or stride is no short tuple of integers")
+    return value
+
+
+_LITERALS = frozenset(
+    {
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    }
+)
+_FRESH: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_SET": list,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+}
+# ruff: noqa: SLF001 (the table of the machine's own methods)
+_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "MARK": _Machine._mark,
+    "BINPUT": _Machine._put,
+    "LONG_BINPUT": _Machine._put,
+    "MEMOIZE": _Machine._memoize,
+    "BINGET": _Machine._get,
+    "LONG_BINGET": _Machine._get,
+    "TUPLE": lambda m, _: m._stack.append(tuple(m._pop_to_mark())),
+    "TUPLE1": lambda m, _: m._tuple(1),
+    "TUPLE2": lambda m, _: m._tuple(2),
+    "TUPLE3": lambda m, _: m._tuple(3),
+    "FROZENSET": lambda m, _: m._stack.append(m._pop_to_mark()),
+    "APPEND": lambda m, _: m._add([m.pop()]),
+    "APPENDS": lambda m, _: m._add(m._pop_to_mark()),
+    "ADDITEMS": lambda m, _: m._add(m._pop_to_mark()),
+    "SETITEM": lambda m, _: m._set([m.pop(), m.pop()][::-1]),
+    "SETITEMS": lambda m, _: m._set(m._pop_to_mark()),
+    "GLOBAL": lambda m, arg: m._push_name(*str(arg).split(" ", 1)),
+    "STACK_GLOBAL": _Machine._stack_global,
+    "REDUCE": _Machine._make,
+    "NEWOBJ": _Machine._make,
+    "NEWOBJ_EX": _Machine._make_with_keywords,
+    "BUILD": _Machine._build,
+    "BINPERSID": _Machine._persistent,
+}

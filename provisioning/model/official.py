@@ -1,0 +1,270 @@
+"""Makes sense of an official YOLOv5 checkpoint: which release and size it is, its classes, anchors and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from edged.core.errors import DataError
+from provisioning.model.archive import Archive
+from provisioning.model.blocks import LEAKY_SLOPE, Activation, Bottleneck
+from provisioning.model.inert import Record, TensorRef
+from provisioning.model.network import (
+    LAYERS,
+    SIZES,
+    STRIDES,
+    Layer,
+    Release,
+    Size,
+    Yolov5,
+    build,
+    scaled_channels,
+    scaled_depth,
+)
+
+_KINDS = {
+    "focus": "Focus",
+    "stem": "Conv",
+    "conv1": "Conv",
+    "conv3": "Conv",
+    "c3": "C3",
+    "c3_plain": "C3",
+    "spp": "SPP",
+    "sppf": "SPPF",
+    "up": "Upsample",
+    "concat": "Concat",
+    "detect": "Detect",
+}
+_ACTIVATIONS: dict[str, Activation] = {"SiLU": "silu", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
+_SUPPORTED = "YOLOv5 n, s, m, l and x of releases 5.0 and 6.0 to 7.0, with three detection heads, are supported"
+_DEEPEST = 6  # the C3 whose depth tells every size apart
+_P6_LAYERS = 34
+MAX_MODULES = 20_000
+
+
+class Fields(TypedDict):
+    """What `Checkpoint` takes."""
+
+    state: Mapping[str, Tensor]
+    names: tuple[str, ...]
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    strides: tuple[int, ...]
+    size: Size
+    release: Release
+    activation: Activation
+    channels: int
+    licence: str
+    date: str
+
+
+def read_official(archive: Archive) -> Fields:
+    """The contents of an official (or user-trained) checkpoint of YOLOv5.
+
+    Raises:
+        DataError: not YOLOv5, a variant that is not supported, or parts missing or misshapen; says what was found.
+    """
+    try:
+        return _fields(archive, archive.root)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+        raise DataError(f"misshapen YOLOv5 checkpoint ({type(exc).__name__}: {exc})") from exc
+
+
+def _fields(archive: Archive, root: object) -> Fields:
+    model = _model_record(root)
+    layers = _children(_children(model)["model"])
+    release = _release(list(layers.values()))
+    detect = layers[str(len(layers) - 1)]
+    size, channels = _size(layers, release)
+    activation = _activation(_children(layers["1"])["act"])
+    strides = _strides(archive, detect, model)
+    anchors = _anchors(archive, detect, strides)
+    names = _names(model, classes=detect.state["nc"])
+    state = {
+        name: archive.tensor(ref) for name, ref in _tensors(model) if not name.endswith(("anchors", "anchor_grid"))
+    }
+    net = build(size, classes=len(names), anchors=anchors, release=release, channels=channels, activation=activation)
+    _refuse_other_geometry(net, model)
+    extra = root if isinstance(root, dict) else {}
+    return Fields(
+        state={name: value.float() if value.is_floating_point() else value for name, value in state.items()},
+        names=names,
+        anchors=anchors,
+        strides=strides,
+        size=size,
+        release=release,
+        activation=activation,
+        channels=channels,
+        licence=_text(extra.get("license")),
+        date=_text(extra.get("date")),
+    )
+
+
+def _model_record(root: object) -> Record:
+    """The network's record: the smoothed (EMA) one where there is one."""
+    found = root
+    if isinstance(root, dict):
+        found = root.get("ema") if isinstance(root.get("ema"), Record) else root.get("model")
+    if isinstance(found, Record) and found.kind.module in {"models.yolo", "yolov5.models.yolo"}:
+        if found.kind.name in {"Model", "DetectionModel"}:
+            return found
+        raise DataError(f"a YOLOv5 {found.kind.name}, which does not detect boxes; {_SUPPORTED}")
+    if isinstance(found, Record):
+        newer = " (YOLOv8 or later)" if found.kind.module.startswith("ultralytics") else ""
+        raise DataError(f"not YOLOv5: it holds a {found.kind}{newer}; {_SUPPORTED}")
+    if isinstance(root, dict) and any(isinstance(value, TensorRef) for value in root.values()):
+        raise DataError(
+            "bare weights (a state dict) without classes, anchors and architecture",
+            remedy="import the whole checkpoint that YOLOv5's training wrote, such as best.pt",
+        )
+    held = ", ".join(map(str, list(root)[:5])) if isinstance(root, dict) else type(root).__name__
+    raise DataError(f"not YOLOv5: a checkpoint without a model (it holds {held or 'nothing'}); {_SUPPORTED}")
+
+
+def _children(record: Record) -> dict[str, Record]:
+    children = record.state.get("_modules")
+    if not isinstance(children, dict) or not all(isinstance(child, Record) for child in children.values()):
+        raise TypeError(f"{record.kind} has no modules")
+    return children
+
+
+def _release(layers: list[Record]) -> Release:
+    """Which published table the layers follow, told by their kinds alone."""
+    got = [layer.kind.name for layer in layers]
+    if got and got[-1] in {"Segment", "Classify"}:
+        raise DataError(f"a YOLOv5 for {got[-1].lower()}ation, not for detection; {_SUPPORTED}")
+    if len(got) == _P6_LAYERS and got[-1] == "Detect":
+        raise DataError(f"a YOLOv5 P6 model with four heads (for 1280 pixels); {_SUPPORTED}")
+    release: Release = "5" if got and got[0] == "Focus" else "6"
+    wanted = [_KINDS[row.kind] for row in LAYERS[release]]
+    if got != wanted:
+        pairs = enumerate(zip([*got, "nothing"], [*wanted, "nothing"], strict=False))
+        index, (found, expected) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+        raise DataError(
+            f"not a supported YOLOv5: layer {index} is {found}, release {'5.0' if release == '5' else '6.0 to 7.0'} "
+            f"has {expected} there; {_SUPPORTED}"
+        )
+    return release
+
+
+def _size(layers: dict[str, Record], release: Release) -> tuple[Size, int]:
+    """Size and picture channels, from the stem's shape and the depth of a C3."""
+    stem = _children(layers["0"])["conv"]
+    conv = _children(stem)["conv"] if release == "5" else stem
+    weight = _parameters(conv)["weight"]
+    depth = len(_children(_children(layers[str(_DEEPEST)])["m"]))
+    table: tuple[Layer, ...] = LAYERS[release]
+    for size in SIZES:
+        same_width = weight.shape[0] == scaled_channels(table[0].channels, size)
+        if same_width and depth == scaled_depth(table[_DEEPEST].repeats, size):
+            return size, weight.shape[1] // (4 if release == "5" else 1)
+    raise DataError(
+        f"a YOLOv5 of a size that was not published ({weight.shape[0]} channels behind the stem, "
+        f"{depth} bottlenecks in layer {_DEEPEST}); {_SUPPORTED}"
+    )
+
+
+def _activation(record: Record) -> Activation:
+    name = record.kind.name
+    slope = record.state.get("negative_slope", LEAKY_SLOPE)
+    if name not in _ACTIVATIONS or slope != LEAKY_SLOPE:
+        raise DataError(f"activation {name} (slope {slope}) is not supported, only SiLU, ReLU and LeakyReLU(0.1)")
+    return _ACTIVATIONS[name]
+
+
+def _strides(archive: Archive, detect: Record, model: Record) -> tuple[int, ...]:
+    ref = detect.state.get("stride", model.state.get("stride"))
+    got = tuple(archive.tensor(ref).tolist()) if isinstance(ref, TensorRef) else ref
+    if got != STRIDES:
+        raise DataError(f"heads with strides {got}, expected {STRIDES}")
+    return STRIDES
+
+
+def _anchors(archive: Archive, detect: Record, strides: tuple[int, ...]) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Anchors in pixels: the checkpoint has them in cells."""
+    buffers = detect.state["_buffers"]
+    ref = buffers.get("anchors") if isinstance(buffers, dict) else None
+    if not isinstance(ref, TensorRef) or len(ref.shape) != 3 or ref.shape[::2] != (len(strides), 2):  # noqa: PLR2004
+        found = ref.shape if isinstance(ref, TensorRef) else ref
+        raise DataError(f"anchors must be ({len(strides)}, A, 2), got {found}")
+    pixels = archive.tensor(ref).double() * torch.tensor(strides, dtype=torch.float64)[:, None, None]
+    if not bool(torch.isfinite(pixels).all() & (pixels > 0).all()):
+        raise DataError("anchors must be positive numbers")
+    return tuple(tuple((float(w), float(h)) for w, h in head) for head in pixels.tolist())
+
+
+def _names(model: Record, *, classes: object) -> tuple[str, ...]:
+    names = model.state.get("names")
+    if isinstance(names, dict):
+        names = [names[index] for index in sorted(names)]
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"class names must be a list of text, got {type(names).__name__}")
+    if len(names) != classes:
+        raise DataError(f"{len(names)} class names for heads with {classes} classes")
+    return tuple(names)
+
+
+def _parameters(record: Record) -> dict[str, TensorRef]:
+    """The record's own parameters and buffers."""
+    own: dict[str, TensorRef] = {}
+    for group in ("_parameters", "_buffers"):
+        values = record.state.get(group)
+        if isinstance(values, dict):
+            own.update({name: ref for name, ref in values.items() if isinstance(ref, TensorRef)})
+    return own
+
+
+def _records(model: Record) -> Iterator[tuple[str, Record]]:
+    """Every module with its dotted name, depth first; the model itself has the empty name."""
+    waiting, seen = [("", model)], 0
+    while waiting:
+        prefix, record = waiting.pop()
+        seen += 1
+        if seen > MAX_MODULES:  # records may share children: a small file could describe endlessly many
+            raise DataError(f"more than {MAX_MODULES:,} modules; refused")
+        yield prefix, record
+        children = record.state.get("_modules")
+        for name, child in children.items() if isinstance(children, dict) else ():
+            if isinstance(child, Record):
+                waiting.append((f"{prefix}.{name}".removeprefix("."), child))
+
+
+def _tensors(model: Record) -> Iterator[tuple[str, TensorRef]]:
+    """State dict names and references."""
+    for prefix, record in _records(model):
+        for name, ref in _parameters(record).items():
+            yield f"{prefix}.{name}".removeprefix("."), ref
+
+
+def _refuse_other_geometry(net: Yolov5, model: Record) -> None:
+    """Raise where the file's modules compute something else than ours although their weights would fit."""
+    found = dict(_records(model))
+    for name, module in net.named_modules():
+        record = found.get(name)
+        if record is None:
+            raise DataError(f"module {name} is missing")
+        for attribute in _geometry(module):
+            got, wanted = record.state.get(attribute), getattr(module, attribute)
+            if _pair(got) != _pair(wanted):
+                raise DataError(f"{name}.{attribute} is {got}, expected {wanted}: a changed YOLOv5; {_SUPPORTED}")
+
+
+def _geometry(module: nn.Module) -> tuple[str, ...]:
+    if isinstance(module, nn.Conv2d):
+        return ("stride", "padding", "dilation", "groups")
+    if isinstance(module, nn.MaxPool2d):
+        return ("kernel_size", "stride", "padding")
+    if isinstance(module, nn.BatchNorm2d):
+        return ("eps",)
+    return ("add",) if isinstance(module, Bottleneck) else ()
+
+
+def _pair(value: object) -> object:
+    """5 and (5, 5) are the same geometry."""
+    return (value, value) if isinstance(value, (int, float)) else value
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
