@@ -10,9 +10,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from edged.publish.topics import Topics, require_camera_name, require_name
+
 STATE_DIR = Path("/var/lib/edged")
-RESERVED_CAMERA_NAMES = frozenset({"status", "info", "stats"})
-_NAME = re.compile(r"[a-z0-9_-]{1,64}\Z")
 
 
 def _no_bool(value: object) -> object:
@@ -22,15 +22,17 @@ def _no_bool(value: object) -> object:
 
 
 def _topic_name(value: str) -> str:
-    if not _NAME.match(value):
-        raise ValueError(f"{value!r} is not a topic name: use 1 to 64 of a-z 0-9 _ -")
+    require_name("name", value)
     return value
 
 
 def _camera_name(value: str) -> str:
-    if value in RESERVED_CAMERA_NAMES:
-        raise ValueError(f"{value!r} is a topic of the device itself; choose another name")
-    return _topic_name(value)
+    require_camera_name(value)
+    return value
+
+
+def _prefix(value: str) -> str:
+    return Topics(device="any", prefix=value).prefix
 
 
 def _default_device_id() -> str:
@@ -82,7 +84,7 @@ class Mqtt(_Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     client_id: str = ""
-    prefix: Annotated[str, Field(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = "edged"
+    prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     keepalive_s: Annotated[Whole, Field(ge=2, le=3600)] = 10
     tls: bool | None = None
@@ -122,7 +124,7 @@ class Publish(_Section):
     detections: Literal["all", "nonempty"] = "all"
     qos: Literal[0, 1] = 0
     durable: bool = False
-    outbox: Path = STATE_DIR / "outbox.db"
+    outbox: Path = STATE_DIR / "outbox"
     outbox_max_mb: Annotated[Whole, Field(ge=1)] = 1000
     outbox_max_days: Annotated[Real, Field(gt=0)] = 7.0
     stats_interval_s: Seconds = 10.0
@@ -140,8 +142,12 @@ class Camera(_Section):
     rotate: Literal[0, 90, 180, 270] = 0
     pace: Literal["realtime", "fast"] = "realtime"
     loop: bool = True
-    open_timeout_s: Seconds = 10.0
-    read_timeout_s: Seconds = 5.0
+    open_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
+    read_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
+    frozen_after_s: Annotated[Real, Field(ge=0, le=86400)] = 20.0
+    max_pixels: Annotated[Whole, Field(ge=1, le=1 << 28)] = 36_000_000
+    decode_threads: Annotated[Whole, Field(ge=1, le=64)] = 1
+    acceleration: Literal["none", "any"] = "none"
 
     def source_with_credentials(self) -> str:
         """`source` with `username` and `password` put into its URL. Never to be shown."""

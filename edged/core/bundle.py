@@ -13,6 +13,7 @@ from edged.core.manifest import MAX_MANIFEST_BYTES, Manifest
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+MODEL_INT8 = "model.int8.onnx"
 OBJECTS = ".objects"  # a store keeps bundles here, by hash; DIR/NAME and DIR/active are links to them
 ACTIVE = "active"
 

@@ -12,6 +12,7 @@ from edged.core.errors import BundleMismatch, DataError
 
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 1 << 20
+PRECISIONS = ("fp32", "fp16", "int8")
 MAX_SIDE = 8192  # network input, pixels; also bounds the memory that a manifest can ask for
 
 
@@ -60,6 +61,7 @@ class Manifest:
         strides: network pixels a cell, per head, ascending.
         input_wh: network input (width, height), pixels, multiples of the largest stride.
         licence: of the weights, SPDX identifier or text.
+        precision: what the bundle was made for, `fp32`, `fp16` or `int8`: the daemon's `precision = "auto"` takes it.
         min_confidence: lowest score that the bundle can report (an engine's baked-in pre-NMS threshold).
         files: every file but the manifest.
         engines: TensorRT engines, if any.
@@ -76,6 +78,7 @@ class Manifest:
     input_wh: tuple[int, int]
     licence: str
     files: Mapping[str, FileRecord]
+    precision: str = "fp32"
     min_confidence: float = 0.001
     engines: tuple[EngineRecord, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -155,6 +158,8 @@ def _first_problem(manifest: Manifest) -> str:
         return "anchors must be positive numbers"
     if any(side < 1 or side > MAX_SIDE or side % strides[-1] for side in manifest.input_wh):
         return f"input_wh must be multiples of {strides[-1]} up to {MAX_SIDE}, got {list(manifest.input_wh)}"
+    if manifest.precision not in PRECISIONS:
+        return f"precision must be one of {', '.join(PRECISIONS)}, got {manifest.precision!r}"
     if not 0 <= manifest.min_confidence < 1:
         return f"min_confidence must be in 0..1, got {manifest.min_confidence}"
     for name in (*manifest.files, *(engine.file for engine in manifest.engines)):

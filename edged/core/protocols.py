@@ -24,6 +24,23 @@ class FrameSource(Protocol):
         ...
 
 
+class FrameSupply(Protocol):
+    """Many cameras, each giving its newest frame."""
+
+    def take(self, limit: int, *, timeout_s: float) -> list[Frame]:
+        """Up to `limit` frames, at most one a camera, fairly; empty when none came within `timeout_s`."""
+        ...
+
+    def release(self, frames: Sequence[Frame]) -> None:
+        """Give back the memory of frames that `take` handed out; once for each, from any thread."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Every camera is a file that was played to its end, and all its frames were taken."""
+        ...
+
+
 class Detector(Protocol):
     """Finds objects in frames; owns its device. One thread calls it, in the order submit, collect."""
 

@@ -63,8 +63,8 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param(MINIMAL + "fps = true\n", "fps: expected a number, got true/false", id="bool"),
         pytest.param(MINIMAL + "rotate = 45\n", "rotate: input should be 0, 90, 180 or 270, got 45", id="rotate"),
         pytest.param('[[camera]]\nname = "a"\n', "edged.toml:1: [[camera]] number 1 source: missing", id="missing"),
-        pytest.param('[[camera]]\nname = "a/b"\nsource = "x"\n', "'a/b' is not a topic name", id="topic"),
-        pytest.param('[[camera]]\nname = "stats"\nsource = "x"\n', "'stats' is a topic of the device", id="reserved"),
+        pytest.param('[[camera]]\nname = "a/b"\nsource = "x"\n', "camera name 'a/b' must be 1 to 64 of a-z", id="topic"),
+        pytest.param('[[camera]]\nname = "stats"\nsource = "x"\n', "no camera may be called 'stats'", id="reserved"),
         pytest.param(
             MINIMAL + MINIMAL,
             "edged.toml:5: [[camera]] name: 'gate' is taken by the camera at line 2",

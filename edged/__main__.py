@@ -1,0 +1,60 @@
+"""The command line `edged`: run, check, detect, demo."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything could start CUDA: kernels are loaded when first used, which saves hundreds of megabytes.
+os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
+
+import argparse
+import sys
+from importlib import import_module
+
+from edged import __version__
+from edged.core.errors import EdgedError
+
+COMMANDS = ("run", "check", "detect", "demo")
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+DESCRIPTION = """\
+Watch cameras and publish what they see over MQTT.
+
+  edged check                      is everything there: file, cameras, model, broker?
+  edged run                        the service: capture, detect, publish until stopped
+  edged detect street.mp4 --out o  look at pictures, videos or a camera once
+  edged demo                       see it work: own broker, own subscriber
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
+    parser = argparse.ArgumentParser(
+        prog="edged", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"edged {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    argv = sys.argv[1:] if arguments is None else arguments
+    for name in COMMANDS:
+        # Command modules import what they need inside run(): a camera's child process imports this module too.
+        module = import_module(f"edged.commands.{name}")
+        subparser = subparsers.add_parser(
+            name, help=module.HELP, description=module.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    chosen = parser.parse_args(argv)
+    try:
+        return int(chosen.run(chosen))
+    except EdgedError as exc:
+        print(f"edged: error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

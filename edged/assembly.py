@@ -1,0 +1,83 @@
+"""The only place where concrete stages are built from settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edged.config.schema import Engine, Model
+from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.errors import BundleMismatch, ConfigError
+from edged.core.protocols import Detector
+from edged.cpu.detector import CpuDetector, Thresholds
+
+MQTT_PORT = 1883
+MQTT_TLS_PORT = 8883
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A detector and what it runs.
+
+    Attributes:
+        detector: ready for the first frame.
+        bundle: the model.
+        backend: e.g. `cpu fp32, 2 cores`, for people.
+    """
+
+    detector: Detector
+    bundle: Bundle
+    backend: str
+
+
+def load_model(model: Model, engine: Engine) -> LoadedModel:
+    """Open the configured bundle and build the detector that this machine can run.
+
+    Raises:
+        ConfigError: a class that the model does not know, a confidence below what the bundle can report.
+        BundleMismatch, DataError: the bundle is not there, damaged, or not made for this machine.
+    """
+    bundle = Bundle.open(model.bundle)
+    limits = thresholds(model, bundle)
+    precision = bundle.manifest.precision if engine.precision == "auto" else engine.precision
+    if engine.backend == "tensorrt":
+        raise ConfigError("[engine] backend: tensorrt is not part of this release yet", remedy='say backend = "cpu"')
+    file = MODEL_INT8 if precision == "int8" else MODEL
+    if precision == "fp16":
+        logger.info("the CPU has no use for fp16: %s runs as fp32", bundle.manifest.name)
+        precision = "fp32"
+    detector = CpuDetector(bundle, thresholds=limits, threads=engine.threads, file=file)
+    return LoadedModel(detector, bundle, f"cpu {precision}, {detector.cores} core{'s' if detector.cores > 1 else ''}")
+
+
+def thresholds(model: Model, bundle: Bundle) -> Thresholds:
+    """The configured limits in the model's terms.
+
+    Raises:
+        ConfigError: a class that the model does not know.
+        BundleMismatch: a confidence below what the bundle can report.
+    """
+    known = bundle.manifest.classes
+    unknown = [name for name in model.classes if name not in known]
+    if unknown:
+        raise ConfigError(f"[model] classes: {unknown[0]!r} is not a class of {bundle.manifest.name}; {_listed(known)}")
+    if model.confidence < bundle.manifest.min_confidence:
+        raise BundleMismatch(
+            f"[model] confidence {model.confidence:g} is below {bundle.manifest.min_confidence:g}, "
+            f"the lowest that {bundle.manifest.name} reports",
+            remedy="raise it, or provision with a lower prenms_score_threshold",
+        )
+    return Thresholds(
+        confidence=model.confidence,
+        iou=model.iou,
+        max_detections=model.max_detections,
+        class_ids=frozenset(known.index(name) for name in model.classes),
+    )
+
+
+def _listed(names: Sequence[str], *, most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"it knows {', '.join(names[:most])}{more}"

@@ -1,0 +1,78 @@
+"""`edged detect`: one look at pictures, videos, folders, cameras or streams."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "detect"
+HELP = "look once at pictures, videos, folders, cameras or streams"
+DESCRIPTION = """\
+Look at pictures, videos, folders, patterns, cameras or streams, once.
+
+  edged detect bus.jpg --model models/active
+  edged detect holiday/ clip.mp4 --out seen --jsonl seen.jsonl
+  edged detect /dev/video0 --frames 100 --jsonl - | jq .detections
+
+Exit code: 0 when everything could be read; else that of the first failure (65 bad data, 69 no such source, 70 the
+detector failed, 78 the model does not fit).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="file, folder, pattern, /dev/videoN, URL or test:")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write annotated pictures (.jpg) and videos (.mp4) here"
+    )
+    parser.add_argument("--jsonl", metavar="FILE", help="write one JSON object a frame; - is standard output")
+    parser.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that choose the model and its limits; shared with other commands."""
+    parser.add_argument("--model", type=Path, metavar="BUNDLE", help="bundle directory (default: the active one)")
+    parser.add_argument("--confidence", type=float, metavar="0..1", help="report scores above this (default 0.25)")
+    parser.add_argument(
+        "--iou", type=float, metavar="0..1", help="overlap above which two boxes are one (default 0.45)"
+    )
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="report only these classes")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for inference (default: all)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "int8"), help="model to run (default: the bundle's)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Detect, write, summarise."""
+    from edged.oneshot.run import Request, run_once
+
+    return run_once(
+        Request(
+            sources=tuple(arguments.sources),
+            model=model_changes(arguments),
+            engine=engine_changes(arguments),
+            out=arguments.out,
+            jsonl=arguments.jsonl or "",
+            frames=arguments.frames,
+        )
+    )
+
+
+def model_changes(arguments: argparse.Namespace) -> dict[str, object]:
+    """What was said of the model, as keys of `[model]`."""
+    said = {"bundle": arguments.model, "confidence": arguments.confidence, "iou": arguments.iou}
+    said["classes"] = tuple(arguments.classes) if arguments.classes else None
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def engine_changes(arguments: argparse.Namespace) -> dict[str, object]:
+    """What was said of the engine, as keys of `[engine]`."""
+    said = {"threads": arguments.threads, "precision": arguments.precision}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value

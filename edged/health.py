@@ -1,0 +1,123 @@
+"""What the daemon knows of itself: counters, latencies, progress; and the words it says to systemd."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+
+import numpy as np
+
+from edged.core.types import FrameResult
+
+WINDOW = 512  # latest frames that percentiles and rates are taken over
+PERCENTILES = (50, 95, 99)
+
+
+class Health:
+    """Counts results; any thread may read while the pipeline writes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frames: Counter[str] = Counter()
+        self._objects: Counter[str] = Counter()
+        self._total_ms: deque[float] = deque(maxlen=WINDOW)
+        self._detect_ms: deque[float] = deque(maxlen=WINDOW)
+        self._finished_s: deque[float] = deque(maxlen=WINDOW)
+        self._beat_s = time.monotonic()
+        self.started_at = datetime.now(timezone.utc)
+
+    def beat(self) -> None:
+        """The pipeline moved, or found nothing to do."""
+        self._beat_s = time.monotonic()
+
+    def silence_s(self) -> float:
+        """Seconds since the pipeline last moved."""
+        return time.monotonic() - self._beat_s
+
+    def count(self, result: FrameResult) -> None:
+        """Count one processed frame."""
+        with self._lock:
+            self._frames[result.meta.camera] += 1
+            self._objects[result.meta.camera] += len(result.detections)
+            self._total_ms.append(result.timings["total"])
+            self._detect_ms.append(result.timings["detect"])
+            self._finished_s.append(time.monotonic())
+
+    @property
+    def frames(self) -> int:
+        """Frames processed since the start."""
+        with self._lock:
+            return self._frames.total() if hasattr(self._frames, "total") else sum(self._frames.values())
+
+    def rate(self) -> float:
+        """Frames a second over the window's last minute; 0 without two frames."""
+        with self._lock:
+            recent = [moment for moment in self._finished_s if time.monotonic() - moment < 60]  # noqa: PLR2004
+        if len(recent) < 2:  # noqa: PLR2004
+            return 0.0
+        return (len(recent) - 1) / max(time.monotonic() - recent[0], 1e-6)
+
+    def snapshot(self) -> dict[str, object]:
+        """Figures for the `stats` message: counters since the start, latencies over the latest frames."""
+        with self._lock:
+            frames, objects = dict(self._frames), dict(self._objects)
+            total, detect = list(self._total_ms), list(self._detect_ms)
+        return {
+            "uptime_s": round((datetime.now(timezone.utc) - self.started_at).total_seconds(), 1),
+            "frames": sum(frames.values()),
+            "objects": sum(objects.values()),
+            "fps": round(self.rate(), 2),
+            "latency_ms": {"total": _percentiles(total), "detect": _percentiles(detect)},
+            "memory_mb": round(resident_mb(), 1),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "temperature_c": temperature_c(),
+        }
+
+
+def _percentiles(samples: Sequence[float]) -> Mapping[str, float | None]:
+    if not samples:
+        return {f"p{p}": None for p in PERCENTILES}
+    return {f"p{p}": round(float(v), 3) for p, v in zip(PERCENTILES, np.percentile(samples, PERCENTILES), strict=True)}
+
+
+def resident_mb() -> float:
+    """Resident memory of this process, MiB."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        pages = int(file.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def temperature_c(root: str = "/sys/class/thermal") -> float | None:
+    """The hottest thermal zone, degrees Celsius; None where the kernel shows none."""
+    hottest: float | None = None
+    try:
+        zones = [entry.path for entry in os.scandir(root) if entry.name.startswith("thermal_zone")]
+    except OSError:
+        return None
+    for zone in zones:
+        try:
+            with open(f"{zone}/temp", encoding="ascii") as file:
+                degrees = int(file.read()) / 1000
+        except (OSError, ValueError):
+            continue  # a zone that is switched off reads as an error
+        hottest = degrees if hottest is None else max(hottest, degrees)
+    return hottest
+
+
+def notify_systemd(*lines: str) -> bool:
+    """Send state to systemd's notification socket, e.g. `READY=1`; False where there is none (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
+        except OSError:
+            return False
+    return True

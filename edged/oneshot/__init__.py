@@ -1,0 +1,1 @@
+"""`edged detect`: look at pictures, videos, folders, cameras and streams once."""

@@ -1,0 +1,73 @@
+"""Frames of many sources, one after the other, through a detector that is kept busy."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from edged.capture.source import open_source
+from edged.capture.spec import CameraSpec
+from edged.core.errors import CameraError, DataError, EdgedError
+from edged.core.protocols import Detector
+from edged.core.types import Frame, FrameResult
+from edged.oneshot.sources import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One frame and where it is from.
+
+    Attributes:
+        item: the source named on the command line.
+        frame: as captured.
+        location: the file's path, or the URL without credentials.
+        fps: the source's own rate; 0 where unknown.
+    """
+
+    item: Item
+    frame: Frame
+    location: str
+    fps: float
+
+
+OnError = Callable[[Item, EdgedError], None]
+
+
+def frames(items: Iterable[Item], *, on_error: OnError) -> Iterator[Look]:
+    """Every frame of every source. What fails goes to `on_error`; the other sources are still read."""
+    for item in items:
+        try:
+            spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
+            with open_source(spec) as source:
+                while (frame := _read(source.read, item, on_error)) is not None:
+                    yield Look(item, frame, source.location, source.info.fps)
+        except CameraError as exc:
+            on_error(item, exc)
+        except ValueError as exc:  # a spec that cannot be, e.g. an endless name
+            on_error(item, DataError(str(exc)))
+
+
+def _read(read: Callable[[], Frame | None], item: Item, on_error: OnError) -> Frame | None:
+    """The next frame that can be decoded; pictures that cannot are reported and passed over."""
+    while True:
+        try:
+            return read()
+        except DataError as exc:
+            on_error(item, exc)
+
+
+def detect(looks: Iterable[Look], detector: Detector) -> Iterator[tuple[Look, FrameResult]]:
+    """Results in the order of the frames, several frames under way at once where the detector takes them.
+
+    Raises:
+        DetectorError: the device failed.
+    """
+    waiting: deque[Look] = deque()
+    for look in looks:
+        if not detector.room:
+            yield from zip([waiting.popleft()], detector.collect(), strict=True)
+        detector.submit([look.frame])
+        waiting.append(look)
+    while waiting:
+        yield from zip([waiting.popleft()], detector.collect(), strict=True)

@@ -1,0 +1,130 @@
+"""Where looked-at frames go: annotated pictures and videos, and one JSON object a line."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+import cv2
+
+from edged.annotate import annotated
+from edged.core.errors import UsageError
+from edged.core.types import Frame, FrameResult
+from edged.oneshot.sources import Item
+from edged.publish.identity import Origin
+from edged.publish.payload import detections_payload, encode
+
+DEFAULT_FPS = 10.0  # of a written video whose source does not say its rate
+
+
+class Pictures:
+    """Writes `DIR/NAME.jpg` for a picture and `DIR/NAME.mp4` for anything that moves.
+
+    Args:
+        directory: made when missing.
+        classes: names by class id.
+
+    Raises:
+        UsageError: the directory cannot be made or written.
+    """
+
+    def __init__(self, directory: Path, *, classes: tuple[str, ...]) -> None:
+        self._directory, self._classes = directory, classes
+        self._writers: dict[str, tuple[cv2.VideoWriter, tuple[int, int]]] = {}
+        self.written: list[Path] = []
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageError(f"--out {directory}: {exc.strerror}") from exc
+
+    def write(self, item: Item, frame: Frame, result: FrameResult, *, fps: float) -> None:
+        """Draw one frame's detections and write it; a video is begun anew when its size changes.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        milliseconds = result.timings["detect"]
+        caption = f"{milliseconds:.1f} ms  {1000 / max(milliseconds, 1e-3):.0f} fps"
+        image = annotated(frame.pixels, result.detections, classes=self._classes, caption=caption)
+        if item.is_picture:
+            self._write_picture(self._directory / f"{item.name}.jpg", image)
+        else:
+            self._writer(item, frame.meta.size_wh, fps).write(image)
+
+    def _write_picture(self, path: Path, image: cv2.typing.MatLike) -> None:
+        coded, data = cv2.imencode(".jpg", image)
+        if not coded:
+            raise UsageError(f"{path}: the picture cannot be encoded as JPEG")
+        try:
+            path.write_bytes(data.tobytes())
+        except OSError as exc:
+            raise UsageError(f"{path}: cannot be written: {exc.strerror}") from exc
+        self.written.append(path)
+
+    def _writer(self, item: Item, size_wh: tuple[int, int], fps: float) -> cv2.VideoWriter:
+        known = self._writers.get(item.name)
+        if known and known[1] == size_wh:
+            return known[0]
+        if known:
+            known[0].release()
+        stem = item.name if not known else f"{item.name}-{size_wh[0]}x{size_wh[1]}"
+        path = self._directory / f"{stem}.mp4"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps or DEFAULT_FPS, size_wh)
+        if not writer.isOpened():
+            raise UsageError(
+                f"{path}: the video cannot be written", remedy="is the folder writable and the disk not full?"
+            )
+        self._writers[item.name] = (writer, size_wh)
+        self.written.append(path)
+        return writer
+
+    def close(self) -> None:
+        """Finish the videos; they are playable up to here."""
+        for writer, _ in self._writers.values():
+            writer.release()
+        self._writers.clear()
+
+
+class JsonLines:
+    """Writes `edged.detections/1` objects plus `source`, one a line.
+
+    Args:
+        target: a file, or `-` for standard output.
+        origin: who speaks.
+
+    Raises:
+        UsageError: the file cannot be opened.
+    """
+
+    def __init__(self, target: str, *, origin: Origin) -> None:
+        self._origin = origin
+        self._file: IO[bytes] = sys.stdout.buffer
+        if target != "-":
+            try:
+                self._file = Path(target).open("wb")  # noqa: SIM115 - closed by close()
+            except OSError as exc:
+                raise UsageError(f"--jsonl {target}: {exc.strerror}") from exc
+
+    def write(self, result: FrameResult, *, source: str) -> None:
+        """One line for one frame; `source` without credentials."""
+        speaker = self._origin
+        payload = detections_payload(
+            result,
+            device=speaker.device,
+            model=speaker.model,
+            classes=speaker.classes,
+            boot_id=speaker.boot_id,
+            session=speaker.session,
+            published_at=datetime.now(timezone.utc),
+        )
+        # A file name that is no UTF-8 still has to become JSON.
+        payload["source"] = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        self._file.write(encode(payload) + b"\n")
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.flush()
+        if self._file is not sys.stdout.buffer:
+            self._file.close()

@@ -1,0 +1,140 @@
+"""Runs one `edged detect`: from what was asked to pictures, JSON lines and a summary."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from edged.assembly import LoadedModel, load_model
+from edged.config.schema import Device, Engine, Model
+from edged.core.errors import EdgedError, UsageError
+from edged.oneshot.look import detect, frames
+from edged.oneshot.outputs import JsonLines, Pictures
+from edged.oneshot.sources import Item, expand
+from edged.publish.identity import origin
+
+_MOST_PATHS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for.
+
+    Attributes:
+        sources: as named.
+        model: keys of `[model]` that were said.
+        engine: keys of `[engine]` that were said.
+        out: where annotated pictures go; None writes none.
+        jsonl: file for JSON lines, `-` for standard output, empty for none.
+        frames: stop after so many; None for all.
+    """
+
+    sources: tuple[str, ...]
+    model: Mapping[str, object] = field(default_factory=dict)
+    engine: Mapping[str, object] = field(default_factory=dict)
+    out: Path | None = None
+    jsonl: str = ""
+    frames: int | None = None
+
+
+def run_once(request: Request) -> int:
+    """Look at everything; returns the exit code: 0, or that of the first source that failed.
+
+    Raises:
+        EdgedError: nothing could be looked at: usage, model or detector.
+    """
+    items = expand(request.sources)
+    model, engine = _settings(request)
+    loaded = load_model(model, engine)
+    manifest = loaded.bundle.manifest
+    report = _Report(manifest.classes, quiet=request.jsonl == "-")
+    with ExitStack() as resources:
+        resources.enter_context(closing(loaded.detector))
+        pictures = lines = None
+        if request.out:
+            pictures = resources.enter_context(closing(Pictures(request.out, classes=manifest.classes)))
+        if request.jsonl:
+            speaker = origin(device=Device().id, model=manifest.name, classes=manifest.classes)
+            lines = resources.enter_context(closing(JsonLines(request.jsonl, origin=speaker)))
+        _look(items, loaded, report, limit=request.frames, pictures=pictures, lines=lines)
+    report.summary(pictures.written if pictures else [], backend=loaded.backend)
+    return report.exit_code
+
+
+def _settings(request: Request) -> tuple[Model, Engine]:
+    try:
+        return Model.model_validate(request.model), Engine.model_validate(request.engine)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise UsageError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _look(
+    items: list[Item],
+    loaded: LoadedModel,
+    report: _Report,
+    *,
+    limit: int | None,
+    pictures: Pictures | None,
+    lines: JsonLines | None,
+) -> None:
+    looks = islice(frames(items, on_error=report.failed), limit)
+    only_pictures = all(item.is_picture for item in items)
+    # tqdm's None means: a bar only on a terminal. Pictures have a line each instead.
+    for look, result in tqdm(detect(looks, loaded.detector), unit=" frames", disable=only_pictures or None):
+        report.add(look.item, result.detections.class_id.tolist(), result.timings["detect"])
+        if lines:
+            lines.write(result, source=look.location)
+        if pictures:
+            pictures.write(look.item, look.frame, result, fps=look.fps)
+
+
+class _Report:
+    """What a person reads: a line a picture, a summary, and every failure."""
+
+    def __init__(self, classes: tuple[str, ...], *, quiet: bool) -> None:
+        self._classes = classes
+        self._stream = sys.stderr if quiet else sys.stdout
+        self._objects: Counter[str] = Counter()
+        self._frames = 0
+        self._milliseconds = 0.0
+        self.exit_code = 0
+
+    def failed(self, item: Item, error: EdgedError) -> None:
+        """Say what could not be read, and remember the first exit code."""
+        print(f"edged: error: {item.shown}: {error}", file=sys.stderr)  # noqa: T201
+        self.exit_code = self.exit_code or error.exit_code
+
+    def add(self, item: Item, class_ids: list[int], milliseconds: float) -> None:
+        """Count one frame."""
+        counts = Counter(self._classes[class_id] for class_id in class_ids)
+        self._frames += 1
+        self._objects += counts
+        self._milliseconds += milliseconds
+        if item.is_picture:
+            self._say(f"{item.shown}: {_listed(counts)}, {milliseconds:.1f} ms")
+
+    def summary(self, written: list[Path], *, backend: str) -> None:
+        """The last lines."""
+        each = f", {self._milliseconds / self._frames:.1f} ms each" if self._frames else ""
+        self._say(f"{self._frames} frames on {backend}{each}: {_listed(self._objects)}")
+        for path in written[:_MOST_PATHS_SHOWN]:
+            self._say(f"wrote {path}")
+        if len(written) > _MOST_PATHS_SHOWN:
+            self._say(f"and {len(written) - _MOST_PATHS_SHOWN} more")
+
+    def _say(self, text: str) -> None:
+        # A file name that is no UTF-8 must not end the run.
+        print(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), file=self._stream)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing"

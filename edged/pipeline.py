@@ -1,0 +1,115 @@
+"""Moves frames: newest frames -> detector -> publisher. Knows none of them, only their protocols."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from edged.core.errors import EdgedError
+from edged.core.protocols import Detector, FrameSupply, Publisher
+from edged.core.types import Frame, FrameResult
+from edged.health import Health
+
+IDLE_S = 0.2  # how long to wait for a frame before looking at requests to stop or to swap the detector
+
+logger = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """One thread that owns the detector and keeps it busy.
+
+    Args:
+        supply: where frames come from.
+        detector: closed by the pipeline, when it is replaced or the pipeline ends.
+        publisher: where results go; not closed here.
+        health: told of every result and of every turn of the loop.
+    """
+
+    def __init__(self, *, supply: FrameSupply, detector: Detector, publisher: Publisher, health: Health) -> None:
+        self._supply = supply
+        self._detector = detector
+        self._publisher = publisher
+        self._health = health
+        self._under_way: deque[Sequence[Frame]] = deque()
+        self._successor: Detector | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        """Begin to move frames."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread still moves frames; False after `stop`, a failure, or when all sources have ended."""
+        return self._thread.is_alive()
+
+    def replace_detector(self, detector: Detector) -> None:
+        """Use another detector from the next frame on; frames under way finish on the old one, which is closed."""
+        self._successor = detector
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Finish the frames under way, publish them and end.
+
+        Returns:
+            Whether it ended within `timeout_s`; if not, an inference hangs.
+        """
+        self._stop.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set() and not (self._supply.ended and not self._under_way):
+                self._health.beat()
+                self._swap_detector()
+                self._refill(wait_s=0 if self._under_way else IDLE_S)
+                self._finish_oldest(refill=True)
+            while self._under_way:
+                self._finish_oldest(refill=False)
+        except Exception as exc:
+            self.failure = exc  # whoever started the thread decides; nothing may vanish with it
+            if not isinstance(exc, EdgedError):
+                logger.exception("the pipeline failed")
+        finally:
+            self._release_all()
+            self._detector.close()
+
+    def _refill(self, *, wait_s: float) -> None:
+        """Give the detector frames while it has room and frames wait."""
+        while room := self._detector.room:
+            frames = self._supply.take(room, timeout_s=wait_s)
+            if not frames:
+                return
+            self._under_way.append(frames)
+            self._detector.submit(frames)
+            wait_s = 0
+
+    def _finish_oldest(self, *, refill: bool) -> None:
+        if not self._under_way:
+            return
+        results = self._detector.collect()
+        self._supply.release(self._under_way.popleft())
+        if refill and self._successor is None and not self._stop.is_set():
+            self._refill(wait_s=0)  # before publishing: the device should not wait for JSON
+        for result in results:
+            self._publish(result)
+
+    def _publish(self, result: FrameResult) -> None:
+        self._health.count(result)
+        self._publisher.publish(result)
+
+    def _swap_detector(self) -> None:
+        if self._successor is None:
+            return
+        while self._under_way:
+            self._finish_oldest(refill=False)
+        self._detector.close()
+        self._detector, self._successor = self._successor, None
+
+    def _release_all(self) -> None:
+        while self._under_way:
+            self._supply.release(self._under_way.popleft())
