@@ -110,7 +110,7 @@ class _Report:
 
     def failed(self, item: Item, error: EdgedError) -> None:
         """Say what could not be read, and remember the first exit code."""
-        print(f"edged: error: {item.shown}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"edged: error: {item.shown}: {error}", file=sys.stderr)
         self.exit_code = self.exit_code or error.exit_code
 
     def add(self, item: Item, class_ids: list[int], milliseconds: float) -> None:

@@ -1,0 +1,1 @@
+"""`edged demo`: the real daemon, a broker of its own, and an ordinary subscriber that prints what arrives."""

@@ -1,0 +1,103 @@
+"""The demo's subscriber: an ordinary MQTT client that prints a line a detections message and keeps count."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+
+
+@dataclass(slots=True)
+class Tally:
+    """What arrived. Changed by the MQTT thread, read when it has ended."""
+
+    messages: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    objects: Counter[str] = field(default_factory=Counter)
+    total_ms: list[float] = field(default_factory=list)
+    stats: dict[str, Any] = field(default_factory=dict)
+    last_sequence: dict[str, int] = field(default_factory=dict)
+    gaps: int = 0
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Count one detections message."""
+        now = time.monotonic()
+        self.first_s = self.first_s or now
+        self.last_s = now
+        self.messages += 1
+        self.objects.update(found["label"] for found in message["detections"])
+        self.total_ms.append(message["timings"]["total"])
+        camera, sequence = message["camera"], message["sequence"]
+        self.gaps += max(0, sequence - self.last_sequence.get(camera, sequence - 1) - 1)
+        self.last_sequence[camera] = sequence
+
+    def summary(self) -> list[str]:
+        """Frames, rate, objects by class, drops."""
+        seconds = self.last_s - self.first_s
+        rate = f"{(self.messages - 1) / seconds:.1f} a second" if seconds > 0 and self.messages > 1 else "rate unknown"
+        seen = ", ".join(f"{number} {label}" for label, number in self.objects.most_common()) or "nothing"
+        median = sorted(self.total_ms)[len(self.total_ms) // 2] if self.total_ms else 0.0
+        return [
+            f"frames    {self.messages}, {rate}, median {median:.0f} ms from grab to result",
+            f"objects   {seen}",
+            f"drops     {self.gaps} captured frames gave way to newer ones",
+        ]
+
+
+class Watcher:
+    """Subscribes to everything below one device and prints detections until enough have come.
+
+    Args:
+        port: of a broker on the loopback.
+        base: the device's topics, e.g. `edged/demo`.
+        enough: detections messages after which `done` is set; 0 for never.
+
+    Attributes:
+        done: set after `enough` messages.
+        tally: what arrived.
+    """
+
+    def __init__(self, *, port: int, base: str, enough: int) -> None:
+        self.done = threading.Event()
+        self.tally = Tally()
+        self._enough = enough
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe(f"{base}/#")
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        kind = message.topic.rpartition("/")[2]
+        if kind == "detections" and not self.done.is_set():
+            content = json.loads(message.payload)
+            self.tally.add(content)
+            print(line(content), flush=True)
+            if self._enough and self.tally.messages >= self._enough:
+                self.done.set()
+        elif kind == "health":
+            content = json.loads(message.payload)
+            if content["state"] == "offline":
+                print(f"camera {content['camera']} is offline: {content['reason']}", flush=True)
+
+
+def line(message: dict[str, Any]) -> str:
+    """One detections message for a person."""
+    by_label: dict[str, list[str]] = {}
+    for found in message["detections"]:
+        by_label.setdefault(found["label"], []).append(f"{found['confidence']:.2f}")
+    seen = ", ".join(f"{len(scores)} {label} ({' '.join(scores)})" for label, scores in by_label.items()) or "-"
+    clock = message["captured_at"][11:23]
+    return f"{clock}  {message['camera']} #{message['sequence']:<6} {message['timings']['total']:6.1f} ms  {seen}"

@@ -1,0 +1,186 @@
+"""The CPU detector on a real ONNX model: right boxes in frame pixels, whatever the batching; clear refusals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from edged.core.bundle import Bundle
+from edged.core.errors import DataError, DetectorError
+from edged.core.types import Frame, FrameMeta, Pixels
+from edged.cpu.detector import CpuDetector, Thresholds, _Lane
+from tests.handmade import draw_square, edit_manifest, square_model, write_bundle
+
+
+def frame_of(pixels: Pixels, sequence: int = 0) -> Frame:
+    size = (pixels.shape[1], pixels.shape[0])
+    return Frame(FrameMeta("gate", sequence, datetime.now(timezone.utc), time.monotonic_ns(), size), pixels)
+
+
+def grey(width: int = 320, height: int = 320) -> Pixels:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.open(write_bundle(tmp_path_factory.mktemp("bundle")))
+
+
+@pytest.fixture
+def detector(bundle: Bundle) -> Iterator[CpuDetector]:
+    detector = CpuDetector(bundle, thresholds=Thresholds(), threads=2)
+    yield detector
+    detector.close()
+
+
+def test_detector_finds_squares_in_frame_pixels(detector: CpuDetector) -> None:
+    image = grey()
+    draw_square(image, "red", 72, 56)
+    draw_square(image, "blue", 168, 200)
+    detector.submit([frame_of(image)])
+    (result,) = detector.collect()
+    found = result.detections
+    order = np.argsort(found.class_id)
+    np.testing.assert_allclose(found.xyxy[order], [[72, 56, 136, 120], [168, 200, 232, 264]], atol=0.5)
+    assert found.class_id[order].tolist() == [0, 2]
+    assert (found.confidence > 0.99).all()
+    assert result.timings["detect"] >= result.timings["inference"] > 0
+
+
+def test_detector_undoes_the_letterbox(detector: CpuDetector) -> None:
+    image = grey(640, 400)  # halved, with 60 rows of grey above and below
+    image[72:200, 80:208] = (0, 255, 0)  # in the network: (40, 96) to (104, 160), of which left is 8 (mod 16)
+    detector.submit([frame_of(image)])
+    found = detector.collect()[0].detections
+    assert found.class_id.tolist() == [1]
+    np.testing.assert_allclose(found.xyxy[0], [80, 72, 208, 200], atol=17)
+
+
+def test_detector_gives_the_same_for_frames_alone_and_side_by_side(detector: CpuDetector) -> None:
+    images = [grey(320, 320), grey(300, 200), grey(64, 320)]
+    draw_square(images[0], "red", 72, 56)
+    draw_square(images[1], "green", 40, 40)
+    alone = []
+    for image in images:
+        detector.submit([frame_of(image)])
+        alone += detector.collect()
+    detector.submit([frame_of(images[0]), frame_of(images[1])])
+    together = detector.collect()
+    detector.submit([frame_of(images[2])])
+    detector.submit([frame_of(images[2])])
+    together += [detector.collect()[0], detector.collect()[0]]
+    for one, other in zip([*alone, alone[2]], together, strict=True):
+        np.testing.assert_array_equal(one.detections.xyxy, other.detections.xyxy)
+        np.testing.assert_array_equal(one.detections.confidence, other.detections.confidence)
+
+
+def test_detector_returns_results_in_order_of_submission(detector: CpuDetector) -> None:
+    detector.submit([frame_of(grey(), 0)])
+    detector.submit([frame_of(grey(), 1)])
+    assert [detector.collect()[0].meta.sequence for _ in range(2)] == [0, 1]
+
+
+def test_detector_applies_classes_and_confidence_at_once(detector: CpuDetector) -> None:
+    image = grey()
+    draw_square(image, "red", 72, 56)
+    draw_square(image, "blue", 168, 200)
+    detector.thresholds = Thresholds(class_ids=frozenset({2}))
+    detector.submit([frame_of(image)])
+    assert detector.collect()[0].detections.class_id.tolist() == [2]
+    detector.thresholds = Thresholds(confidence=0.999999)
+    detector.submit([frame_of(image)])
+    assert len(detector.collect()[0].detections) == 0
+
+
+def test_detector_has_room_for_as_many_frames_as_cores(detector: CpuDetector) -> None:
+    assert detector.room == 2
+    detector.submit([frame_of(grey())])
+    assert detector.room == 1
+    with pytest.raises(DetectorError, match="submit takes 1 to 1 frames now, got 2"):
+        detector.submit([frame_of(grey()), frame_of(grey())])
+    detector.collect()
+    with pytest.raises(DetectorError, match="nothing is under way"):
+        detector.collect()
+
+
+def give_back_when(release: threading.Event, detector: CpuDetector, lane: _Lane) -> None:
+    release.wait()
+    detector._lanes.put(lane)
+
+
+def test_detector_reports_a_hanging_inference(bundle: Bundle) -> None:
+    detector = CpuDetector(bundle, thresholds=Thresholds(), threads=1, deadline_s=0.05)
+    release = threading.Event()
+    lane = detector._lanes.get()  # without a free lane no inference can run
+    threading.Thread(target=give_back_when, args=(release, detector, lane), daemon=True).start()
+    try:
+        detector.submit([frame_of(grey())])
+        with pytest.raises(DetectorError, match=r"inference hangs: no result within 0\.05 s"):
+            detector.collect()
+    finally:
+        release.set()
+        detector.close()
+
+
+def damaged_bundle(folder: Path, content: bytes, **manifest: object) -> Bundle:
+    """A bundle whose hashes fit but whose model does not do what the manifest says."""
+    import hashlib
+
+    write_bundle(folder, input_wh=(64, 64))
+    (folder / "model.onnx").write_bytes(content)
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit_manifest(folder, files={"model.onnx": record}, **manifest)
+    return Bundle.open(folder)
+
+
+def with_bias(value: float) -> bytes:
+    model = onnx.load_from_string(square_model((64, 64)))
+    for tensor in model.graph.initializer:
+        if tensor.name == "p4_b2":
+            array = numpy_helper.to_array(tensor).copy()
+            array[:] = value
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return bytes(model.SerializeToString())
+
+
+def unknown_operator() -> bytes:
+    model = onnx.load_from_string(square_model((64, 64)))
+    model.graph.node[0].op_type = "Telepathy"
+    return bytes(model.SerializeToString())
+
+
+def future_opset() -> bytes:
+    model = onnx.load_from_string(square_model((64, 64)))
+    model.opset_import[0].CopyFrom(helper.make_opsetid("", 99))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"", r"\(0 bytes\) is no model that ONNX Runtime", id="empty"),
+        pytest.param(square_model((64, 64))[:500], r"is no model that ONNX Runtime .* can load", id="truncated"),
+        pytest.param(b"<!doctype html>", r"is no model that ONNX Runtime .* can load", id="html"),
+        pytest.param(unknown_operator(), "Telepathy", id="unknown-operator"),
+        pytest.param(future_opset(), "opset|99", id="future-opset"),
+        pytest.param(square_model((96, 64)), r"expected one float input \(batch, 3, 64, 64\), got", id="other-size"),
+        pytest.param(with_bias(float("nan")), "values outside 0..1 in head 1", id="nan"),
+    ],
+)
+def test_detector_refuses_a_model(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        CpuDetector(damaged_bundle(tmp_path, content), thresholds=Thresholds(), threads=1)
+
+
+def test_detector_refuses_a_manifest_of_another_class_count(tmp_path: Path) -> None:
+    bundle = damaged_bundle(tmp_path, square_model((64, 64)), classes=["one"])
+    with pytest.raises(DataError, match="for the manifest's 1 classes, got"):
+        CpuDetector(bundle, thresholds=Thresholds(), threads=1)
