@@ -1,0 +1,83 @@
+"""The exported graph: the same numbers as torch, the same bytes every time, small, and free in its batch."""
+
+from __future__ import annotations
+
+import ast
+import json
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import onnxslim
+import pytest
+import torch
+
+from edged.core.errors import EdgedError, UsageError
+from provisioning import export
+from provisioning.export import OUTPUTS, export_onnx
+from provisioning.model.network import Release, Size
+from tests.provisioning.networks import lively
+
+NAMES = ("cat", "dog")
+
+
+def _bytes(size: Size = "n", release: Release = "6", *, batch: int | None = None) -> bytes:
+    return export_onnx(lively(size, release=release), input_wh=(96, 64), names=NAMES, batch=batch)
+
+
+@pytest.mark.parametrize("release", ["5", "6"])
+def test_export_runs_as_torch_does_at_any_batch(release: Release) -> None:
+    net = lively(release=release)
+    session = ort.InferenceSession(export_onnx(net, input_wh=(96, 64), names=NAMES), providers=["CPUExecutionProvider"])
+    assert [tensor.name for tensor in session.get_outputs()] == list(OUTPUTS)
+    assert [tensor.shape for tensor in session.get_outputs()] == [
+        ["batch", 21, 8, 12],
+        ["batch", 21, 4, 6],
+        ["batch", 21, 2, 3],
+    ]
+    for batch in (1, 3):
+        images = torch.rand(batch, 3, 64, 96)
+        with torch.no_grad():
+            expected = net.sigmoid_maps(images)  # with its normalisation, not folded
+        for got, wanted in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
+            np.testing.assert_allclose(got, wanted.numpy(), atol=1e-4)
+
+
+def test_export_same_weights_same_bytes() -> None:
+    assert _bytes() == _bytes()
+
+
+@pytest.mark.parametrize(("size", "release"), [("n", "6"), ("n", "5"), ("m", "6")])
+def test_export_leaves_a_simplifier_nothing(size: Size, release: Release) -> None:
+    model = onnx.load_from_string(_bytes(size, release))
+    slim = onnxslim.slim(onnx.load_from_string(_bytes(size, release)))
+    assert len(slim.graph.node) == len(model.graph.node)
+    assert not any(node.op_type in {"BatchNormalization", "Slice", "Shape"} for node in model.graph.node)
+
+
+def test_export_metadata_and_versions() -> None:
+    model = onnx.load_from_string(_bytes())
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["stride"] == "32"
+    assert ast.literal_eval(metadata["names"]) == {0: "cat", 1: "dog"}
+    assert json.loads(metadata["strides"]) == [8, 16, 32]
+    assert json.loads(metadata["anchors"])[2][2] == [373, 326]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    assert {"model.24.m.0", "model.24.m.1", "model.24.m.2"} <= {node.name for node in model.graph.node}
+
+
+def test_export_fixed_batch() -> None:
+    model = onnx.load_from_string(_bytes(batch=2))
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+@pytest.mark.parametrize("input_wh", [(100, 64), (0, 64), (64, 8224), (-32, 64)])
+def test_export_refuses_size(input_wh: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="multiples of 32"):
+        export_onnx(lively(), input_wh=input_wh, names=NAMES)
+
+
+def test_export_refuses_a_graph_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "LEAKY_SLOPE", 0.11)
+    with pytest.raises(EdgedError, match="differs from torch"):
+        export_onnx(lively(activation="leaky_relu"), input_wh=(64, 64), names=NAMES)
