@@ -1,0 +1,143 @@
+"""The structures that host and kernels share, byte for byte, and the header of one batch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edged.core.letterbox import Letterbox
+from edged.core.types import Pixels
+from edged.gpu.protocols import Thresholds
+
+ALIGNMENT = 256  # bytes; what cudaMalloc guarantees and coalesced access likes
+
+LIMITS = np.dtype([("confidence", "<f4"), ("iou_threshold", "<f4"), ("max_detections", "<i4"), ("reserved", "<i4")])
+FRAME_ENTRY = np.dtype(
+    [
+        ("pixels", "<u8"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("resized_w", "<i4"),
+        ("resized_h", "<i4"),
+        ("pad_left", "<i4"),
+        ("pad_top", "<i4"),
+        ("to_frame_x", "<f4"),
+        ("to_frame_y", "<f4"),
+    ]
+)
+FOUND = np.dtype([("xyxy", "<f4", (4,)), ("confidence", "<f4"), ("class_id", "<i4")])
+
+
+class PreprocessArgs(ctypes.Structure):
+    """As in preprocess.cu."""
+
+    _fields_ = (
+        ("frames", ctypes.c_void_p),
+        ("input", ctypes.c_void_p),
+        ("network_w", ctypes.c_int),
+        ("network_h", ctypes.c_int),
+    )
+
+
+class NmsArgs(ctypes.Structure):
+    """As in nms.cu."""
+
+    _fields_ = (
+        ("limits", ctypes.c_void_p),
+        ("frames", ctypes.c_void_p),
+        ("count", ctypes.c_void_p),
+        ("boxes", ctypes.c_void_p),
+        ("scores", ctypes.c_void_p),
+        ("classes", ctypes.c_void_p),
+        ("admitted", ctypes.c_void_p),
+        ("ranked", ctypes.c_void_p),
+        ("ranked_boxes", ctypes.c_void_p),
+        ("ranked_scores", ctypes.c_void_p),
+        ("ranked_classes", ctypes.c_void_p),
+        ("found_count", ctypes.c_void_p),
+        ("found", ctypes.c_void_p),
+        ("cells", ctypes.c_int),
+        ("num_classes", ctypes.c_int),
+        ("capacity", ctypes.c_int),
+    )
+
+
+def aligned(nbytes: int) -> int:
+    """`nbytes` rounded up to the alignment of device memory."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where the parts of a batch's header lie in its block: limits, admitted classes, frame table.
+
+    Attributes:
+        num_classes: of the model.
+        max_batch: rows of the table.
+    """
+
+    num_classes: int
+    max_batch: int
+
+    @property
+    def admitted(self) -> int:
+        """Offset of (num_classes,) uint8."""
+        return aligned(LIMITS.itemsize)
+
+    @property
+    def frames(self) -> int:
+        """Offset of (max_batch,) FRAME_ENTRY."""
+        return self.admitted + aligned(self.num_classes)
+
+    @property
+    def nbytes(self) -> int:
+        """The whole block."""
+        return self.frames + self.max_batch * FRAME_ENTRY.itemsize
+
+    def write(
+        self, block: Pixels, thresholds: Thresholds, letterboxes: Sequence[Letterbox], pixels: Sequence[int]
+    ) -> None:
+        """Fill a block.
+
+        Args:
+            block: (nbytes,) uint8, overwritten.
+            thresholds: for every frame of the batch.
+            letterboxes: one a frame.
+            pixels: device address of each frame's pixels.
+        """
+        limits = block[: LIMITS.itemsize].view(LIMITS)
+        limits[0] = (thresholds.confidence, thresholds.iou, thresholds.max_detections, 0)
+        admitted = block[self.admitted : self.admitted + self.num_classes]
+        admitted[:] = not thresholds.class_ids
+        admitted[[class_id for class_id in thresholds.class_ids if 0 <= class_id < self.num_classes]] = 1
+        table = block[self.frames : self.nbytes].view(FRAME_ENTRY)
+        for row, (box, address) in enumerate(zip(letterboxes, pixels, strict=True)):
+            scale_x, scale_y = box.scale
+            table[row] = (
+                address, *box.source_wh, *box.resized_wh, box.pad_left, box.pad_top, 1 / scale_x, 1 / scale_y
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Where a batch's results lie in their block: counts, then `capacity` rows an image.
+
+    Attributes:
+        max_batch: images.
+        capacity: detections an image at most.
+    """
+
+    max_batch: int
+    capacity: int
+
+    @property
+    def found(self) -> int:
+        """Offset of (max_batch, capacity) FOUND; the counts are at 0."""
+        return aligned(self.max_batch * 4)
+
+    def nbytes(self, batch: int) -> int:
+        """The block up to the last row of image `batch`."""
+        return self.found + batch * self.capacity * FOUND.itemsize

@@ -1,0 +1,117 @@
+"""The kernels around the engine as launches: preprocessing before it, suppression behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.limits import MAX_CANDIDATES
+from edged.gpu.layout import Header, NmsArgs, PreprocessArgs, Results, aligned
+from plugins.yolo_layer.kernel import DecodeOutputs
+from plugins.yolo_layer.launch import Launch
+
+KERNEL_DIRECTORY = Path(__file__).with_name("kernels")
+PREPROCESS = KERNEL_DIRECTORY / "preprocess.cu"
+NMS = KERNEL_DIRECTORY / "nms.cu"
+_TILE_WH = (32, 8)  # threads of a preprocessing block: a warp along a row of pixels
+_RANK_BLOCK = 256  # RANK_BLOCK of nms.cu
+_GREEDY_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class NmsMemory:
+    """Where the parts of NMS's workspace lie, as offsets; `ranked` must be zero before each run.
+
+    Attributes:
+        max_batch: images.
+    """
+
+    max_batch: int
+
+    @property
+    def ranked_bytes(self) -> int:
+        """Length of the part at offset 0 that must be zero."""
+        return self.max_batch * 4
+
+    @property
+    def boxes(self) -> int:
+        """Offset of (max_batch, MAX_CANDIDATES, 4) float32."""
+        return aligned(self.ranked_bytes)
+
+    @property
+    def scores(self) -> int:
+        """Offset of (max_batch, MAX_CANDIDATES) float32."""
+        return self.boxes + self.max_batch * MAX_CANDIDATES * 16
+
+    @property
+    def classes(self) -> int:
+        """Offset of (max_batch, MAX_CANDIDATES) int32."""
+        return self.scores + self.max_batch * MAX_CANDIDATES * 4
+
+    @property
+    def nbytes(self) -> int:
+        """The whole workspace."""
+        return self.classes + self.max_batch * MAX_CANDIDATES * 4
+
+
+def preprocess_launch(
+    *, frames: int, network_input: int, network_wh: tuple[int, int], batch: int, half: bool
+) -> Launch:
+    """Frames to the network's input.
+
+    Args:
+        frames: device address of the frame table.
+        network_input: device address of (batch, 3, H, W), float16 if `half`, else float32.
+        network_wh: its width and height.
+        batch: images.
+        half: whether the input is float16.
+    """
+    width, height = network_wh
+    grid = (-(-width // _TILE_WH[0]), -(-height // _TILE_WH[1]), batch)
+    args = PreprocessArgs(frames=frames, input=network_input, network_w=width, network_h=height)
+    return Launch("preprocess_f16" if half else "preprocess_f32", grid, (*_TILE_WH, 1), args)
+
+
+def nms_launches(
+    *,
+    candidates: DecodeOutputs,
+    cells: int,
+    header: tuple[Header, int],
+    workspace: tuple[NmsMemory, int],
+    results: tuple[Results, int],
+    batch: int,
+) -> tuple[Launch, Launch]:
+    """Candidates to detections in frame pixels; two launches for one stream, in this order.
+
+    Args:
+        candidates: device addresses of the decode's outputs.
+        cells: rows of them an image.
+        header: limits, admitted classes and frame table, and the device address of that block.
+        workspace: its layout and device address.
+        results: their layout and device address.
+        batch: images.
+    """
+    (parts, block), (memory, base), (layout, out) = header, workspace, results
+    args = NmsArgs(
+        limits=block,
+        frames=block + parts.frames,
+        count=candidates.count,
+        boxes=candidates.boxes,
+        scores=candidates.scores,
+        classes=candidates.classes,
+        admitted=block + parts.admitted,
+        ranked=base,
+        ranked_boxes=base + memory.boxes,
+        ranked_scores=base + memory.scores,
+        ranked_classes=base + memory.classes,
+        found_count=out,
+        found=out + layout.found,
+        cells=cells,
+        num_classes=parts.num_classes,
+        capacity=layout.capacity,
+    )
+    rank_grid = (-(-cells // _RANK_BLOCK), batch, 1)
+    return (
+        Launch("nms_rank", rank_grid, (_RANK_BLOCK, 1, 1), args),
+        Launch("nms_greedy", (batch, 1, 1), (_GREEDY_BLOCK, 1, 1), args),
+    )

@@ -1,0 +1,66 @@
+"""The `YoloLayer_TRT` node's names and attributes: what provisioning writes, the plugin reads and the kernel needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+OPERATOR = "YoloLayer_TRT"
+VERSION = "1"
+NAMESPACE = "edged"  # of our own: several plugins named YoloLayer_TRT, version 1, are about
+HEADS = 3
+MAX_ANCHORS = 8  # per head; as in decode.cu
+OUTPUTS = ("DecodeNumDetection", "DecodeDetectionBoxes", "DecodeDetectionScores", "DecodeDetectionClasses")
+
+
+@dataclass(frozen=True, slots=True)
+class YoloLayer:
+    """One node's attributes, checked at birth.
+
+    Attributes:
+        max_stride: network pixels a cell of p5; p4 and p3 have a half and a quarter of it.
+        num_classes: of the model.
+        anchors: p3's, p4's, then p5's (width, height) pairs in network pixels, flat.
+        threshold: `prenms_score_threshold`, 0..1; a score must exceed it.
+    """
+
+    max_stride: int
+    num_classes: int
+    anchors: tuple[float, ...]
+    threshold: float
+
+    def __post_init__(self) -> None:
+        pairs = len(self.anchors) // (2 * HEADS)
+        if len(self.anchors) != pairs * 2 * HEADS or not 1 <= pairs <= MAX_ANCHORS:
+            raise ValueError(
+                f"anchors must be {HEADS} heads of 1 to {MAX_ANCHORS} (width, height) pairs, "
+                f"got {len(self.anchors)} numbers"
+            )
+        if not all(isfinite(side) and side > 0 for side in self.anchors):
+            raise ValueError(f"anchors must be positive numbers, got {self.anchors}")
+        if self.max_stride < 1 << (HEADS - 1) or self.max_stride % (1 << (HEADS - 1)):
+            raise ValueError(f"max_stride must be a multiple of {1 << (HEADS - 1)}, got {self.max_stride}")
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        if not 0 <= self.threshold < 1:
+            raise ValueError(f"prenms_score_threshold must be in 0..1, got {self.threshold}")
+
+    @property
+    def anchors_per_head(self) -> int:
+        """Boxes a cell can hold."""
+        return len(self.anchors) // (2 * HEADS)
+
+    @property
+    def channels(self) -> int:
+        """Of every head."""
+        return self.anchors_per_head * (5 + self.num_classes)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Network pixels a cell, p3 to p5."""
+        return tuple(self.max_stride >> (HEADS - 1 - head) for head in range(HEADS))
+
+    def head_anchors(self, head: int) -> tuple[float, ...]:
+        """(width, height) pairs of one head, flat."""
+        length = 2 * self.anchors_per_head
+        return self.anchors[head * length : (head + 1) * length]

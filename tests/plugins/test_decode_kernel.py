@@ -1,0 +1,214 @@
+"""The decode kernel's own source, run on the processor, against the node's reference and the CPU's decode."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edged.cpu.decode import Decoder
+from plugins.yolo_layer.contract import YoloLayer
+from plugins.yolo_layer.kernel import DecodeArgs, DecodeOutputs, cell_count, decode_launches, workspace_bytes
+from tests.gpu.host_kernels import args_bytes, host_launch
+from tests.provisioning.node_reference import yolo_layer
+
+Array = np.ndarray[Any, Any]
+# fmt: off
+ANCHORS = (
+    10.0, 13.0, 16.0, 30.0, 33.0, 23.0,
+    30.0, 61.0, 62.0, 45.0, 59.0, 119.0,
+    116.0, 90.0, 156.0, 198.0, 373.0, 326.0,
+)
+# fmt: on
+POISON = 0x5A
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The kernel's outputs, and what it left untouched."""
+
+    count: Array
+    boxes: Array
+    scores: Array
+    classes: Array
+
+
+def layer(*, classes: int = 3, threshold: float = 0.25, anchors: Sequence[float] = ANCHORS) -> YoloLayer:
+    return YoloLayer(max_stride=32, num_classes=classes, anchors=tuple(anchors), threshold=threshold)
+
+
+def random_heads(node: YoloLayer, sizes: Sequence[tuple[int, int]], *, batch: int, seed: int) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [rng.random((batch, node.channels, *size), np.float32) for size in sizes]
+
+
+def sizes_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((input_wh[1] // stride, input_wh[0] // stride) for stride in (8, 16, 32))
+
+
+def run_decode(node: YoloLayer, heads: Sequence[Array], *, seed: int = 0, live: float | None = None) -> Decoded:
+    sizes = [(head.shape[2], head.shape[3]) for head in heads]
+    batch, cells = heads[0].shape[0], cell_count(node, sizes)
+    made = Decoded(
+        np.full(batch, POISON, np.int32),
+        np.full((batch, cells, 4), POISON, np.float32),
+        np.full((batch, cells), POISON, np.float32),
+        np.full((batch, cells), POISON, np.int32),
+    )
+    workspace = np.full(workspace_bytes(node, sizes, batch), POISON, np.uint8)
+    live_threshold = np.array([0.0 if live is None else live], np.float32)
+    contiguous = [np.ascontiguousarray(head) for head in heads]
+    for launch in decode_launches(
+        node,
+        sizes,
+        batch=batch,
+        heads=[head.ctypes.data for head in contiguous],
+        outputs=DecodeOutputs(*(a.ctypes.data for a in (made.count, made.boxes, made.scores, made.classes))),
+        workspace=workspace.ctypes.data,
+        half=heads[0].dtype == np.float16,
+        live_threshold=0 if live is None else live_threshold.ctypes.data,
+    ):
+        host_launch(launch, seed=seed)
+    return made
+
+
+def require_equal_to_reference(node: YoloLayer, heads: Sequence[Array], got: Decoded) -> None:
+    as_float = [head.astype(np.float32) for head in heads]
+    strides = node.strides
+    pairs = [list(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(3)]
+    decode = Decoder(anchors=pairs, strides=strides)
+    with np.errstate(all="ignore"):
+        for image in range(heads[0].shape[0]):
+            wanted = decode([head[image] for head in as_float], threshold=node.threshold)
+            count = int(got.count[image])
+            finite = np.isfinite(got.boxes[image, :count]).all(axis=1)  # the CPU drops the rest here, the GPU in NMS
+            np.testing.assert_array_equal(got.scores[image, :count][finite], wanted.score)
+            np.testing.assert_array_equal(got.classes[image, :count][finite], wanted.class_id)
+            np.testing.assert_array_equal(got.boxes[image, :count][finite], wanted.xyxy)
+
+
+def test_decode_args_have_the_layout_of_the_source() -> None:
+    assert ctypes.sizeof(DecodeArgs) == args_bytes("decode_scores_f32") == args_bytes("decode_write_f16")
+
+
+@pytest.mark.parametrize("classes", [1, 3, 80])
+@pytest.mark.parametrize("input_wh", [(32, 32), (96, 64), (64, 160), (320, 320)])
+def test_decode_equals_the_cpu_bit_by_bit(classes: int, input_wh: tuple[int, int]) -> None:
+    node = layer(classes=classes)
+    heads = random_heads(node, sizes_of(input_wh), batch=2, seed=classes)
+    got = run_decode(node, heads)
+    assert 0 < got.count[0] < cell_count(node, sizes_of(input_wh))
+    require_equal_to_reference(node, heads, got)
+
+
+def test_decode_equals_the_node_reference() -> None:
+    node = layer(classes=2, threshold=0.4)
+    heads = random_heads(node, sizes_of((96, 64)), batch=3, seed=7)
+    count, boxes, scores, classes = yolo_layer(
+        heads, max_stride=32, num_classes=2, anchors=list(ANCHORS), prenms_score_threshold=0.4
+    )
+    got = run_decode(node, heads)
+    np.testing.assert_array_equal(got.count, count[:, 0])
+    for image, kept in enumerate(got.count):
+        np.testing.assert_array_equal(got.boxes[image, :kept], boxes[image, :kept])
+        np.testing.assert_array_equal(got.scores[image, :kept], scores[image, :kept])
+        np.testing.assert_array_equal(got.classes[image, :kept], classes[image, :kept])
+
+
+@pytest.mark.parametrize("anchors_per_head", [1, 2, 8])
+def test_decode_takes_any_number_of_anchors(anchors_per_head: int) -> None:
+    node = layer(anchors=[float(8 + k) for k in range(3 * anchors_per_head * 2)])
+    heads = random_heads(node, sizes_of((96, 96)), batch=1, seed=3)
+    require_equal_to_reference(node, heads, run_decode(node, heads))
+
+
+def test_decode_half_maps_equal_the_same_maps_as_float() -> None:
+    node = layer(threshold=0.1)
+    heads = [head.astype(np.float16) for head in random_heads(node, sizes_of((96, 96)), batch=2, seed=5)]
+    require_equal_to_reference(node, heads, run_decode(node, heads))
+
+
+def test_decode_reads_every_half_value_as_numpy_does() -> None:
+    """All 65,536 bit patterns, subnormal, infinite and NaN ones among them, as a box coordinate."""
+    node = layer(classes=1, threshold=0.0, anchors=(1.0, 1.0) * 3)
+    head = np.ones((1, 6, 256, 256), np.float16)
+    head[0, 0] = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    heads = [head, np.zeros((1, 6, 1, 1), np.float16), np.zeros((1, 6, 1, 1), np.float16)]
+    got = run_decode(node, heads)
+    assert got.count[0] == 1 << 16
+    with np.errstate(all="ignore"):
+        columns = np.tile(np.arange(256, dtype=np.float32), 256)
+        centre = (head[0, 0].ravel().astype(np.float32) * np.float32(2) - np.float32(0.5) + columns) * np.float32(8)
+        np.testing.assert_array_equal(got.boxes[0, : 1 << 16, 0], centre - np.float32(2))
+
+
+def test_decode_empty_maps_count_zero_and_write_nothing() -> None:
+    node = layer()
+    heads = [np.zeros_like(head) for head in random_heads(node, sizes_of((64, 64)), batch=2, seed=0)]
+    got = run_decode(node, heads)
+    assert got.count.tolist() == [0, 0]
+    assert (got.scores == POISON).all() and (got.boxes == POISON).all() and (got.classes == POISON).all()
+
+
+def test_decode_all_above_the_threshold_fill_the_buffers_exactly() -> None:
+    node = layer(threshold=0.0)
+    sizes = sizes_of((160, 96))
+    heads = [np.maximum(head, np.float32(0.01)) for head in random_heads(node, sizes, batch=2, seed=1)]
+    got = run_decode(node, heads)
+    assert got.count.tolist() == [cell_count(node, sizes)] * 2
+    require_equal_to_reference(node, heads, got)
+
+
+def test_decode_ties_take_the_lowest_class_and_keep_the_order_of_the_cells() -> None:
+    node = layer(classes=4)
+    heads = [np.full_like(head, 0.75) for head in random_heads(node, sizes_of((64, 64)), batch=1, seed=0)]
+    got = run_decode(node, heads)
+    assert set(got.classes[0].tolist()) == {0}
+    require_equal_to_reference(node, heads, got)
+
+
+def test_decode_a_score_at_the_threshold_does_not_pass() -> None:
+    node = layer(classes=1, threshold=0.25)
+    heads = [np.full_like(head, 0.5) for head in random_heads(node, sizes_of((64, 64)), batch=1, seed=0)]
+    assert run_decode(node, heads).count.tolist() == [0]  # 0.5 * 0.5 == 0.25
+
+
+@pytest.mark.parametrize("channel", range(8))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.5, -1.0], ids=str)
+def test_decode_broken_values_are_kept_or_dropped_as_on_the_cpu(channel: int, value: float) -> None:
+    node = layer(classes=3)
+    heads = random_heads(node, sizes_of((64, 64)), batch=1, seed=channel)
+    for head in heads:
+        head[:, channel::8, ::2, ::3] = value
+    got = run_decode(node, heads)
+    assert not np.isnan(got.scores[0, : got.count[0]]).any()
+    require_equal_to_reference(node, heads, got)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_decode_does_not_depend_on_the_order_of_blocks_and_threads(seed: int) -> None:
+    node = layer()
+    heads = random_heads(node, sizes_of((160, 160)), batch=2, seed=9)
+    first, other = run_decode(node, heads, seed=0), run_decode(node, heads, seed=seed + 1)
+    for a, b in zip((first.count, first.boxes, first.scores), (other.count, other.boxes, other.scores), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_decode_a_batch_equals_its_images_one_by_one() -> None:
+    node = layer()
+    heads = random_heads(node, sizes_of((96, 96)), batch=3, seed=2)
+    together = run_decode(node, heads)
+    for image in range(3):
+        alone = run_decode(node, [head[image : image + 1] for head in heads])
+        assert alone.count[0] == together.count[image]
+        np.testing.assert_array_equal(alone.boxes[0], together.boxes[image])
+
+
+def test_decode_live_threshold_replaces_the_baked_one() -> None:
+    heads = random_heads(layer(), sizes_of((96, 96)), batch=1, seed=4)
+    got = run_decode(layer(threshold=0.001), heads, live=0.6)
+    require_equal_to_reference(layer(threshold=0.6), heads, got)
