@@ -1,0 +1,112 @@
+"""All cameras of the daemon: the newest frame of each, fairly, from children that may hang or crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edged.capture.office import Settings, SlotWatcher
+from edged.capture.spec import CameraCounters, CameraSpec, CameraState
+from edged.capture.supervisor import Supervisor
+from edged.core.errors import EdgedError
+from edged.core.types import Frame
+
+
+class Cameras:
+    """One child process a camera, all under one thread. A context manager that starts and closes.
+
+    Args:
+        specs: the cameras; names are unique.
+        on_state: told of every change of a camera's state, first of `opening`; in the supervisor's thread, must not
+            block.
+        settings: slots and pauses.
+        watcher: told of the shared memory in which frames lie, to register it with a GPU.
+
+    Raises:
+        ValueError: two cameras of one name.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[CameraSpec],
+        *,
+        on_state: Callable[[CameraState], None],
+        settings: Settings | None = None,
+        watcher: SlotWatcher | None = None,
+    ) -> None:
+        self._supervisor = Supervisor(settings or Settings(), on_state=on_state, watcher=watcher)
+        self._exchange = self._supervisor.office.exchange
+        self._closed = False
+        self.replace(specs)
+
+    def start(self) -> None:
+        """Start the children. Needs calling once."""
+        self._supervisor.start()
+
+    def take(self, limit: int, *, timeout_s: float) -> list[Frame]:
+        """Waiting frames, at most `limit`, those of the camera that waited longest first; each camera's in order.
+
+        Of a `realtime` camera only its newest frame ever waits; a `fast` one may give several at once. Their pixels
+        stay valid until `release`. Empty after `timeout_s` without any, or once closed.
+
+        Raises:
+            EdgedError: the supervisor failed; no frame will come any more.
+        """
+        if self._supervisor.failure is not None:
+            raise EdgedError(f"capture failed: {self._supervisor.failure!r}")
+        return self._exchange.take(limit, timeout_s=timeout_s)
+
+    def release(self, frames: Sequence[Frame]) -> None:
+        """Give taken frames back, once each, in any thread; their pixels are then no longer to be looked at.
+
+        Raises:
+            ValueError: a frame is not out.
+        """
+        self._exchange.release(frames)
+
+    def replace(self, specs: Sequence[CameraSpec]) -> None:
+        """Run these cameras from now on. Unchanged ones are not touched; sequences and counts of a name go on.
+
+        Raises:
+            ValueError: two cameras of one name; nothing is changed.
+        """
+        names = [spec.name for spec in specs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two cameras are called {twice[0]!r}")
+        self._supervisor.want(specs)
+
+    def waiting(self) -> int:
+        """Cameras that have a frame nobody took."""
+        return self._exchange.waiting()
+
+    def states(self) -> dict[str, CameraState]:
+        """Of every camera, by name."""
+        return {name: camera.state for name, camera in self._supervisor.cameras().items()}
+
+    def counters(self) -> Mapping[str, CameraCounters]:
+        """Of every camera, by name."""
+        return {name: self._exchange.counters(camera.lane) for name, camera in self._supervisor.cameras().items()}
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the children that run, by camera."""
+        links = {name: camera.link for name, camera in self._supervisor.cameras().items()}
+        return {name: link.pid for name, link in links.items() if link is not None and link.pid}
+
+    @property
+    def ended(self) -> bool:
+        """Every camera has played its file once and all its frames are taken."""
+        states = self.states().values()
+        return all(state.state == "ended" for state in states) and not self.waiting()
+
+    def close(self) -> None:
+        """End the children and the thread; safe to call twice. Frames still out stay valid until released."""
+        if not self._closed:
+            self._closed = True
+            self._supervisor.close()
+
+    def __enter__(self) -> Cameras:  # noqa: PYI034 - typing.Self needs Python 3.11
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,79 @@
+"""Which kind of source a configured text names, found by its form and, for files, by their content."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from enum import Enum
+
+from edged.capture.headers import MAGIC_BYTES, picture_type
+from edged.core.errors import CameraError
+from edged.core.redact import redact
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+SCHEMES = ("rtsp", "rtsps", "http", "https")
+ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+class Kind(Enum):
+    """How a source is opened."""
+
+    PATTERN = "pattern"
+    GSTREAMER = "gstreamer"
+    NETWORK = "network"
+    DEVICE = "device"
+    VIDEO = "video"
+    PICTURES = "pictures"
+
+
+def kind_of(source: str) -> Kind:
+    """The kind of `source`; looks at the file where it names one.
+
+    Raises:
+        CameraError: nothing is there, or nothing that could be a source.
+    """
+    scheme = _SCHEME.match(source)
+    if scheme:
+        if scheme[1].lower() in SCHEMES:
+            return Kind.NETWORK
+        raise CameraError(f"source {redact(source)}: scheme {scheme[1]}:// is not supported", remedy=f"use {ACCEPTED}")
+    if source == "test:" or source.startswith("test:?"):
+        return Kind.PATTERN
+    if source.startswith("gst:"):
+        return Kind.GSTREAMER
+    if source.isdecimal():
+        return Kind.DEVICE
+    return _kind_of_path(source)
+
+
+def _kind_of_path(source: str) -> Kind:
+    try:
+        mode = os.stat(source).st_mode
+    except OSError as exc:
+        if glob.has_magic(source):
+            return Kind.PICTURES
+        if source.startswith("/dev/video"):
+            return Kind.DEVICE  # whose opener says which devices there are
+        raise CameraError(f"{source!r} cannot be opened: {exc.strerror}", remedy=f"name {ACCEPTED}") from exc
+    if stat.S_ISCHR(mode):
+        return Kind.DEVICE
+    if stat.S_ISDIR(mode):
+        return Kind.PICTURES
+    if not stat.S_ISREG(mode):
+        raise CameraError(f"{source!r} is neither a file nor a folder nor a video device", remedy=f"name {ACCEPTED}")
+    return Kind.PICTURES if _is_picture(source) else Kind.VIDEO
+
+
+def _is_picture(path: str) -> bool:
+    """By content; an empty file by its name, so that the message speaks of what was meant."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(MAGIC_BYTES)
+    except OSError as exc:
+        raise CameraError(f"{path!r} cannot be read: {exc.strerror}") from exc
+    if not head:
+        return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+    return bool(picture_type(head))

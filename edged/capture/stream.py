@@ -1,0 +1,69 @@
+"""What every kind of source looks like to the reader: grab, retrieve, close."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edged.core.errors import CameraError
+from edged.core.types import Pixels
+
+
+class AuthError(CameraError):
+    """The source refuses the user or password: worth far fewer attempts than other losses."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What is being read.
+
+    Attributes:
+        decoder: backend, codec and whether in hardware, for people.
+        live: frames come at their own time and cannot wait.
+        fps: own rate; 0 where unknown.
+        may_freeze: a picture that stands still means that something broke.
+    """
+
+    decoder: str
+    live: bool
+    fps: float
+    may_freeze: bool
+
+
+class Stream(Protocol):
+    """One opened source. A frame is first grabbed (cheap where possible), then retrieved only when wanted."""
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is being read."""
+        ...
+
+    @property
+    def position_s(self) -> float:
+        """Media time of the grabbed frame, seconds from the first; never falls. Meaningless for live streams."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the grabbed frame comes from: the file's path or the address without secrets."""
+        ...
+
+    def grab(self) -> bool:
+        """Go to the next frame. False: the end of a file.
+
+        Raises:
+            CameraError: the stream is lost.
+        """
+        ...
+
+    def retrieve(self, into: Pixels | None) -> Pixels:
+        """The grabbed frame, (H, W, 3) uint8 BGR: in `into` itself where its shape fits, else a new array.
+
+        Raises:
+            DataError: this one picture cannot be decoded; the next may.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+        ...

@@ -1,0 +1,205 @@
+"""The one thread that runs all cameras: sockets, deadlines, retries, the nursery process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from edged.capture.camera import Camera
+from edged.capture.launcher import Event, Launcher
+from edged.capture.office import Office, Settings, SlotWatcher
+from edged.capture.spec import CameraSpec, CameraState
+from edged.core.errors import CameraError
+
+logger = logging.getLogger(__name__)
+
+LEAST_CHECK_S = 0.05  # deadlines are looked at no more often than so, however many frames come
+LONGEST_SLEEP_S = 1.0
+NURSERY_FIRST_S = 1.0
+NURSERY_MAX_S = 30.0
+
+
+class Supervisor:
+    """Owns the thread, the nursery and every camera.
+
+    Args:
+        settings: how cameras are run.
+        on_state: told of every change, in this thread.
+        watcher: told of slot memory, in this thread.
+    """
+
+    def __init__(
+        self, settings: Settings, *, on_state: Callable[[CameraState], None], watcher: SlotWatcher | None
+    ) -> None:
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.office = Office(settings, on_state=on_state, watcher=watcher, wake=self.wake)
+        self._lock = threading.Lock()
+        self._wanted: tuple[CameraSpec, ...] | None = None
+        self._applied = threading.Event()
+        self._closing = False
+        self._cameras: dict[str, Camera] = {}
+        self._leaving: list[Camera] = []
+        self._next_check_s = 0.0
+        self._nursery_failures = 0
+        self._nursery_due_s = 0.0
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; returns when the cameras wanted so far are known to it."""
+        self._thread.start()
+        self._applied.wait(5.0)
+
+    def wake(self) -> None:
+        """Make the thread look around (any thread)."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def want(self, specs: Sequence[CameraSpec]) -> None:
+        """Run exactly these from now on; returns when that is so."""
+        with self._lock:
+            self._wanted = tuple(specs)
+            self._applied.clear()
+        if threading.current_thread() is self._thread:
+            self._apply_wanted()
+        elif self._thread.is_alive():
+            self.wake()
+            self._applied.wait(5.0)
+
+    def cameras(self) -> dict[str, Camera]:
+        """By name; a copy, for reading only."""
+        with self._lock:
+            return dict(self._cameras)
+
+    def close(self) -> None:
+        """End every child and the thread."""
+        self._closing = True
+        if self._thread.is_alive():
+            self.wake()
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.office.selector.register(self._wake_fd, selectors.EVENT_READ, self._on_wake)
+            while not self._closing:
+                self._turn()
+        except BaseException as exc:  # the pipeline must learn that no frame will come any more
+            logger.exception("capture: the supervisor failed")
+            self.failure = exc
+        finally:
+            self._shut_down()
+
+    def _turn(self) -> None:
+        self._apply_wanted()
+        self.office.let_idle_areas_go()
+        now_s = time.monotonic()
+        timeout_s = max(self._next_check_s - now_s, 0.0)
+        for key, _ in self.office.selector.select(timeout_s):
+            key.data()
+        # Only now: what was said in time must not be punished because this thread came late.
+        now_s = time.monotonic()
+        if now_s >= self._next_check_s:
+            self._check(now_s)
+
+    def _check(self, now_s: float) -> None:
+        due_s = now_s + LONGEST_SLEEP_S
+        self._check_nursery(now_s)
+        for camera in (*self._cameras.values(), *self._leaving):
+            due_s = min(due_s, camera.step(now_s))
+        self._leaving = [camera for camera in self._leaving if not camera.gone]
+        self._next_check_s = max(due_s, now_s + LEAST_CHECK_S)
+
+    def _apply_wanted(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+            if wanted is None:
+                return
+            names = {spec.name for spec in wanted}
+            for name in self._cameras.keys() - names:
+                camera = self._cameras.pop(name)
+                camera.leave()
+                self._leaving.append(camera)
+            for spec in wanted:
+                self._apply(spec)
+            self._next_check_s = 0.0
+        self._applied.set()
+
+    def _apply(self, spec: CameraSpec) -> None:
+        camera = self._cameras.get(spec.name)
+        if camera is None:
+            lane = self.office.exchange.lane(spec.name, keeps_all=spec.pace == "fast")
+            self._cameras[spec.name] = Camera(spec, lane, self.office)
+        elif camera.spec != spec:
+            camera.change(spec)
+
+    def _check_nursery(self, now_s: float) -> None:
+        launcher = self.office.launcher
+        if launcher is not None and launcher.overdue:
+            self._lose_nursery("does not answer")
+        if self.office.launcher is None and now_s >= self._nursery_due_s:
+            self._start_nursery(now_s)
+
+    def _start_nursery(self, now_s: float) -> None:
+        try:
+            launcher = Launcher()
+        except (CameraError, OSError) as exc:
+            logger.warning("capture: %s", exc)
+            self._postpone_nursery(now_s)
+            return
+        self.office.launcher = launcher
+        self.office.selector.register(launcher.socket, selectors.EVENT_READ, self._on_nursery)
+
+    def _lose_nursery(self, why: str) -> None:
+        launcher, self.office.launcher = self.office.launcher, None
+        if launcher is None:
+            return
+        logger.warning("capture: the nursery process %s; starting it anew", why)
+        self.office.selector.unregister(launcher.socket)
+        launcher.close()
+        self._postpone_nursery(time.monotonic())
+        for camera in (*self._cameras.values(), *self._leaving):
+            camera.nursery_died()
+
+    def _postpone_nursery(self, now_s: float) -> None:
+        self._nursery_due_s = now_s + min(NURSERY_FIRST_S * 2.0**self._nursery_failures, NURSERY_MAX_S)
+        self._nursery_failures = min(self._nursery_failures + 1, 16)
+
+    def _on_nursery(self) -> None:
+        launcher = self.office.launcher
+        if launcher is None:
+            return
+        try:
+            event = launcher.receive()
+        except BlockingIOError:
+            return
+        if event is None:
+            self._lose_nursery("died")
+        elif event.what == "ready":
+            self._nursery_failures = 0
+        else:
+            self._pass_on(event)
+
+    def _pass_on(self, event: Event) -> None:
+        for camera in (*self._cameras.values(), *self._leaving):
+            if camera.link is not None and camera.link.token == event.token:
+                camera.on_event(event)
+                self._next_check_s = 0.0
+                return
+
+    def _on_wake(self) -> None:
+        os.eventfd_read(self._wake_fd)
+
+    def _shut_down(self) -> None:
+        for camera in self._cameras.values():
+            camera.leave()
+        launcher, self.office.launcher = self.office.launcher, None
+        if launcher is not None:
+            self.office.selector.unregister(launcher.socket)
+            launcher.close()
+        self.office.exchange.close()
+        self.office.let_idle_areas_go()
+        self.office.selector.close()
+        self._applied.set()
