@@ -1,0 +1,1 @@
+"""Frames for calibration and verification, sampled from videos, cameras and folders."""

@@ -1,0 +1,121 @@
+"""A folder of sampled frames with the list that says what each one is and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edged.core.errors import DataError
+from edged.core.types import Pixels
+from provisioning.data.pictures import read_picture
+
+LIST_FILE = "frames.json"
+SCHEMA = "edged.frames/1"
+Use = Literal["calibration", "verification"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """One sampled frame.
+
+    Attributes:
+        file: its PNG inside the folder.
+        sha256: of its size and pixels, whatever file format holds them.
+        source: where it came from, without credentials.
+        index: number of the frame in the video or of the picture in the sorted folder.
+        use: `calibration`, or `verification` for those that calibration must not see.
+    """
+
+    file: str
+    sha256: str
+    source: str
+    index: int
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSet:
+    """Sampled frames on disk.
+
+    Attributes:
+        folder: holds the PNGs and the list.
+        seed: of the choice.
+        frames: in the order of sampling.
+        skipped: what was left out, counted by reason, e.g. `near-duplicate`, `unreadable`.
+    """
+
+    folder: Path
+    seed: int
+    frames: tuple[FrameRecord, ...]
+    skipped: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> FrameSet:
+        """The set that `sample` wrote into `folder`.
+
+        Raises:
+            DataError: no list there, or one of another shape.
+        """
+        path = folder / LIST_FILE
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            if raw["schema"] != SCHEMA:
+                raise DataError(f"{path}: schema {raw['schema']!r}, expected {SCHEMA!r}", remedy="sample again")
+            frames = tuple(FrameRecord(**record) for record in raw["frames"])
+            return cls(folder=folder, seed=int(raw["seed"]), frames=frames, skipped=dict(raw["skipped"]))
+        except OSError as exc:
+            raise DataError(f"{path} cannot be read: {exc.strerror}", remedy="run: edged-provision sample") from exc
+        except (ValueError, KeyError, TypeError) as exc:
+            raise DataError(f"{path} is no list of frames ({exc})", remedy="run: edged-provision sample") from exc
+
+    def write_list(self) -> None:
+        """Write the list beside the frames."""
+        record = {
+            "schema": SCHEMA,
+            "seed": self.seed,
+            "skipped": self.skipped,
+            "frames": [asdict(frame) for frame in self.frames],
+        }
+        (self.folder / LIST_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+    def of(self, use: Use) -> tuple[FrameRecord, ...]:
+        """The frames for one use."""
+        return tuple(frame for frame in self.frames if frame.use == use)
+
+    def digest(self, use: Use) -> str:
+        """SHA-256 over the pixels of all frames for one use, in their order."""
+        return hashlib.sha256("\n".join(frame.sha256 for frame in self.of(use)).encode()).hexdigest()
+
+    def pictures(self, use: Use) -> Iterator[Pixels]:
+        """The frames' pixels, (H, W, 3) uint8 BGR, one at a time.
+
+        Raises:
+            DataError: a frame is missing or is not the one that was sampled.
+        """
+        for frame in self.of(use):
+            pixels = read_picture(self.folder / frame.file)
+            if pixels_sha256(pixels) != frame.sha256:
+                raise DataError(f"{self.folder / frame.file} is not the frame that was sampled", remedy="sample again")
+            yield pixels
+
+
+def pixels_sha256(pixels: Pixels) -> str:
+    """SHA-256 of a picture's shape and pixels."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def uses(count: int, verification: int) -> Sequence[Use]:
+    """Which of `count` frames serve verification: `verification` of them, spread evenly."""
+    if not verification:
+        return ["calibration"] * count
+    step = count / verification
+    chosen = {int((place + 0.5) * step) for place in range(verification)}
+    return ["verification" if index in chosen else "calibration" for index in range(count)]

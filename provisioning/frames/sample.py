@@ -1,0 +1,171 @@
+"""Chooses frames: spread over each source, seeded, without near-duplicates, unreadable ones reported."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from edged.core.errors import CameraError, DataError, EdgedError, UsageError
+from edged.core.redact import redact
+from edged.core.types import Pixels
+from provisioning.data.pictures import FORMATS
+from provisioning.frames.frameset import FrameRecord, FrameSet, pixels_sha256, uses
+from provisioning.frames.sources import Unreadable, folder_candidates, is_stream, stream_candidates, video_candidates
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_COUNT = 200
+DEFAULT_VERIFICATION = 50
+ADVICE = "200 frames do for a fixed scene; 500 to 1000 over day, night and weather calibrate better"
+_THUMBNAIL_WH = (48, 27)
+_SAME_GREYS = 12.0  # a thumbnail pixel that moves more than this has seen something move, not noise
+
+
+class Distinct:
+    """Remembers pictures as small grey thumbnails and tells near-duplicates."""
+
+    def __init__(self) -> None:
+        self._seen = np.empty((0, _THUMBNAIL_WH[0] * _THUMBNAIL_WH[1]), np.float32)
+
+    def admit(self, pixels: Pixels) -> bool:
+        """Whether nothing alike was admitted before; if so it is remembered.
+
+        Args:
+            pixels: (H, W, 3) uint8 BGR.
+        """
+        small = cv2.cvtColor(cv2.resize(pixels, _THUMBNAIL_WH, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+        row = small.reshape(1, -1).astype(np.float32)
+        if len(self._seen) and np.abs(self._seen - row).max(axis=1).min() <= _SAME_GREYS:
+            return False
+        self._seen = np.concatenate((self._seen, row))
+        return True
+
+
+def sample(
+    sources: Sequence[str],
+    folder: Path,
+    *,
+    count: int = DEFAULT_COUNT,
+    verification: int = DEFAULT_VERIFICATION,
+    seed: int = 0,
+    every_s: float = 2.0,
+) -> FrameSet:
+    """Choose frames, write them as PNG with their list into `folder`, whole or not at all.
+
+    Args:
+        sources: video files, folders of pictures, picture lists, cameras and streams; each gives an equal share.
+        folder: must not exist yet or be empty.
+        count: frames for calibration.
+        verification: frames kept apart for verification.
+        seed: the same sources, counts and seed choose the same frames.
+        every_s: of a live stream, seconds between two frames.
+
+    Raises:
+        UsageError: no source, nothing to choose, or `folder` holds something.
+        DataError: a source that cannot be read at all, or no frame in any.
+        CameraError: a stream that cannot be opened.
+        EdgedError: `folder` cannot be written.
+    """
+    if not sources or count < 1 or verification < 0:
+        raise UsageError(f"expected sources and at least one frame, got {len(sources)} sources and {count} frames")
+    temporary = folder.with_name(f".{folder.name}.sampling")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty", remedy="name another folder")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        chosen = _choose(sources, temporary, count=count + verification, seed=seed, every_s=every_s)
+        frames = _assigned(chosen.frames, verification)
+        FrameSet(temporary, seed, frames, chosen.skipped).write_list()
+        temporary.replace(folder)
+    except OSError as exc:
+        raise EdgedError(f"{folder} cannot be written: {exc.strerror or exc}", remedy="free space or --out") from exc
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if len(frames) < count + verification:
+        logger.warning("%d of %d frames: the sources show no more that differ", len(frames), count + verification)
+    return FrameSet(folder, seed, frames, chosen.skipped)
+
+
+def _assigned(frames: Sequence[FrameRecord], verification: int) -> tuple[FrameRecord, ...]:
+    if not frames:
+        raise DataError("no frame could be sampled", remedy="see the warnings above; name other sources")
+    # Where frames are short, both uses are: a gate that sees nothing is none.
+    kept_apart = min(verification, len(frames) // 2)
+    return tuple(
+        FrameRecord(frame.file, frame.sha256, frame.source, frame.index, use)
+        for frame, use in zip(frames, uses(len(frames), kept_apart), strict=True)
+    )
+
+
+def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, every_s: float) -> FrameSet:
+    skipped: Counter[str] = Counter()
+    distinct, rng = Distinct(), np.random.default_rng(seed)
+    frames: list[FrameRecord] = []
+
+    def unreadable(problem: str) -> None:
+        skipped["unreadable"] += 1
+        logger.warning("skipped: %s", problem)
+
+    with tqdm(total=count, desc="sample", unit="frame", disable=None) as bar:
+        for number, source in enumerate(sources):
+            wanted = -(-(count - len(frames)) // (len(sources) - number))  # what is left, over the sources left
+            with _tolerating_a_lost_stream(frames):
+                for stratum in _candidates(source, wanted, rng, unreadable, every_s=every_s):
+                    found = _first_distinct(stratum, distinct, skipped)
+                    if found is not None:
+                        frames.append(_written(folder, len(frames), source, *found))
+                        bar.update()
+    return FrameSet(folder, seed, tuple(frames), dict(skipped))
+
+
+@contextlib.contextmanager
+def _tolerating_a_lost_stream(frames: Sequence[FrameRecord]) -> Iterator[None]:
+    """A camera that goes away after it gave frames costs the rest of its share, not the frames."""
+    before = len(frames)
+    try:
+        yield
+    except CameraError as exc:
+        if len(frames) == before:
+            raise
+        logger.warning("%s; going on with %d frames of it", exc, len(frames) - before)
+
+
+def _candidates(
+    source: str, wanted: int, rng: np.random.Generator, unreadable: Unreadable, *, every_s: float
+) -> Iterator[Iterator[tuple[int, Pixels]]]:
+    if is_stream(source):
+        return stream_candidates(source, wanted, every_s=every_s)
+    path = Path(source)
+    if path.is_dir() or path.suffix.lower() in {*FORMATS, ".txt"}:
+        return folder_candidates(path, wanted, rng, unreadable)
+    if not path.exists():
+        raise DataError(f"{source} does not exist")
+    return video_candidates(path, wanted, rng, unreadable)
+
+
+def _first_distinct(
+    stratum: Iterator[tuple[int, Pixels]], distinct: Distinct, skipped: Counter[str]
+) -> tuple[int, Pixels] | None:
+    for index, pixels in stratum:
+        if distinct.admit(pixels):
+            return index, pixels
+        skipped["near-duplicate"] += 1
+    return None
+
+
+def _written(folder: Path, number: int, source: str, index: int, pixels: Pixels) -> FrameRecord:
+    name = f"{number:05d}.png"
+    ok, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise EdgedError(f"frame {index} of {redact(source)} cannot be encoded as PNG")
+    (folder / name).write_bytes(encoded.tobytes())
+    return FrameRecord(name, pixels_sha256(pixels), redact(source), index, "calibration")
