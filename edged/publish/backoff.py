@@ -1,0 +1,46 @@
+"""When to try the broker again: soon at first, never in step with other devices, slowly after a refusal."""
+
+from __future__ import annotations
+
+import random
+
+from edged.publish.options import MqttOptions
+
+# A connection that lasted this long was a real one; shorter ones in a row hint at two clients with one id.
+STABLE_S = 10.0
+SHORT_LIVED_IN_A_ROW = 3
+
+
+class Backoff:
+    """Delays between attempts, doubled from `reconnect_min_s` to `reconnect_max_s`.
+
+    Each is jittered over its upper half, so that a thousand devices do not meet a restarted broker at once.
+    """
+
+    def __init__(self, options: MqttOptions) -> None:
+        self._options = options
+        self._delay_s = options.reconnect_min_s
+        self._short_lived = 0
+
+    def next_s(self) -> float:
+        """Seconds to wait after an ordinary failure."""
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._options.reconnect_max_s)
+        return _jittered(delay_s)
+
+    def refused_s(self) -> float:
+        """Seconds to wait after the broker said no."""
+        return _jittered(self._options.refused_retry_s)
+
+    def connected(self, lasted_s: float) -> bool:
+        """Note an accepted connection that has ended; True where they end so quickly that something is wrong."""
+        if lasted_s >= STABLE_S:
+            self._delay_s = self._options.reconnect_min_s
+            self._short_lived = 0
+            return False
+        self._short_lived += 1
+        return self._short_lived >= SHORT_LIVED_IN_A_ROW
+
+
+def _jittered(delay_s: float) -> float:
+    return delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing

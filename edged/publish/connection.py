@@ -1,0 +1,205 @@
+"""One connection to a broker, from CONNECT to its end, driven step by step by the one thread that owns it.
+
+paho keeps state of an old connection (queue, in-flight messages, a downgraded protocol) in its client; a fresh
+client for each connection leaves that to us, so that memory is bounded and order is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.publish.faults import connect_failure, no_answer, refusal
+from edged.publish.options import MAX_MQTT_PAYLOAD_BYTES, MqttOptions
+
+# Unacknowledged QoS 1 messages at once: enough for 1000 messages a second at 60 ms round trip.
+MAX_INFLIGHT = 64
+# More would only hold stale detections in the kernel when the broker freezes.
+_SEND_BUFFER_BYTES = 256 * 1024
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when this client is lost."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """What the broker said it takes at once: unacknowledged messages and bytes a packet."""
+
+    inflight: int
+    packet_bytes: int
+
+
+class Connection:
+    """A connection that is opened once, used by one thread and thrown away.
+
+    Args:
+        options: the broker.
+        client_id: what it knows us by.
+        will: None leaves none.
+        context: TLS; None speaks plain TCP.
+    """
+
+    def __init__(
+        self, options: MqttOptions, *, client_id: str, will: Will | None, context: ssl.SSLContext | None
+    ) -> None:
+        self._options = options
+        self._client_id = client_id
+        self._client = _client(options, client_id=client_id, will=will, context=context)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._poll = select.poll()
+        self._answer: ReasonCode | None = None
+        self._transport_error = ""
+        self.limits = BrokerLimits(MAX_INFLIGHT, MAX_MQTT_PAYLOAD_BYTES)
+        self.lost = ""
+        self.lost_code = 0
+        self.acknowledged: list[tuple[int, int]] = []
+
+    def open(self, *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Connect and wait for the broker's answer; gives up early where `stop` becomes true.
+
+        Raises:
+            BrokerError: not reachable or no answer.
+            BrokerRefusal: the broker does not want this client.
+        """
+        self._client.on_log = self._on_log
+        try:
+            self._client.reconnect()
+        except OSError as exc:
+            raise connect_failure(exc, self._options) from exc
+        self._tune()
+        deadline = time.monotonic() + self._options.connect_timeout_s
+        while self._answer is None and not self.lost and time.monotonic() < deadline and not stop():
+            self.step(min(0.1, self._options.connect_timeout_s))
+        self._client.on_log = None
+        if self._answer is None:
+            closed = bool(self.lost)
+            self.abort()
+            raise no_answer(self._options, closed=closed, detail=self._transport_error)
+        if self._answer.is_failure:
+            self.abort()
+            raise refusal(self._answer, self._options, client_id=self._client_id)
+
+    def _tune(self) -> None:
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            # A detection must not wait for the acknowledgement of the one before it (Nagle's algorithm).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+    @property
+    def congested(self) -> bool:
+        """The socket takes no more for now: hand over nothing until it drained."""
+        return self._client.want_write()
+
+    def send(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
+        """Hand one message to the socket; its packet id, 0 where the connection is gone.
+
+        Raises:
+            ValueError: a topic that MQTT forbids.
+        """
+        while True:
+            info = self._client.publish(topic, payload, qos=qos, retain=retain)
+            # The id of a message that is still in flight came round again: take the next.
+            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else 0
+
+    def step(self, timeout_s: float, *, wake_fd: int = -1) -> None:
+        """Wait for the network (or for `wake_fd` to become readable), then read, write and keep alive.
+
+        Afterwards `acknowledged` holds (packet id, reason code) of what the broker confirmed, `lost` the
+        reason where the connection ended.
+        """
+        sock = self._client.socket()
+        if sock is None:
+            self.lost = self.lost or "connection closed"
+            return
+        readable, writable = self._wait(sock, timeout_s, wake_fd)
+        if readable:
+            # Set only here: paho would also call it, at a price, for every QoS 0 message it wrote.
+            self._client.on_publish = self._on_publish
+            self._client.loop_read()
+            self._client.on_publish = None
+        if writable:
+            self._client.loop_write()
+        self._client.loop_misc()
+        if self._client.socket() is None:
+            self.lost = self.lost or "connection closed"
+
+    def _wait(self, sock: Any, timeout_s: float, wake_fd: int) -> tuple[bool, bool]:  # noqa: ANN401 - paho's union
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        wanted = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
+        self._poll.register(sock.fileno(), wanted)
+        if wake_fd >= 0:
+            self._poll.register(wake_fd, select.POLLIN)
+        timeout_ms = 0 if pending else int(min(timeout_s, _TICK_S) * 1000) + 1
+        events = dict(self._poll.poll(timeout_ms)).get(sock.fileno(), 0)
+        ended = bool(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL))
+        return pending or ended or bool(events & select.POLLIN), bool(events & select.POLLOUT)
+
+    def close(self) -> None:
+        """Say goodbye: the broker forgets the will."""
+        with contextlib.suppress(OSError):
+            self._client.disconnect()
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection without a word: the broker publishes the will."""
+        sock = self._client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    def _on_connect(
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, limits: Properties | None
+    ) -> None:
+        inflight = int(getattr(limits, "ReceiveMaximum", MAX_INFLIGHT))
+        packet = int(getattr(limits, "MaximumPacketSize", MAX_MQTT_PAYLOAD_BYTES))
+        self.limits = BrokerLimits(min(inflight, MAX_INFLIGHT), packet)
+        self._answer = reason
+
+    def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _: object) -> None:
+        self.lost = self.lost or str(reason)
+        self.lost_code = int(reason.value)
+
+    def _on_publish(self, _client: object, _data: object, packet_id: int, reason: ReasonCode, _: object) -> None:
+        self.acknowledged.append((packet_id, int(reason.value)))
+
+    def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._transport_error = text
+
+
+def _client(options: MqttOptions, *, client_id: str, will: Will | None, context: ssl.SSLContext | None) -> paho.Client:
+    """A client of paho's that is set up, but neither connects nor reconnects by itself."""
+    version = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False)
+    client.connect_timeout = options.connect_timeout_s
+    client.max_inflight_messages_set(2 * MAX_INFLIGHT)
+    if options.username:
+        client.username_pw_set(options.username, options.password or None)
+    if context is not None:
+        client.tls_set_context(context)
+        if options.tls is not None and options.tls.insecure:
+            client.tls_insecure_set(True)  # noqa: FBT003 - paho's signature
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+    client.connect_async(options.host, options.port, keepalive=options.keepalive_s)
+    return client

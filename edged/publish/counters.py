@@ -1,0 +1,84 @@
+"""What became of the messages: counted where it happened, read by anyone."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class PublishCounters:
+    """Since the start of the publisher.
+
+    Attributes:
+        published: handed to the network; a QoS 0 message among them may still be lost with its connection.
+        acknowledged: confirmed by the broker (QoS 1).
+        dropped: lost, by cause: `offline` (no broker, QoS 0), `queue` (network too slow), `outbox_queue` (disk
+            too slow), `outbox_bytes` and `outbox_age` (caps), `outbox_disk` (disk full), `invalid`, `too_large`,
+            `refused` (by the broker), `closed` (after close).
+        truncated: sent without their least confident detections because they were too large.
+        skipped: frames without detections, where those are not published.
+        quarantined: damaged outbox files put aside; what waited in them is lost.
+        connects: accepted connections.
+        connected: now.
+        waiting: durable messages that the broker has not confirmed yet.
+        last_error: of the connection or the outbox; empty where there was none.
+    """
+
+    published: int
+    acknowledged: int
+    dropped: Mapping[str, int]
+    truncated: int
+    skipped: int
+    quarantined: int
+    connects: int
+    connected: bool
+    waiting: int
+    last_error: str
+
+
+class Tally:
+    """Thread-safe counters behind PublishCounters."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self.connected = False
+        self.last_error = ""
+
+    def add(self, what: str, count: int = 1) -> None:
+        """Count anything but a drop, by the name of its field in PublishCounters."""
+        with self._lock:
+            self._counts[what] += count
+
+    def drop(self, cause: str, count: int = 1) -> None:
+        """Count lost messages."""
+        if count:
+            with self._lock:
+                self._dropped[cause] += count
+
+    def dropped(self) -> int:
+        """Lost messages of all causes."""
+        with self._lock:
+            return self._dropped.total()
+
+    def snapshot(self, *, waiting: int) -> PublishCounters:
+        """All counters at one moment."""
+        with self._lock:
+            counts = self._counts
+            return PublishCounters(
+                published=counts["published"],
+                acknowledged=counts["acknowledged"],
+                dropped=MappingProxyType(dict(self._dropped)),
+                truncated=counts["truncated"],
+                skipped=counts["skipped"],
+                quarantined=counts["quarantined"],
+                connects=counts["connects"],
+                connected=self.connected,
+                waiting=waiting,
+                last_error=self.last_error,
+            )

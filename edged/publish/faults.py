@@ -1,0 +1,97 @@
+"""Foreign failures of a broker connection, translated into BrokerErrors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edged.core.errors import BrokerError
+from edged.publish.options import MqttOptions
+from edged.publish.tls import describe_tls_failure
+
+# Reason codes of MQTT 5 (section 2.4); paho gives the same values for the return codes of 3.1.1.
+UNSUPPORTED_VERSION = 0x84
+CLIENT_ID_INVALID = 0x85
+BAD_CREDENTIALS = 0x86
+NOT_AUTHORIZED = 0x87
+SERVER_UNAVAILABLE = 0x88
+SERVER_BUSY = 0x89
+BANNED = 0x8A
+SESSION_TAKEN_OVER = 0x8E
+TOPIC_INVALID = 0x90
+PACKET_TOO_LARGE = 0x95
+PAYLOAD_INVALID = 0x99
+FAILED = 0x80  # this and above are refusals
+
+# A message refused for one of these will be refused every time.
+HOPELESS = frozenset({TOPIC_INVALID, PACKET_TOO_LARGE, PAYLOAD_INVALID})
+
+
+class BrokerRefusal(BrokerError):
+    """The broker answered and does not want this client: trying again soon is a storm, not a cure."""
+
+
+def connect_failure(exc: OSError, options: MqttOptions) -> BrokerError:
+    """What an exception of DNS, TCP or TLS means for the operator."""
+    address = options.address
+    if isinstance(exc, ssl.SSLError):
+        message, remedy = describe_tls_failure(exc, options)
+        return BrokerError(message, remedy=remedy)
+    if isinstance(exc, socket.gaierror):
+        return BrokerError(
+            f"broker host {options.host!r} cannot be resolved: {exc.strerror}", remedy="check the host name and DNS"
+        )
+    if isinstance(exc, ConnectionRefusedError):
+        return BrokerError(
+            f"broker {address} refused the connection", remedy="check that it runs and listens on this port"
+        )
+    if isinstance(exc, TimeoutError):
+        return BrokerError(
+            f"broker {address} did not answer within {options.connect_timeout_s:g} s",
+            remedy="check host, port and firewall",
+        )
+    return BrokerError(f"broker {address} cannot be reached: {_system_text(exc)}", remedy="check host and network")
+
+
+def _system_text(exc: OSError) -> str:
+    return os.strerror(exc.errno) if exc.errno else str(exc) or type(exc).__name__
+
+
+def refusal(reason: ReasonCode, options: MqttOptions, *, client_id: str) -> BrokerError:
+    """What a CONNACK other than success means."""
+    address = options.address
+    if reason.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):
+        who = f"the credentials of user {options.username!r}" if options.username else "a client without credentials"
+        return BrokerRefusal(f"broker {address} refuses {who}: {reason}", remedy="check [mqtt] username and password")
+    if reason.value == BANNED:
+        return BrokerRefusal(f"broker {address} has banned client id {client_id!r}")
+    if reason.value == CLIENT_ID_INVALID:
+        return BrokerRefusal(f"broker {address} does not accept client id {client_id!r}", remedy="set [mqtt] client_id")
+    if reason.value == UNSUPPORTED_VERSION:
+        other = "3.1.1" if options.protocol == "5" else "5"
+        return BrokerRefusal(
+            f"broker {address} does not speak MQTT {options.protocol}", remedy=f'set [mqtt] protocol = "{other}"'
+        )
+    if reason.value in (SERVER_UNAVAILABLE, SERVER_BUSY):
+        return BrokerError(f"broker {address} answers that it is unavailable: {reason}")
+    return BrokerRefusal(f"broker {address} refuses the connection: {reason}")
+
+
+def no_answer(options: MqttOptions, *, closed: bool, detail: str) -> BrokerError:
+    """The transport stands, but no CONNACK came."""
+    if not closed:
+        return BrokerError(
+            f"broker {options.address} accepted the connection but did not answer within"
+            f" {options.connect_timeout_s:g} s",
+            remedy="check that it is an MQTT broker and not frozen",
+        )
+    if "alert" in detail.lower():
+        return BrokerError(
+            f"broker {options.address} refused this client's TLS certificate: {detail}",
+            remedy="check cert_file and key_file",
+        )
+    suspicion = "it may not be an MQTT broker" if options.tls else "it may expect TLS, or not be an MQTT broker"
+    return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=suspicion)

@@ -1,0 +1,259 @@
+"""The publisher: results and states in, MQTT messages out, whatever the broker does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Literal
+
+from edged.core.types import FrameResult
+from edged.publish.connection import Will
+from edged.publish.counters import PublishCounters, Tally
+from edged.publish.home_assistant import discovery
+from edged.publish.identity import Origin
+from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
+from edged.publish.network import Network
+from edged.publish.options import MqttOptions, OutboxOptions
+from edged.publish.outbox import Outbox
+from edged.publish.payload import (
+    LIVE_STATES,
+    CameraStateName,
+    Payload,
+    detections_payload,
+    encode,
+    health_payload,
+    info_payload,
+    stats_payload,
+)
+from edged.publish.sender import Sender
+from edged.publish.tls import tls_context
+from edged.publish.topics import Topics, require_camera_name
+
+CLOSE_TIMEOUT_S = 1.8
+
+ONLINE = b"online"
+OFFLINE = b"offline"
+
+
+class MqttPublisher:
+    """Publishes to one broker; implements `edged.core.protocols.Publisher`.
+
+    No method waits for the network or the disk, and none raises because of them: what cannot be sent is
+    dropped and counted, or waits in the outbox. All methods may be called from any thread.
+
+    Args:
+        options: the broker.
+        origin: who speaks.
+        prefix: levels of every topic before the device.
+        qos: of detections, 0 or 1; with an outbox always 1.
+        empty_frames: also publish frames in which nothing was seen.
+        outbox: keep detections on disk until the broker confirmed them; None publishes them as they come.
+        discovery_prefix: announce cameras to Home Assistant under this prefix (`homeassistant`); empty: do not.
+
+    Raises:
+        ConfigError: TLS files or the outbox's directory cannot be used.
+        EdgedError: another process holds the outbox.
+        ValueError: a device id or prefix that cannot be part of a topic.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        origin: Origin,
+        *,
+        prefix: str = "edged",
+        qos: Literal[0, 1] = 0,
+        empty_frames: bool = True,
+        outbox: OutboxOptions | None = None,
+        discovery_prefix: str = "",
+    ) -> None:
+        self._options = options
+        self._origin = origin
+        self._qos = qos
+        self._empty_frames = empty_frames
+        self._discovery_prefix = discovery_prefix
+        self._closed = False
+        self.topics = Topics(origin.device, prefix)
+        context = None if options.tls is None else tls_context(options.tls)
+        self._tally = Tally()
+        self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
+        self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally, on_ready=self._wake)
+        self._network = Network(
+            options,
+            client_id=client_id(options, origin.device),
+            will=Will(self.topics.status, OFFLINE),
+            context=context,
+            sender=Sender(options, mailbox=self._mailbox, outbox=self._outbox, tally=self._tally),
+            tally=self._tally,
+        )
+        self._retain(self.topics.status, ONLINE)
+        self._network.start()
+
+    def _wake(self) -> None:
+        self._network.wake()
+
+    def publish(self, result: FrameResult) -> None:
+        """Accept one result; dropped and counted where it cannot be sent or stored."""
+        if not (self._empty_frames or len(result.detections)):
+            self._tally.add("skipped")
+            return
+        topic = self.topics.detections(result.meta.camera)
+        origin = self._origin
+        if self._outbox is not None:
+            self._outbox.put(topic, partial(self._encode_durable, result, origin))
+        elif self._mailbox.put(Outgoing(topic, self._qos, partial(self._encode, result, origin))):
+            self._network.wake()
+
+    def set_model(self, model: str, classes: Sequence[str]) -> None:
+        """Results published from now on come from this bundle."""
+        self._origin = replace(self._origin, model=model, classes=tuple(classes))
+
+    def camera_state(self, name: str, *, state: CameraStateName, reason: str, since: datetime, reconnects: int) -> None:
+        """Retain how a camera is: `<camera>/status` and `<camera>/health`.
+
+        Raises:
+            ValueError: a name that no camera may have.
+        """
+        require_camera_name(name)
+        health = health_payload(
+            name, device=self._origin.device, state=state, reason=reason, since=since, reconnects=reconnects
+        )
+        if self._discovery_prefix:
+            for topic, config in discovery(self.topics, name, prefix=self._discovery_prefix).items():
+                self._retain(topic, encode(config))
+        self._retain(self.topics.camera_status(name), ONLINE if state in LIVE_STATES else OFFLINE)
+        self._retain(self.topics.camera_health(name), encode(health))
+
+    def remove_camera(self, name: str) -> None:
+        """Take what was retained for a camera that is no longer configured away from the broker."""
+        require_camera_name(name)
+        topics = [self.topics.camera_status(name), self.topics.camera_health(name)]
+        if self._discovery_prefix:
+            topics += discovery(self.topics, name, prefix=self._discovery_prefix)
+        for topic in topics:
+            self._retain(topic, b"")
+
+    def info(self, *, version: str, model: str, backend: str, cameras: Sequence[str], started_at: datetime) -> None:
+        """Retain what runs here."""
+        origin = self._origin
+        payload = info_payload(
+            device=origin.device,
+            version=version,
+            model=model,
+            backend=backend,
+            cameras=cameras,
+            boot_id=origin.boot_id,
+            session=origin.session,
+            started_at=started_at,
+        )
+        self._retain(self.topics.info, encode(payload))
+
+    def stats(self, values: Mapping[str, object]) -> None:
+        """Publish statistics, with this publisher's own counters beside them; QoS 0.
+
+        Raises:
+            ValueError: a value that JSON cannot hold.
+        """
+        origin = self._origin
+        counters = self.counters()
+        publish = {
+            "published": counters.published,
+            "acknowledged": counters.acknowledged,
+            "dropped": dict(counters.dropped),
+            "truncated": counters.truncated,
+            "skipped": counters.skipped,
+            "quarantined": counters.quarantined,
+            "connects": counters.connects,
+            "connected": counters.connected,
+            "waiting": counters.waiting,
+        }
+        payload = stats_payload(
+            {**values, "publish": publish},
+            device=origin.device,
+            boot_id=origin.boot_id,
+            session=origin.session,
+            published_at=_now(),
+        )
+        encoded = encode(payload)
+        if self._mailbox.put(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded))):
+            self._network.wake()
+
+    def counters(self) -> PublishCounters:
+        """What became of the messages so far."""
+        return self._tally.snapshot(waiting=0 if self._outbox is None else self._outbox.waiting)
+
+    def close(self) -> None:
+        """Put what is durable on disk, say `offline`, disconnect; below 2 s also against a frozen broker.
+
+        Safe to call twice.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        began = time.monotonic()
+        self._mailbox.shut()
+        for topic in self._mailbox.states():
+            if topic.endswith("/status") and topic != self.topics.status:
+                self._mailbox.set_state(RetainedState(topic, OFFLINE))
+        self._mailbox.set_state(RetainedState(self.topics.status, OFFLINE))
+        if self._outbox is not None:
+            self._outbox.shut()
+        self._network.close(CLOSE_TIMEOUT_S / 2)
+        self._mailbox.abandon()
+        if self._outbox is not None:
+            self._outbox.close(max(0.1, CLOSE_TIMEOUT_S - (time.monotonic() - began)))
+
+    def _encode(self, result: FrameResult, origin: Origin, most_bytes: int) -> bytes:
+        return self._fitted(_payload(result, origin), most_bytes)
+
+    def _encode_durable(self, result: FrameResult, origin: Origin, delivery: int) -> bytes:
+        return self._fitted({**_payload(result, origin), "delivery": delivery}, self._options.max_payload_bytes)
+
+    def _fitted(self, payload: Payload, most_bytes: int) -> bytes:
+        """`payload` encoded; where it is too large, without its least confident detections and saying how many."""
+        encoded = encode(payload)
+        if len(encoded) <= most_bytes:
+            return encoded
+        found = payload["detections"]
+        kept = len(found)
+        while kept and len(encoded) > most_bytes:
+            kept = min(kept - 1, int(kept * most_bytes / len(encoded)))
+            encoded = encode({**payload, "detections": found[:kept], "omitted": len(found) - kept})
+        if len(encoded) > most_bytes:
+            raise TooLargeError(f"{len(encoded)} bytes without any detection, at most {most_bytes} are allowed")
+        self._tally.add("truncated")
+        return encoded
+
+    def _retain(self, topic: str, payload: bytes) -> None:
+        self._mailbox.set_state(RetainedState(topic, payload))
+        self._network.wake()
+
+
+def client_id(options: MqttOptions, device: str) -> str:
+    """The configured client id, or one that is as unique as the device."""
+    return options.client_id or f"edged-{device}"
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _ready_made(payload: bytes, most_bytes: int) -> bytes:
+    if len(payload) > most_bytes:
+        raise TooLargeError(f"{len(payload)} bytes, at most {most_bytes} are allowed")
+    return payload
+
+
+def _payload(result: FrameResult, origin: Origin) -> Payload:
+    return detections_payload(
+        result,
+        device=origin.device,
+        model=origin.model,
+        classes=origin.classes,
+        boot_id=origin.boot_id,
+        session=origin.session,
+        published_at=_now(),
+    )

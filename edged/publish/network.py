@@ -1,0 +1,195 @@
+"""The thread that owns the broker connection: connects, keeps retained state true, sends what waits.
+
+Callers hand over and go on; nothing here blocks them. What cannot be sent is dropped oldest first and counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import ssl
+import threading
+import time
+
+from edged.core.errors import BrokerError
+from edged.publish.backoff import Backoff
+from edged.publish.connection import Connection, Will
+from edged.publish.counters import Tally
+from edged.publish.faults import SESSION_TAKEN_OVER, BrokerRefusal
+from edged.publish.options import MqttOptions
+from edged.publish.sender import Sender
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+_CLOSING_TICK_S = 0.05
+
+
+class Network:
+    """Owns the connection to one broker.
+
+    Args:
+        options: the broker and its limits.
+        client_id: what it knows us by.
+        will: retained on the device's status topic when we are lost.
+        context: TLS; None speaks plain TCP.
+        sender: what there is to send.
+        tally: where everything is counted.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        client_id: str,
+        will: Will,
+        context: ssl.SSLContext | None,
+        sender: Sender,
+        tally: Tally,
+    ) -> None:
+        self._options = options
+        self._client_id = client_id
+        self._will = will
+        self._context = context
+        self._sender = sender
+        self._tally = tally
+        self._wake_lock = threading.Lock()
+        self._asleep = False
+        self._closing = False
+        self._deadline = 0.0
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Let the thread look for work; cheap while it is awake."""
+        with self._wake_lock:
+            asleep, self._asleep = self._asleep, False
+            if asleep and not self._closing:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def close(self, timeout_s: float) -> None:
+        """Send what waits and the last states, then say goodbye; at most `timeout_s`, safe to call twice.
+
+        Where the broker does not confirm in time, the connection ends without goodbye, so that it sends the will.
+        """
+        with self._wake_lock:
+            if self._closing:
+                return
+            self._deadline = time.monotonic() + 0.8 * timeout_s
+            self._closing = True
+            os.eventfd_write(self._wake_fd, 1)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            # It sits in DNS or connect(); it ends by itself after that, and is a daemon thread.
+            logger.warning("broker %s: gave up waiting for an attempt to connect", self._options.address)
+        else:
+            os.close(self._wake_fd)
+
+    def _run(self) -> None:
+        backoff = Backoff(self._options)
+        while not self._closing:
+            try:
+                delay_s = self._attempt(backoff)
+            except BrokerRefusal as exc:
+                self._report(str(exc))
+                delay_s = backoff.refused_s()
+            except BrokerError as exc:
+                self._report(str(exc))
+                delay_s = backoff.next_s()
+            except Exception:
+                # A packet that paho cannot parse must cost this connection, never the thread.
+                logger.exception("broker %s: unexpected failure, connecting again", self._options.address)
+                delay_s = backoff.refused_s()
+            self._sender.disconnected()
+            self._rest(delay_s)
+
+    def _attempt(self, backoff: Backoff) -> float:
+        """One connection from its start to its end; the seconds to wait before the next."""
+        connection = Connection(self._options, client_id=self._client_id, will=self._will, context=self._context)
+        try:
+            connection.open(stop=lambda: self._closing)
+            began = time.monotonic()
+            self._connected()
+            self._serve(connection)
+        finally:
+            connection.abort()
+        if self._closing:
+            return 0.0
+        hasty = backoff.connected(time.monotonic() - began)
+        if connection.lost_code == SESSION_TAKEN_OVER or hasty:
+            self._report(
+                f"broker {self._options.address} ended the connection ({connection.lost}); another client may use"
+                f" the client id {self._client_id!r}; give every device its own"
+            )
+            return backoff.refused_s()
+        self._report(f"lost broker {self._options.address}: {connection.lost}")
+        return backoff.next_s()
+
+    def _connected(self) -> None:
+        self._sender.connected(self._will.topic)
+        self._tally.add("connects")
+        self._tally.last_error = ""
+        logger.info(
+            "connected to broker %s as %s (MQTT %s%s), %d messages dropped so far",
+            self._options.address,
+            self._client_id,
+            self._options.protocol,
+            ", TLS" if self._context else ", not encrypted",
+            self._tally.dropped(),
+        )
+
+    def _report(self, problem: str) -> None:
+        """Log a change of what is wrong once."""
+        if self._closing:
+            return
+        level = logging.DEBUG if problem == self._tally.last_error else logging.WARNING
+        self._tally.last_error = problem
+        logger.log(level, "%s; retrying", problem)
+
+    def _rest(self, delay_s: float) -> None:
+        """Sleep until the next attempt, or until closed."""
+        until = time.monotonic() + delay_s
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        while not self._closing and (left_s := until - time.monotonic()) > 0:
+            poll.poll(int(left_s * 1000) + 1)
+            self._clear_wake()
+
+    def _clear_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
+
+    def _serve(self, connection: Connection) -> None:
+        while not connection.lost:
+            if self._closing:
+                self._sender.hold_durable()
+            blocked = self._sender.feed(connection)
+            if self._closing and self._finished(connection):
+                return
+            connection.step(self._doze(blocked=blocked), wake_fd=self._wake_fd)
+            self._clear_wake()
+            self._sender.confirm(connection)
+
+    def _doze(self, *, blocked: bool) -> float:
+        """How long the thread may wait for the network; callers wake it only where they could change anything."""
+        if self._closing:
+            return _CLOSING_TICK_S
+        if blocked:
+            return _TICK_S
+        with self._wake_lock:
+            self._asleep = True
+        # Asked after `_asleep` was set: whoever adds something from now on writes to the wake descriptor.
+        return 0.0 if self._sender.waiting else _TICK_S
+
+    def _finished(self, connection: Connection) -> bool:
+        """Whether everything said at close arrived, or there is no more time for it."""
+        if not (self._sender.owed or connection.congested):
+            connection.close()
+            return True
+        return time.monotonic() >= self._deadline

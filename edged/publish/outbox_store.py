@@ -1,0 +1,290 @@
+"""The outbox's SQLite file: rows in order of delivery, on disk before they are sent and until they are confirmed.
+
+One thread uses it. WAL with `synchronous=FULL`: what is committed survives a power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.errors import DataError, EdgedError
+from edged.publish.identity import boot_id
+
+DATABASE = "outbox.db"
+QUARANTINE_SUFFIX = ".damaged"
+RESERVATION = "delivery.reserved"
+SCHEMA_VERSION = 1
+RESERVED_AT_ONCE = 10_000
+
+_CHUNK = 256
+_PAGE_BYTES = 4096
+# Below this much free disk, or this share of a small one, the outbox drops its oldest instead of growing: SQLite
+# needs room beside the file to remove anything at all.
+_HEADROOM_BYTES = 8 << 20
+_HEADROOM_SHARE = 0.25
+# SQLite's own words; Python 3.10 gives no error codes.
+_CORRUPT = ("malformed", "not a database", "disk image", "no such table", "no such column", "file format")
+_SCHEMA = """
+CREATE TABLE message(
+  delivery INTEGER PRIMARY KEY AUTOINCREMENT,
+  boot_id TEXT NOT NULL, boot_s REAL NOT NULL, wall_s REAL NOT NULL,
+  topic TEXT NOT NULL, payload BLOB NOT NULL)
+"""
+
+
+class StoreCorruptError(DataError):
+    """The file is damaged: nothing in it can be trusted."""
+
+
+class StoreFailedError(EdgedError):
+    """The disk refuses, for now: full, read-only, failing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One durable message."""
+
+    delivery: int
+    topic: str
+    payload: bytes
+
+
+class OutboxStore:
+    """An open outbox file in a directory that exists.
+
+    Attributes:
+        next_delivery: the number of the next row.
+        count: rows on disk.
+        bytes: of their payloads.
+
+    Raises:
+        StoreCorruptError: damaged; `quarantine` it and open again.
+        StoreFailedError: cannot be opened now.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / DATABASE
+        self._boot_id = boot_id()
+        self.count = self.bytes = 0
+        with _translated(self._path):
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
+        try:
+            with _translated(self._path):
+                self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {max(16, self._headroom() // (4 * _PAGE_BYTES))}")
+        self._db.execute(f"PRAGMA journal_size_limit = {self._headroom() // 2}")
+        verdict = self._one("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise StoreCorruptError(f"outbox {self._path} is damaged: {verdict}")
+        self._require_schema()
+        self._reserved = _read_reservation(self._directory)
+        # A new file after a lost one must not reuse numbers: consumers would take its messages for repeats.
+        self.next_delivery = 1 + (self._number("SELECT TOTAL(seq) FROM sqlite_sequence") or self._reserved)
+        self.count = self._number("SELECT COUNT(*) FROM message")
+        self.bytes = self._number("SELECT TOTAL(LENGTH(payload)) FROM message")
+
+    def _require_schema(self) -> None:
+        version = self._number("PRAGMA user_version")
+        if version == 0:
+            with self._transaction():
+                self._db.execute(_SCHEMA)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise StoreCorruptError(f"outbox {self._path} has version {version}, expected {SCHEMA_VERSION}")
+
+    def _one(self, statement: str) -> object:
+        row = self._db.execute(statement).fetchone()
+        return row[0] if row else None
+
+    def _number(self, statement: str) -> int:
+        value = self._one(statement)
+        return int(value) if isinstance(value, (int, float)) else 0
+
+    def _headroom(self) -> int:
+        disk = os.statvfs(self._directory)
+        return int(min(_HEADROOM_BYTES, _HEADROOM_SHARE * disk.f_blocks * disk.f_frsize))
+
+    def _may_grow(self) -> bool:
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * disk.f_frsize > self._headroom()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        before = self.count, self.bytes
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self.count, self.bytes = before
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def commit(self, rows: Sequence[Row], confirmed: Sequence[int], *, max_bytes: int) -> dict[str, int]:
+        """Add `rows`, numbered from `next_delivery` on, and remove `confirmed` ones; all or nothing.
+
+        Returns:
+            Unconfirmed rows that were dropped, the oldest, by cause: `outbox_bytes` to stay within `max_bytes`,
+            `outbox_disk` where the disk has no room for more.
+
+        Raises:
+            StoreCorruptError, StoreFailedError: nothing was changed.
+        """
+        with _translated(self._path):
+            if self.next_delivery + len(rows) > self._reserved:
+                self._reserved = self.next_delivery + len(rows) + RESERVED_AT_ONCE
+                _write_reservation(self._directory, self._reserved)
+            room = max_bytes if self._may_grow() else min(self.bytes, max_bytes)
+            with self._transaction():
+                self._remove(list(confirmed))
+                self._insert(rows)
+                dropped = self._shrink_to(room)
+        if rows:
+            self.next_delivery = rows[-1].delivery + 1
+        return {"outbox_bytes" if room == max_bytes else "outbox_disk": dropped} if dropped else {}
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        now = (self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+        self._db.executemany(
+            "INSERT INTO message(delivery, boot_id, boot_s, wall_s, topic, payload) VALUES (?, ?, ?, ?, ?, ?)",
+            [(row.delivery, *now, row.topic, row.payload) for row in rows],
+        )
+        self.count += len(rows)
+        self.bytes += sum(len(row.payload) for row in rows)
+
+    def _remove(self, deliveries: Sequence[int]) -> int:
+        removed = 0
+        for delivery in deliveries:
+            found = self._db.execute("SELECT LENGTH(payload) FROM message WHERE delivery = ?", (delivery,)).fetchone()
+            if found:
+                self._db.execute("DELETE FROM message WHERE delivery = ?", (delivery,))
+                self.count -= 1
+                self.bytes -= int(found[0])
+                removed += 1
+        return removed
+
+    def _shrink_to(self, max_bytes: int) -> int:
+        dropped = 0
+        while self.bytes > max_bytes and self.count > 1:
+            surplus = self.bytes - max_bytes
+            oldest: list[int] = []
+            for delivery, size in self._db.execute(
+                "SELECT delivery, LENGTH(payload) FROM message ORDER BY delivery LIMIT ?", (_CHUNK,)
+            ):
+                if surplus <= 0 or len(oldest) == self.count - 1:
+                    break
+                oldest.append(delivery)
+                surplus -= size
+            dropped += self._remove(oldest)
+        return dropped
+
+    def expire(self, max_age_s: float) -> int:
+        """Drop rows older than `max_age_s`; how many. Within one boot the clock's steps do not count.
+
+        Raises:
+            StoreCorruptError, StoreFailedError: nothing was changed.
+        """
+        dropped = 0
+        with _translated(self._path):
+            while old := self._oldest_beyond(max_age_s):
+                with self._transaction():
+                    dropped += self._remove(old)
+        return dropped
+
+    def _oldest_beyond(self, max_age_s: float) -> list[int]:
+        boot_s, wall_s = time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
+        old: list[int] = []
+        for delivery, boot, then_boot_s, then_wall_s in self._db.execute(
+            "SELECT delivery, boot_id, boot_s, wall_s FROM message ORDER BY delivery LIMIT ?", (_CHUNK,)
+        ):
+            age_s = boot_s - then_boot_s if boot == self._boot_id else wall_s - then_wall_s
+            if age_s <= max_age_s:
+                break
+            old.append(int(delivery))
+        return old
+
+    def read(self, *, after: int, limit: int) -> list[Row]:
+        """The first `limit` rows behind delivery `after`.
+
+        Raises:
+            StoreCorruptError, StoreFailedError: cannot be read.
+        """
+        with _translated(self._path):
+            found = self._db.execute(
+                "SELECT delivery, topic, payload FROM message WHERE delivery > ? ORDER BY delivery LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        return [Row(int(delivery), str(topic), bytes(payload)) for delivery, topic, payload in found]
+
+    def tidy(self) -> None:
+        """Give space of removed rows back to the disk, a little at a time; call when there is nothing to do."""
+        with _translated(self._path):
+            if self._number("PRAGMA freelist_count") > _CHUNK:
+                self._db.execute(f"PRAGMA incremental_vacuum({_CHUNK})").fetchall()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+
+def quarantine(directory: Path) -> Path:
+    """Put a damaged file aside (one is kept, for a person to look at); where it is now."""
+    aside = directory / (DATABASE + QUARANTINE_SUFFIX)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            (directory / (DATABASE + suffix)).replace(str(aside) + suffix)
+    return aside
+
+
+def _read_reservation(directory: Path) -> int:
+    try:
+        return max(0, int((directory / RESERVATION).read_text(encoding="ascii")[:20]))
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _write_reservation(directory: Path, highest: int) -> None:
+    """Say on disk that numbers up to `highest` may be in use, before any of them is."""
+    temporary = directory / (RESERVATION + ".tmp")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, str(highest).encode("ascii"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(directory / RESERVATION)
+    folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as exc:
+        if any(word in str(exc) for word in _CORRUPT):
+            raise StoreCorruptError(f"outbox {path} is damaged: {exc}") from exc
+        raise StoreFailedError(f"outbox {path}: {exc}") from exc
+    except OSError as exc:
+        raise StoreFailedError(f"outbox {path}: {exc.strerror or exc}") from exc

@@ -1,0 +1,80 @@
+"""Names of everything that is published: `<prefix>/<device>/...`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+RESERVED_CAMERA_NAMES = frozenset({"status", "info", "stats"})
+MAX_NAME_LENGTH = 64
+
+_NAME = re.compile(rf"[a-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
+_PREFIX = re.compile(r"[^\s+#/$\x00-\x1f][^+#\x00-\x1f]*(?<!/)")
+
+
+def require_name(kind: str, name: str) -> None:
+    """Raise ValueError unless `name` may be one level of a topic; `kind` is what the message calls it."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{kind} {name!r} must be 1 to {MAX_NAME_LENGTH} of a-z, 0-9, _ and -: it is a topic level")
+
+
+def require_camera_name(name: str) -> None:
+    """Raise ValueError unless `name` may be a camera's: a topic level that is not one of the device's own."""
+    require_name("camera name", name)
+    if name in RESERVED_CAMERA_NAMES:
+        raise ValueError(f"no camera may be called {name!r}: the device's own {name} topic has that name")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topic names of one device.
+
+    Args:
+        device: `[a-z0-9_-]+`.
+        prefix: levels before the device, without wildcards, no `/` at either end.
+
+    Raises:
+        ValueError: a name or prefix that cannot be part of a topic.
+    """
+
+    device: str
+    prefix: str = "edged"
+
+    def __post_init__(self) -> None:
+        require_name("device id", self.device)
+        if not _PREFIX.fullmatch(self.prefix) or "//" in self.prefix:
+            raise ValueError(
+                f"topic prefix {self.prefix!r} must be levels joined by /, without + # or control characters"
+            )
+
+    @property
+    def base(self) -> str:
+        """What all topics of the device begin with."""
+        return f"{self.prefix}/{self.device}"
+
+    @property
+    def status(self) -> str:
+        """`online` or `offline`, retained; the last will."""
+        return f"{self.base}/status"
+
+    @property
+    def info(self) -> str:
+        """What runs here, retained JSON."""
+        return f"{self.base}/info"
+
+    @property
+    def stats(self) -> str:
+        """Rates, drops, latencies, JSON."""
+        return f"{self.base}/stats"
+
+    def camera_status(self, camera: str) -> str:
+        """`online` or `offline` of one camera, retained."""
+        return f"{self.base}/{camera}/status"
+
+    def camera_health(self, camera: str) -> str:
+        """State, reason, since, reconnects of one camera, retained JSON."""
+        return f"{self.base}/{camera}/health"
+
+    def detections(self, camera: str) -> str:
+        """One JSON message a processed frame."""
+        return f"{self.base}/{camera}/detections"
