@@ -13,12 +13,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from edged.core.errors import DataError
+from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, VERSION, YoloLayer
 
-OPERATOR = "YoloLayer_TRT"
 NODE_NAME = "YoloLayer"
-NAMESPACE = "edged"  # of our own: four incompatible plugins named YoloLayer_TRT, version 1, are in the wild
-PLUGIN_VERSION = "1"
-OUTPUTS = ("DecodeNumDetection", "DecodeDetectionBoxes", "DecodeDetectionScores", "DecodeDetectionClasses")
 HEADS = ("p3", "p4", "p5")
 _RANK = 4
 
@@ -48,8 +45,7 @@ def patch(
     """
     if any(node.op_type == OPERATOR for node in model.graph.node):
         raise DataError(f"the model holds a {OPERATOR} node already", remedy="patch the model.onnx of a bundle")
-    if not 0 <= prenms_score_threshold < 1:
-        raise DataError(f"prenms_score_threshold must be in 0..1, got {prenms_score_threshold}")
+    layer = _layer(anchors, strides, num_classes, prenms_score_threshold)
     graph = gs.import_onnx(model)
     heads = _checked_heads(graph, anchors, strides, num_classes)
     batch = heads[0].shape[0]
@@ -58,16 +54,29 @@ def patch(
     types = (np.int32, np.float32, np.float32, np.int32)
     outputs = [gs.Variable(name, dtype, shape) for name, dtype, shape in zip(OUTPUTS, types, shapes, strict=True)]
     attributes = {
-        "max_stride": max(strides),
-        "num_classes": num_classes,
-        "anchors": [float(side) for sizes in anchors for anchor in sizes for side in anchor],
-        "prenms_score_threshold": float(prenms_score_threshold),
-        "plugin_version": PLUGIN_VERSION,
+        "max_stride": layer.max_stride,
+        "num_classes": layer.num_classes,
+        "anchors": list(layer.anchors),
+        "prenms_score_threshold": layer.threshold,
+        "plugin_version": VERSION,
         "plugin_namespace": NAMESPACE,
     }
     graph.nodes.append(gs.Node(OPERATOR, NODE_NAME, attributes, heads, outputs, domain=NAMESPACE))
     graph.outputs = outputs
     return _exported(graph, model)
+
+
+def _layer(
+    anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int], num_classes: int, threshold: float
+) -> YoloLayer:
+    flat = tuple(float(side) for sizes in anchors for anchor in sizes for side in anchor)
+    try:
+        layer = YoloLayer(max(strides), num_classes, flat, float(threshold))
+    except ValueError as exc:
+        raise DataError(str(exc)) from exc
+    if layer.strides != tuple(strides):
+        raise DataError(f"{OPERATOR} decodes strides {list(layer.strides)}, this model has {list(strides)}")
+    return layer
 
 
 def _checked_heads(
@@ -91,7 +100,7 @@ def _checked_heads(
 
 def _exported(graph: gs.Graph, source: onnx.ModelProto) -> onnx.ModelProto:
     opsets = [onnx.helper.make_opsetid(entry.domain, entry.version) for entry in source.opset_import]
-    opsets.append(onnx.helper.make_opsetid(NAMESPACE, int(PLUGIN_VERSION)))
+    opsets.append(onnx.helper.make_opsetid(NAMESPACE, int(VERSION)))
     patched: onnx.ModelProto = gs.export_onnx(graph, opset_imports=opsets)
     patched.ir_version = source.ir_version
     patched.metadata_props.extend(source.metadata_props)  # graphsurgeon drops them

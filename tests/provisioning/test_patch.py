@@ -13,8 +13,9 @@ from onnx.reference import ReferenceEvaluator
 
 from edged.core.errors import DataError
 from edged.cpu.decode import Decoder
+from plugins.yolo_layer.contract import OUTPUTS
 from provisioning.graph_table import before_and_after
-from provisioning.patch import OUTPUTS, patch
+from provisioning.patch import patch
 from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
 from tests.provisioning.node_reference import YoloLayer_TRT, yolo_layer
 
