@@ -6,11 +6,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edged.config.schema import Engine, Model
+from edged.capture.spec import CameraSpec
+from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
 from edged.core.bundle import MODEL, MODEL_INT8, Bundle
 from edged.core.errors import BundleMismatch, ConfigError
-from edged.core.protocols import Detector
-from edged.cpu.detector import CpuDetector, Thresholds
+from edged.core.protocols import TunableDetector
+from edged.core.types import Thresholds
+from edged.cpu.detector import CpuDetector
+from edged.publish.identity import Origin
+from edged.publish.mqtt import MqttPublisher
+from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
 
 MQTT_PORT = 1883
 MQTT_TLS_PORT = 8883
@@ -28,7 +33,7 @@ class LoadedModel:
         backend: e.g. `cpu fp32, 2 cores`, for people.
     """
 
-    detector: Detector
+    detector: TunableDetector
     bundle: Bundle
     backend: str
 
@@ -81,3 +86,82 @@ def thresholds(model: Model, bundle: Bundle) -> Thresholds:
 def _listed(names: Sequence[str], *, most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"it knows {', '.join(names[:most])}{more}"
+
+
+def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
+    """The configured cameras in capture's terms.
+
+    Raises:
+        ConfigError: a camera that cannot be, e.g. an impossible source.
+    """
+    try:
+        return [
+            CameraSpec(
+                name=camera.name,
+                source=camera.source_with_credentials(),
+                pace=camera.pace,
+                loop=camera.loop,
+                fps=camera.fps,
+                rotate=camera.rotate,
+                open_timeout_s=camera.open_timeout_s,
+                read_timeout_s=camera.read_timeout_s,
+                max_pixels=camera.max_pixels,
+                frozen_after_s=camera.frozen_after_s,
+                decode_threads=camera.decode_threads,
+                acceleration=camera.acceleration,
+            )
+            for camera in cameras
+        ]
+    except ValueError as exc:
+        raise ConfigError(f"[[camera]] {exc}") from exc
+
+
+def mqtt_options(mqtt: Mqtt) -> MqttOptions:
+    """The configured broker in the publisher's terms.
+
+    Raises:
+        ConfigError: settings that contradict each other.
+    """
+    tls = None
+    if mqtt.uses_tls:
+        files = {key: str(getattr(mqtt, key) or "") for key in ("ca_file", "cert_file", "key_file")}
+        tls = TlsOptions(**files, insecure=mqtt.insecure)
+    try:
+        return MqttOptions(
+            host=mqtt.host,
+            port=mqtt.port or (MQTT_TLS_PORT if tls else MQTT_PORT),
+            username=mqtt.username,
+            password=mqtt.password.get_secret_value(),
+            tls=tls,
+            client_id=mqtt.client_id,
+            protocol=mqtt.protocol,
+            keepalive_s=mqtt.keepalive_s,
+        )
+    except ValueError as exc:
+        raise ConfigError(f"[mqtt] {exc}") from exc
+
+
+def make_publisher(settings: Settings, speaker: Origin) -> MqttPublisher:
+    """The publisher, already connecting.
+
+    Raises:
+        ConfigError: TLS files or the outbox cannot be used.
+        EdgedError: another process holds the outbox.
+    """
+    publish = settings.publish
+    outbox = None
+    if publish.durable:
+        outbox = OutboxOptions(
+            directory=publish.outbox,
+            max_bytes=publish.outbox_max_mb << 20,
+            max_age_s=publish.outbox_max_days * 86400,
+        )
+    return MqttPublisher(
+        mqtt_options(settings.mqtt),
+        speaker,
+        prefix=settings.mqtt.prefix,
+        qos=publish.qos,
+        empty_frames=publish.detections == "all",
+        outbox=outbox,
+        discovery_prefix="homeassistant" if publish.home_assistant else "",
+    )

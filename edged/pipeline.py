@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edged.core.errors import EdgedError
 from edged.core.protocols import Detector, FrameSupply, Publisher
@@ -33,7 +33,7 @@ class Pipeline:
         self._publisher = publisher
         self._health = health
         self._under_way: deque[Sequence[Frame]] = deque()
-        self._successor: Detector | None = None
+        self._successor: tuple[Detector, Callable[[], None]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self.failure: Exception | None = None
@@ -47,9 +47,14 @@ class Pipeline:
         """Whether the thread still moves frames; False after `stop`, a failure, or when all sources have ended."""
         return self._thread.is_alive()
 
-    def replace_detector(self, detector: Detector) -> None:
-        """Use another detector from the next frame on; frames under way finish on the old one, which is closed."""
-        self._successor = detector
+    def replace_detector(self, detector: Detector, *, on_swap: Callable[[], None]) -> None:
+        """Use another detector from the next frame on; frames under way finish on the old one, which is closed.
+
+        Args:
+            detector: owned by the pipeline from now on.
+            on_swap: called between the last result of the old and the first of the new.
+        """
+        self._successor = (detector, on_swap)
 
     def stop(self, *, timeout_s: float) -> bool:
         """Finish the frames under way, publish them and end.
@@ -77,6 +82,8 @@ class Pipeline:
         finally:
             self._release_all()
             self._detector.close()
+            if self._successor is not None:
+                self._successor[0].close()
 
     def _refill(self, *, wait_s: float) -> None:
         """Give the detector frames while it has room and frames wait."""
@@ -108,7 +115,8 @@ class Pipeline:
         while self._under_way:
             self._finish_oldest(refill=False)
         self._detector.close()
-        self._detector, self._successor = self._successor, None
+        (self._detector, on_swap), self._successor = self._successor, None
+        on_swap()
 
     def _release_all(self) -> None:
         while self._under_way:

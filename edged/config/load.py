@@ -18,13 +18,13 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 from edged.config.lines import Key, key_lines, line_of
 from edged.config.schema import Camera, Settings
 from edged.core.errors import ConfigError
+from edged.core.paths import CONFIG
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-DEFAULT_PATH = Path("/etc/edged/edged.toml")
 MAX_BYTES = 1 << 20
 ENV_PREFIX = "EDGED_"
 _DELIMITER = "__"
@@ -32,7 +32,7 @@ _DELIMITER = "__"
 logger = logging.getLogger(__name__)
 
 
-def load_settings(path: Path = DEFAULT_PATH) -> Settings:
+def load_settings(path: Path = CONFIG) -> Settings:
     """Settings from a file, overridden by `EDGED_SECTION__KEY`, secrets from `$CREDENTIALS_DIRECTORY`.
 
     Args:

@@ -10,9 +10,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from edged.core.paths import MODELS, STATE_DIR
 from edged.publish.topics import Topics, require_camera_name, require_name
-
-STATE_DIR = Path("/var/lib/edged")
 
 
 def _no_bool(value: object) -> object:
@@ -59,7 +58,7 @@ class Device(_Section):
 class Model(_Section):
     """`[model]`."""
 
-    bundle: Path = STATE_DIR / "models" / "active"
+    bundle: Path = MODELS / "active"
     confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.25
     iou: Annotated[Real, Field(gt=0, le=1)] = 0.45
     max_detections: Annotated[Whole, Field(ge=1, le=1000)] = 300

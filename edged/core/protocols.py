@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edged.core.types import Frame, FrameResult
+from edged.core.types import Frame, FrameResult, Thresholds
 
 
 class FrameSource(Protocol):
@@ -68,6 +68,12 @@ class Detector(Protocol):
     def close(self) -> None:
         """Free everything; safe to call twice."""
         ...
+
+
+class TunableDetector(Detector, Protocol):
+    """A detector whose thresholds may be replaced while it runs; they hold from the next frame on."""
+
+    thresholds: Thresholds
 
 
 class Publisher(Protocol):

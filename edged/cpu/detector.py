@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
 
 import numpy as np
 from onnxruntime import InferenceSession
@@ -21,31 +20,13 @@ from onnxruntime import InferenceSession
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DetectorError
 from edged.core.letterbox import PAD_GREY
-from edged.core.limits import MAX_DETECTIONS
-from edged.core.types import Detections, Frame, FrameResult
+from edged.core.types import Detections, Frame, FrameResult, Thresholds
 from edged.cpu.decode import Decoder
 from edged.cpu.nms import nms
 from edged.cpu.preprocess import Preprocessor
 from edged.cpu.session import BoundModel, open_session, require_contract, require_finite
 
 DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What counts as a detection.
-
-    Attributes:
-        confidence: 0..1, a score must exceed it.
-        iou: 0..1, boxes of one class that overlap more are one object.
-        max_detections: per frame.
-        class_ids: those reported; empty for all.
-    """
-
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = MAX_DETECTIONS
-    class_ids: frozenset[int] = frozenset()
 
 
 def available_cores() -> int:
@@ -93,7 +74,7 @@ class CpuDetector:
     ) -> None:
         self.thresholds = thresholds
         self._deadline_s = deadline_s
-        self._cores = threads or available_cores()
+        self.cores = threads or available_cores()
         self._under_way: deque[list[Future[FrameResult]]] = deque()
         self._alone: Future[FrameResult] | None = None  # the last frame that was given every core
         manifest, where = bundle.manifest, str(bundle.directory / file)
@@ -101,18 +82,18 @@ class CpuDetector:
         self._decode = Decoder(anchors=manifest.anchors, strides=manifest.strides)
         narrow = open_session(model, threads=1, where=where)
         require_contract(narrow, manifest, where=where)
-        wide = open_session(model, threads=self._cores, where=where) if self._cores > 1 else narrow
-        lanes = [_Lane(narrow=narrow, wide=wide, input_wh=manifest.input_wh) for _ in range(self._cores)]
+        wide = open_session(model, threads=self.cores, where=where) if self.cores > 1 else narrow
+        lanes = [_Lane(narrow=narrow, wide=wide, input_wh=manifest.input_wh) for _ in range(self.cores)]
         _self_test(lanes[0], where=where)
         self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in lanes:
             self._lanes.put(lane)
-        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="detector")
+        self._pool = ThreadPoolExecutor(self.cores, thread_name_prefix="detector")
 
     @property
     def room(self) -> int:
         """Frames that `submit` accepts right now."""
-        return self._cores - sum(len(batch) for batch in self._under_way)
+        return self.cores - sum(len(batch) for batch in self._under_way)
 
     def submit(self, frames: Sequence[Frame]) -> None:
         """Start on up to `room` frames."""

@@ -1,0 +1,74 @@
+# `make demo` and `make test` are all that a newcomer needs; `make dev` is for who works on it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What this machine can hold beyond the CPU: CUDA bindings beside an NVIDIA driver, the journal beside libsystemd's headers.
+HAS_NVIDIA := $(wildcard /dev/nvidiactl /dev/nvhost-ctrl-gpu /dev/nvgpu)
+HAS_SYSTEMD := $(shell command -v pkg-config >/dev/null && pkg-config --exists libsystemd && command -v cc)
+COMMA := ,
+DEV_EXTRAS := cpu,provision,demo,dev$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
+# On a Jetson TensorRT and OpenCV are the system's own builds.
+SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
+
+.PHONY: help demo test test-slow test-lowest check lint types dev mosquitto clean
+
+help:
+	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
+	@echo '              SOURCE=video.mp4|rtsp://...|/dev/video0|folder  MODEL=bundle  FRAMES=100'
+	@echo 'make test     lint, types and tests'
+	@echo 'make dev      everything for development, torch included, into .venv'
+	@echo 'make test-slow    the tests that take minutes;   make test-lowest   on the lowest allowed dependencies'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	  || { echo 'edged needs Python 3.10 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)'; exit 1; }
+	$(PYTHON) -m venv $(SITE) $(VENV) || { rm -rf $(VENV); echo 'On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+
+# A stamp a set of extras; all are remade when the requirements change.
+$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+	@echo 'installing what the demo needs (no torch) ...'
+	$(PIP) --editable '.[cpu,demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	@echo 'installing everything for development: $(DEV_EXTRAS) ...'
+	$(PIP) --editable '.[$(DEV_EXTRAS)]'
+	@touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/edged demo $(if $(SOURCE),--source '$(SOURCE)') $(if $(MODEL),--model '$(MODEL)') $(if $(FRAMES),--frames '$(FRAMES)')
+
+dev: $(VENV)/dev.stamp
+
+mosquitto:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; \
+	else echo 'the tests need a real broker: apt-get install mosquitto mosquitto-clients'; exit 1; fi
+
+lint: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: dev
+	$(BIN)/mypy
+
+check: lint types
+
+test: check mosquitto
+	$(BIN)/python -m pytest -m 'not slow and not gpu and not systemd'
+
+test-slow: dev mosquitto
+	$(BIN)/python -m pytest -m slow
+
+# The daemon on the oldest dependencies that pyproject.toml allows, which is what a Jetson has.
+test-lowest: dev mosquitto
+	$(BIN)/uv venv --quiet --clear $(if $(LOWEST_PYTHON),--python '$(LOWEST_PYTHON)') $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable '.[cpu]' \
+	  --requirement tests/requirements.txt
+	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning
+
+clean:
+	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,124 @@
+"""What `edged check` finds out: each part tried for real, one line each."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edged.assembly import camera_specs, load_model, mqtt_options
+from edged.capture.cameras import Cameras
+from edged.capture.spec import CameraSpec, CameraState
+from edged.config import Settings, load_settings
+from edged.core.errors import CameraError, EdgedError
+from edged.core.redact import redact
+from edged.publish.check import check_broker
+
+SLACK_S = 2.0  # for starting a camera's process, on top of its own deadlines
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part's result.
+
+    Attributes:
+        part: `configuration`, `model`, `camera NAME` or `broker`.
+        ok: whether it is usable.
+        detail: what it is, or what is wrong and how to mend it.
+        exit_code: 0, or the code of the failure.
+    """
+
+    part: str
+    ok: bool
+    detail: str
+    exit_code: int = 0
+
+
+def check_all(config: Path, *, as_json: bool) -> int:
+    """Try every part, print what was found; returns 0 or the first failure's exit code."""
+    findings: list[Finding] = []
+    for finding in _findings(config):
+        findings.append(finding)
+        if not as_json:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.detail}", flush=True)  # noqa: T201
+    code = next((finding.exit_code for finding in findings if not finding.ok), 0)
+    if as_json:
+        parts = [asdict(finding) for finding in findings]
+        print(json.dumps({"ok": code == 0, "exit_code": code, "parts": parts}, indent=2))  # noqa: T201
+    return code
+
+
+def _findings(config: Path) -> Iterable[Finding]:
+    try:
+        settings = load_settings(config)
+        specs = camera_specs(settings.camera)
+    except EdgedError as exc:
+        yield _failure("configuration", exc)
+        return
+    yield Finding("configuration", ok=True, detail=str(config))
+    yield _try("model", lambda: _model(settings))
+    yield from _cameras(specs)
+    yield _try("broker", lambda: _broker(settings))
+
+
+def _try(part: str, probe: Callable[[], str]) -> Finding:
+    try:
+        return Finding(part, ok=True, detail=probe())
+    except EdgedError as exc:
+        return _failure(part, exc)
+
+
+def _failure(part: str, error: EdgedError) -> Finding:
+    return Finding(part, ok=False, detail=redact(str(error)), exit_code=error.exit_code)
+
+
+def _model(settings: Settings) -> str:
+    loaded = load_model(settings.model, settings.engine)
+    loaded.detector.close()
+    manifest = loaded.bundle.manifest
+    width, height = manifest.input_wh
+    return f"{manifest.name}, {len(manifest.classes)} classes, {width}x{height}, {loaded.backend} ({manifest.licence})"
+
+
+def _broker(settings: Settings) -> str:
+    options = mqtt_options(settings.mqtt)
+    check_broker(options)
+    secured = "TLS" if options.tls else "not encrypted"
+    return f"{options.address}, MQTT {options.protocol}, {secured}" + (
+        f", user {options.username}" * bool(options.username)
+    )
+
+
+def _cameras(specs: Sequence[CameraSpec]) -> Iterable[Finding]:
+    """Open all cameras at once, as the daemon does, and report each by its first frame or failure."""
+    settled: dict[str, CameraState] = {}
+    changed = threading.Condition()
+
+    def on_state(state: CameraState) -> None:
+        if state.state != "opening":
+            with changed:
+                settled.setdefault(state.camera, state)
+                changed.notify()
+
+    patience_s = max(spec.open_timeout_s + spec.read_timeout_s for spec in specs) + SLACK_S
+    deadline = time.monotonic() + patience_s
+    with Cameras(specs, on_state=on_state) as cameras, changed:
+        while len(settled) < len(specs) and (left := deadline - time.monotonic()) > 0:
+            changed.wait(left)
+        counters = cameras.states()
+    for spec in specs:
+        state = settled.get(spec.name)
+        yield _camera(spec, counters.get(spec.name, state) if state and state.alive else state)
+
+
+def _camera(spec: CameraSpec, state: CameraState | None) -> Finding:
+    part = f"camera {spec.name}"
+    if state is not None and (state.alive or state.state == "ended"):
+        width, height = state.size_wh
+        rate = f", {state.fps:g} frames/s" if state.fps else ""
+        return Finding(part, ok=True, detail=f"{spec.shown_source}, {width}x{height}{rate}, {state.decoder}")
+    reason = state.reason if state else "gave neither a frame nor an error in time"
+    return _failure(part, CameraError(f"{spec.shown_source}: {reason}"))
