@@ -1,0 +1,87 @@
+"""The files of one bundle directory: written synced and readable, checked whole."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from edged.core.bundle import MANIFEST, Bundle
+from edged.core.errors import BundleMismatch, DataError
+from edged.core.manifest import FileRecord, Manifest
+from provisioning.files import sync_directory
+
+DIRECTORY_MODE = 0o755
+_FILE_MODE = 0o644
+_BLOCK_BYTES = 1 << 20
+
+
+def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> str:
+    """Make `directory` and write every file and the manifest into it, synced.
+
+    Args:
+        directory: must not exist.
+        manifest: its `files` are replaced by what is written.
+        files: content by name, or the file to copy it from.
+
+    Returns:
+        The digest that names the bundle: SHA-256 of the manifest's bytes, lower-case hex.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    directory.mkdir(mode=DIRECTORY_MODE)
+    directory.chmod(DIRECTORY_MODE)  # whatever the umask is
+    records = {name: _write(directory / name, content) for name, content in sorted(files.items())}
+    text = dataclasses.replace(manifest, files=records).to_json().encode()
+    digest = _write(directory / MANIFEST, text).sha256
+    sync_directory(directory)
+    return digest
+
+
+def require_whole(directory: Path) -> None:
+    """Raise unless the bundle in `directory` is what its name says, byte by byte.
+
+    Raises:
+        DataError: a file is missing or altered.
+        BundleMismatch: not a bundle that this version reads.
+    """
+    bundle = Bundle.open(directory)
+    for name in bundle.manifest.files:
+        bundle.read(name)
+    digest = hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()
+    if digest != directory.name:
+        raise DataError(
+            f"{directory / MANIFEST}: expected SHA-256 {directory.name}, got {digest}",
+            remedy="the file was altered: provision the model again",
+        )
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether `require_whole` is content."""
+    try:
+        require_whole(directory)
+    except (DataError, BundleMismatch, OSError):
+        return False
+    return True
+
+
+def _write(path: Path, content: bytes | Path) -> FileRecord:
+    digest, size = hashlib.sha256(), 0
+    with contextlib.ExitStack() as stack:
+        blocks: Iterable[bytes] = (content,) if isinstance(content, bytes) else ()
+        if isinstance(content, Path):
+            source = stack.enter_context(content.open("rb"))
+            blocks = iter(lambda: source.read(_BLOCK_BYTES), b"")
+        target = stack.enter_context(path.open("xb"))
+        for block in blocks:
+            digest.update(block)
+            size += len(block)
+            target.write(block)
+        target.flush()
+        os.fchmod(target.fileno(), _FILE_MODE)
+        os.fsync(target.fileno())
+    return FileRecord(sha256=digest.hexdigest(), bytes=size)

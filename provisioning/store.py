@@ -1,0 +1,272 @@
+"""A store of model bundles: content-addressed, written whole, named and activated by atomic renames.
+
+DIR/.objects/HASH/   a bundle; HASH is the SHA-256 of its manifest.json, which holds the hash of every other file
+DIR/NAME             link to the bundle of that name
+DIR/active           link to the bundle that the daemon runs
+DIR/.previous        link to the one that ran before, for rollback
+DIR/.lock            held while something is changed; names its holder
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.bundle import ACTIVE, OBJECTS, Bundle
+from edged.core.errors import DataError, EdgedError, UsageError
+from edged.core.manifest import Manifest
+from provisioning.bundle_files import DIRECTORY_MODE, is_whole, require_whole, write_bundle
+from provisioning.files import sync_directory
+from provisioning.lock import FileLock
+
+PREVIOUS = ".previous"
+LOCK = ".lock"
+NAME_RULE = "letters, digits, dot, underscore and hyphen, at most 64, the first a letter or digit, not 'active'"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_UNFINISHED = ".unfinished-"
+_DISCARDED = ".discarded-"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One named bundle.
+
+    Attributes:
+        name: its link in the store.
+        digest: which bundle it is.
+        active: the daemon runs this bundle.
+        previous: `rollback` goes back to this bundle.
+    """
+
+    name: str
+    digest: str
+    active: bool
+    previous: bool
+
+
+class Store:
+    """The bundles under one directory, which is made when the first one is added.
+
+    Methods that change something hold the store's lock and raise EdgedError, naming the holder, while another
+    process has it. After a kill or a full disk at any point every link leads to a whole bundle.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = FileLock(root / LOCK)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock over several changes; the methods below may be called within.
+
+        Raises:
+            EdgedError: another process holds it, or the directory cannot be made or written.
+            DataError: the directory is writable by everyone.
+        """
+        try:
+            self._objects.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise EdgedError(
+                f"model store {self.root} cannot be made: {exc.strerror}",
+                remedy="run as the user who owns it, or choose another with --store DIR",
+            ) from exc
+        for directory in (self.root, self._objects):
+            if directory.stat().st_mode & stat.S_IWOTH:
+                raise DataError(f"{directory} is writable by everyone; refused", remedy=f"chmod o-w {directory}")
+        with self._lock:
+            yield
+
+    def add(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+        """Write a bundle and name it `manifest.name`; the same content again writes nothing.
+
+        Args:
+            manifest: complete but for `files`, which is filled in here.
+            files: content by name in the bundle, or the file to copy it from.
+
+        Raises:
+            UsageError: a name that cannot be a link.
+            EdgedError: the disk is full, the store is not writable or locked; the store is as before then.
+        """
+        require_name(manifest.name)
+        with self.locked(), _translated(self.root):
+            self._sweep()
+            unfinished = self._objects / f"{_UNFINISHED}{os.getpid()}"
+            try:
+                digest = write_bundle(unfinished, manifest, files)
+                self._keep(unfinished, digest)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            self._link(manifest.name, digest)
+        return Bundle.open(self.root / manifest.name)
+
+    def activate(self, name: str) -> Bundle:
+        """Make the bundle of a name the active one, remember the one before, and discard what nothing refers to.
+
+        Raises:
+            UsageError: no such name.
+            DataError: the bundle is damaged.
+        """
+        with self.locked(), _translated(self.root):
+            digest = self._digest(require_name(name))
+            if digest is None:
+                known = ", ".join(self.names()) or "nothing"
+                raise UsageError(f"store {self.root} has no bundle named {name} (it has {known})")
+            self._activate(digest)
+            self.collect_garbage()
+        return Bundle.open(self.root / ACTIVE)
+
+    def rollback(self) -> Bundle:
+        """Make the previously active bundle active again; the one active now becomes the previous one.
+
+        Raises:
+            UsageError: there is none.
+            DataError: it is damaged.
+        """
+        with self.locked(), _translated(self.root):
+            digest = self._digest(PREVIOUS)
+            if digest is None or digest == self._digest(ACTIVE):
+                raise UsageError(f"store {self.root} has no earlier bundle to go back to")
+            self._activate(digest)
+        return Bundle.open(self.root / ACTIVE)
+
+    def active(self) -> Bundle | None:
+        """The active bundle; None where nothing was activated yet.
+
+        Raises:
+            BundleMismatch, DataError: it cannot be opened.
+        """
+        return None if self._digest(ACTIVE) is None else Bundle.open(self.root / ACTIVE)
+
+    def entries(self) -> list[Entry]:
+        """Every named bundle, by name. Reads links only."""
+        active, previous = self._digest(ACTIVE), self._digest(PREVIOUS)
+        found = {name: self._digest(name) for name in self._links() if name not in {ACTIVE, PREVIOUS}}
+        return [
+            Entry(name, digest, active=digest == active, previous=digest == previous)
+            for name, digest in sorted(found.items())
+            if digest is not None
+        ]
+
+    def names(self) -> list[str]:
+        """The names of `entries`."""
+        return [entry.name for entry in self.entries()]
+
+    def open(self, name: str) -> Bundle:
+        """The bundle of a name, or `active`.
+
+        Raises:
+            BundleMismatch: none of that name.
+            DataError: damaged.
+        """
+        if name != ACTIVE:
+            require_name(name)
+        return Bundle.open(self.root / name)
+
+    def collect_garbage(self) -> list[str]:
+        """Remove every bundle that is neither named nor active nor previous, and what a kill left behind.
+
+        Returns:
+            The digests removed.
+        """
+        with self.locked(), _translated(self.root):
+            self._sweep()
+            kept = {self._digest(link) for link in self._links()}
+            removed = [path.name for path in self._objects.iterdir() if _DIGEST.fullmatch(path.name)]
+            removed = sorted(set(removed) - {digest for digest in kept if digest})
+            for digest in removed:
+                self._discard(digest)
+        return removed
+
+    @property
+    def _objects(self) -> Path:
+        return self.root / OBJECTS
+
+    def _links(self) -> list[str]:
+        try:
+            return [entry.name for entry in os.scandir(self.root) if entry.is_symlink()]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise EdgedError(f"model store {self.root} cannot be read: {exc.strerror}") from exc
+
+    def _digest(self, link: str) -> str | None:
+        """Which bundle a link names; None where it is missing or leads out of the store."""
+        try:
+            target = Path(os.readlink(self.root / link))
+        except OSError:
+            return None
+        return target.name if target.parent == Path(OBJECTS) and _DIGEST.fullmatch(target.name) else None
+
+    def _link(self, name: str, digest: str) -> None:
+        temporary = self.root / f"{_UNFINISHED}link"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(Path(OBJECTS) / digest)
+        temporary.replace(self.root / name)
+        sync_directory(self.root)
+
+    def _activate(self, digest: str) -> None:
+        """Point `active` at a bundle after checking every byte of it."""
+        require_whole(self._objects / digest)
+        current = self._digest(ACTIVE)
+        if current == digest:
+            return
+        # The current one is remembered first: a kill between the two leaves it active, and nothing lost.
+        if current is not None:
+            self._link(PREVIOUS, current)
+        self._link(ACTIVE, digest)
+
+    def _keep(self, unfinished: Path, digest: str) -> None:
+        """Give a finished bundle its final name, in the place of a damaged one if need be."""
+        final = self._objects / digest
+        if final.exists():
+            if is_whole(final):
+                return
+            self._discard(digest)
+        unfinished.rename(final)
+        sync_directory(self._objects)
+
+    def _discard(self, digest: str) -> None:
+        # Renamed first, so that a kill while removing leaves no half bundle under a good name.
+        discarded = self._objects / f"{_DISCARDED}{digest}"
+        shutil.rmtree(discarded, ignore_errors=True)
+        (self._objects / digest).rename(discarded)
+        sync_directory(self._objects)
+        shutil.rmtree(discarded, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left; only under the lock, so nobody is still writing there."""
+        for path in self._objects.iterdir():
+            if path.name.startswith((_UNFINISHED, _DISCARDED)):
+                shutil.rmtree(path, ignore_errors=True)
+        (self.root / f"{_UNFINISHED}link").unlink(missing_ok=True)
+
+
+def require_name(name: str) -> str:
+    """The name itself where it can name a bundle.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not _NAME.fullmatch(name) or name == ACTIVE:
+        raise UsageError(f"{name!r} cannot name a bundle", remedy=f"use {NAME_RULE}")
+    return name
+
+
+@contextlib.contextmanager
+def _translated(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        where = exc.filename or root
+        raise EdgedError(
+            f"model store {root}: {where}: {exc.strerror or exc}",
+            remedy="the store is as it was; free some space or mend its permissions",
+        ) from exc
