@@ -1,0 +1,238 @@
+"""The device through CUDA's driver API: implements `edged.gpu.protocols.Gpu`, every status checked."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cuda.bindings import driver
+
+from edged.core.errors import DetectorError
+from edged.core.types import Pixels
+from edged.gpu.check import check
+from edged.gpu.errors import DeviceLost
+from plugins.yolo_layer.launch import Launch
+
+logger = logging.getLogger(__name__)
+
+
+class Cuda:
+    """The primary context of one device, and everything made in it.
+
+    The thread that makes it owns it: `pin` and `unpin` alone may be called from others.
+
+    Args:
+        ordinal: the device's number among those that CUDA_VISIBLE_DEVICES leaves.
+
+    Raises:
+        DetectorError: no driver, no such device, or lazy loading cannot be had.
+    """
+
+    def __init__(self, ordinal: int = 0) -> None:
+        self._functions: dict[str, Any] = {}
+        self._release: dict[int, Callable[[], None]] = {}  # by address or handle, in the order made
+        self._lock = threading.Lock()
+        self._closed = False
+        _initialise()
+        self._device = check("cuDeviceGet", driver.cuDeviceGet(ordinal))
+        self.name = str(check("cuDeviceGetName", driver.cuDeviceGetName(128, self._device)).rstrip(b"\0").decode())
+        self.compute_capability = (
+            self._attribute("COMPUTE_CAPABILITY_MAJOR"),
+            self._attribute("COMPUTE_CAPABILITY_MINOR"),
+        )
+        self._context = check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
+        check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Free and total device memory."""
+        free, total = check("cuMemGetInfo", driver.cuMemGetInfo())
+        return int(free), int(total)
+
+    def allocate(self, nbytes: int) -> int:
+        """Device memory, aligned to 256 bytes; its address."""
+        address = int(check("cuMemAlloc", driver.cuMemAlloc(nbytes)))
+        self._release[address] = lambda: check("cuMemFree", driver.cuMemFree(address))
+        return address
+
+    def free(self, address: int) -> None:
+        """Give back what `allocate` gave."""
+        self._release.pop(address)()
+
+    def allocate_pinned(self, nbytes: int) -> Pixels:
+        """Page-locked host memory, (nbytes,) uint8."""
+        address = int(check("cuMemHostAlloc", driver.cuMemHostAlloc(nbytes, 0)))
+        self._release[address] = lambda: check("cuMemFreeHost", driver.cuMemFreeHost(address))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+
+    def free_pinned(self, memory: Pixels) -> None:
+        """Give back what `allocate_pinned` gave; the array must not be touched any more."""
+        self._release.pop(memory.ctypes.data)()
+
+    def pin(self, address: int, nbytes: int) -> None:
+        """Page-lock memory that somebody else owns."""
+        with self._lock:
+            self._in_context("cuMemHostRegister", lambda: driver.cuMemHostRegister(address, nbytes, 0))
+            self._release[address] = lambda: check("cuMemHostUnregister", driver.cuMemHostUnregister(address))
+
+    def unpin(self, address: int) -> None:
+        """Undo `pin`."""
+        with self._lock:
+            if self._release.pop(address, None) is not None:
+                self._in_context("cuMemHostUnregister", lambda: driver.cuMemHostUnregister(address))
+
+    def make_stream(self) -> int:
+        """A stream that does not wait for the default one."""
+        flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        stream = int(check("cuStreamCreate", driver.cuStreamCreate(int(flag))))
+        self._release[stream] = lambda: check("cuStreamDestroy", driver.cuStreamDestroy(stream))
+        return stream
+
+    def make_event(self) -> int:
+        """An event that can be recorded again and again."""
+        event = int(check("cuEventCreate", driver.cuEventCreate(0)))
+        self._release[event] = lambda: check("cuEventDestroy", driver.cuEventDestroy(event))
+        return event
+
+    def record(self, event: int, stream: int) -> None:
+        """Mark this point of the stream."""
+        check("cuEventRecord", driver.cuEventRecord(event, stream))
+
+    def wait(self, stream: int, event: int) -> None:
+        """Hold the stream until the event is reached."""
+        check("cuStreamWaitEvent", driver.cuStreamWaitEvent(stream, event, 0))
+
+    def is_reached(self, event: int) -> bool:
+        """Whether the event's last mark is reached."""
+        result = driver.cuEventQuery(event)
+        if result[0] == driver.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        check("cuEventQuery", result)
+        return True
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        """Milliseconds between two reached events."""
+        return float(check("cuEventElapsedTime", driver.cuEventElapsedTime(start, end)))
+
+    def synchronize(self, stream: int) -> None:
+        """Block until the stream is empty."""
+        check("cuStreamSynchronize", driver.cuStreamSynchronize(stream))
+
+    def upload(self, device: int, host: int, nbytes: int, stream: int) -> None:
+        """Copy from host to device."""
+        check("cuMemcpyHtoDAsync", driver.cuMemcpyHtoDAsync(device, host, nbytes, stream))
+
+    def download(self, host: int, device: int, nbytes: int, stream: int) -> None:
+        """Copy from device to host."""
+        check("cuMemcpyDtoHAsync", driver.cuMemcpyDtoHAsync(host, device, nbytes, stream))
+
+    def fill_zero(self, device: int, nbytes: int, stream: int) -> None:
+        """Zero device memory."""
+        check("cuMemsetD32Async", driver.cuMemsetD32Async(device, 0, nbytes // 4, stream))
+
+    def load(self, image: bytes, kernels: tuple[str, ...]) -> None:
+        """Load code and look its kernels up, so that none is loaded while a graph is captured."""
+        module = check("cuModuleLoadData", driver.cuModuleLoadData(image))
+        self._release[int(module)] = lambda: check("cuModuleUnload", driver.cuModuleUnload(module))
+        for kernel in kernels:
+            name = kernel.encode()
+            self._functions[kernel] = check("cuModuleGetFunction", driver.cuModuleGetFunction(module, name))
+
+    def launch(self, launch: Launch, stream: int) -> None:
+        """Run a loaded kernel."""
+        function = self._functions.get(launch.kernel)
+        if function is None:
+            raise DetectorError(f"kernel {launch.kernel} was not loaded, only {', '.join(sorted(self._functions))}")
+        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(launch.args))  # copied before the call returns
+        result = driver.cuLaunchKernel(function, *launch.grid, *launch.block, 0, stream, ctypes.addressof(arguments), 0)
+        check(f"cuLaunchKernel({launch.kernel})", result)
+
+    def capture(self, stream: int, work: Callable[[], None]) -> int:
+        """A graph of what `work` puts on the stream."""
+        # Thread-local: in global mode other threads' harmless CUDA calls fail meanwhile.
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        check("cuStreamBeginCapture", driver.cuStreamBeginCapture(stream, mode))
+        try:
+            work()
+        except DetectorError:
+            self._abandon_capture(stream)
+            raise
+        graph = check("cuStreamEndCapture", driver.cuStreamEndCapture(stream))
+        try:
+            executable = check("cuGraphInstantiate", driver.cuGraphInstantiate(graph, 0))
+        finally:
+            check("cuGraphDestroy", driver.cuGraphDestroy(graph))
+        handle = int(executable)
+        self._release[handle] = lambda: check("cuGraphExecDestroy", driver.cuGraphExecDestroy(executable))
+        check("cuGraphUpload", driver.cuGraphUpload(executable, stream))
+        return handle
+
+    def replay(self, graph: int, stream: int) -> None:
+        """Run a graph."""
+        check("cuGraphLaunch", driver.cuGraphLaunch(graph, stream))
+
+    def close(self) -> None:
+        """Free everything, newest first, and leave the device; a lost device is left as it is."""
+        if self._closed:
+            return
+        self._closed = True
+        for release in reversed(list(self._release.values())):
+            try:
+                release()
+            except DeviceLost as exc:
+                logger.debug("the device is lost, its memory goes with the process: %s", exc)
+                return
+            except DetectorError as exc:
+                logger.warning("while leaving the GPU: %s", exc)
+        self._release.clear()
+        driver.cuDevicePrimaryCtxRelease(self._device)
+
+    def _attribute(self, name: str) -> int:
+        attribute = getattr(driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(check("cuDeviceGetAttribute", driver.cuDeviceGetAttribute(attribute, self._device)))
+
+    def _in_context(self, call: str, work: Callable[[], tuple[Any, ...]]) -> None:
+        """One call from a thread that may not have the context."""
+        check("cuCtxPushCurrent", driver.cuCtxPushCurrent(self._context))
+        try:
+            check(call, work())
+        finally:
+            driver.cuCtxPopCurrent()
+
+    def _abandon_capture(self, stream: int) -> None:
+        status, graph = driver.cuStreamEndCapture(stream)
+        if int(status) == 0 and int(graph):
+            driver.cuGraphDestroy(graph)
+
+
+def _initialise() -> None:
+    """Start CUDA with lazy module loading, which keeps a few hundred megabytes of unused kernels off the device."""
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # read by cuInit, once a process
+    try:
+        check("cuInit", driver.cuInit(0))
+    except (RuntimeError, OSError) as exc:  # cuda-python's own, before any CUDA status
+        raise DetectorError(
+            f"the NVIDIA driver's libcuda.so.1 cannot be loaded: {exc}",
+            remedy="install the driver; in a container, give it the GPU (--gpus all, or the nvidia runtime)",
+        ) from exc
+    if loading_mode() != "LAZY":
+        raise DetectorError(
+            f"CUDA loads modules eagerly although CUDA_MODULE_LOADING={os.environ['CUDA_MODULE_LOADING']}",
+            remedy="set CUDA_MODULE_LOADING=LAZY before the process starts",
+        )
+
+
+def loading_mode() -> str:
+    """`LAZY` or `EAGER`: how this process loads kernels onto the device."""
+    mode = check("cuModuleGetLoadingMode", driver.cuModuleGetLoadingMode())
+    return "LAZY" if mode == driver.CUmoduleLoadingMode.CU_MODULE_LAZY_LOADING else "EAGER"
+
+
+def driver_cuda_version() -> str:
+    """The newest CUDA that the driver speaks, e.g. `12.6`."""
+    version = int(check("cuDriverGetVersion", driver.cuDriverGetVersion()))
+    return f"{version // 1000}.{version % 1000 // 10}"
