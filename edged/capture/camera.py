@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
 NEVER = float("inf")
+CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
 _LATEST_WALL_NS = 7_258_118_400 * 10**9  # the year 2200
 _CLOCK_SLACK_NS = 3600 * 10**9
 
@@ -91,7 +92,7 @@ class Camera:
         self._retry_s = 0.0
         self._was_online = False
         self._set_state("opening", "changed")
-        self._end_link("changed")
+        self._end_link(CHANGED)
 
     def leave(self) -> None:
         """Stop for good; `gone` once the child is."""
@@ -239,7 +240,10 @@ class Camera:
     def _end_link(self, verdict: str) -> None:
         """Hang up and have the child killed, if it is not dead yet."""
         link = self.link
-        if link is None or link.sock is None:
+        if link is None:
+            return
+        if link.sock is None:
+            link.verdict = verdict if verdict == CHANGED else link.verdict
             return
         link.verdict = verdict
         self._retire_slots(link)
@@ -256,7 +260,7 @@ class Camera:
             self.gone = True
             return
         now_s = time.monotonic()
-        if link.verdict == "changed":
+        if link.verdict == CHANGED:
             return
         if isinstance(link.outcome, Ended):
             self._set_state("ended", "played to its end")

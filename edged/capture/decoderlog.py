@@ -12,6 +12,7 @@ MAX_BYTES = 65_536
 QUIET = 24  # FFmpeg's level WARNING: 401 is told at it
 _FFMPEG = re.compile(r"\[OPENCV:FFMPEG:(\d+)\] (.*)")
 _TIMEOUT = re.compile(r"Stream timeout triggered after ([\d.]+) ms")
+_REFUSED = re.compile(r"\b(401 \(?Unauthorized|403 \(?Forbidden)")
 _ERROR_LEVEL = 16
 
 
@@ -61,4 +62,4 @@ def cause(lines: list[str]) -> str:
 
 def refused(lines: list[str]) -> bool:
     """Whether the server asked for other credentials."""
-    return any("401 Unauthorized" in line or "403 Forbidden" in line for line in lines)
+    return any(_REFUSED.search(line) for line in lines)

@@ -108,11 +108,11 @@ class Launcher:
             self._answer_due_s = time.monotonic() + ANSWER_S
         return Event(what=what, token=int(said[what]), pid=int(said.get("pid", 0)), why=str(said.get("why", "")))
 
-    def close(self) -> None:
-        """End the nursery and all its children; returns when it is gone."""
+    def close(self, *, patience_s: float) -> None:
+        """End the nursery and all its children; returns when it is gone, by force after so many seconds."""
         self.socket.close()
         try:
-            self._process.wait(timeout=2.0)  # it kills its children and leaves
+            self._process.wait(timeout=patience_s)  # it kills its children and leaves
         except subprocess.TimeoutExpired:
             self._process.kill()  # the kernel kills the children with it
             self._process.wait()
@@ -125,5 +125,6 @@ class Launcher:
 
 def _environment() -> dict[str, str]:
     """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails."""
-    quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(QUIET)}
-    return {**os.environ, **quiet}
+    fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(QUIET)}
+    default = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp"}  # RTSP over UDP smears the picture at every loss
+    return {**default, **os.environ, **fixed}

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from edged.capture.spec import CameraSpec
-from edged.capture.wire import MAX_PACKET
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+MAX_COMMAND = 131_072
 OOM_SCORE = 500  # the kernel should take a camera before the daemon
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # sent to the whole group; the daemon decides for all
 
@@ -89,7 +89,7 @@ class Nursery:
     def _obey(self) -> bool:
         """One command; False when the supervisor is gone."""
         try:
-            packet, ancillary, _, _ = self._control.recvmsg(MAX_PACKET * 2, socket.CMSG_SPACE(4))
+            packet, ancillary, _, _ = self._control.recvmsg(MAX_COMMAND, socket.CMSG_SPACE(4))
         except ConnectionResetError:
             return False
         if not packet:

@@ -96,6 +96,7 @@ class Office:
         self._tokens = itertools.count(1)
         self._owners: dict[int, str] = {}  # id of an area -> camera
         self._idle_areas: deque[SlotArea] = deque()
+        self._closed = False
 
     def spawn(self, spec: CameraSpec) -> tuple[int, socket.socket]:
         """Have a child forked; its token and our end of its socket.
@@ -147,15 +148,28 @@ class Office:
             self._watcher.appeared(camera, area.address, area.length)
         return area
 
+    def close(self) -> None:
+        """Nobody waits for frames any more; slots still out are let go by whoever releases the last of them."""
+        self._closed = True
+        self.exchange.close()
+        self.let_idle_areas_go()
+        self.selector.close()
+
     def slots_idle(self, area: SlotArea) -> None:
         """Retired slots have all come home (any thread)."""
         self._idle_areas.append(area)
-        self._wake()
+        if self._closed:  # nobody else would
+            self.let_idle_areas_go()
+        else:
+            self._wake()
 
     def let_idle_areas_go(self) -> None:
         """Tell the watcher and drop the last reference."""
         while self._idle_areas:
-            area = self._idle_areas.popleft()
+            try:
+                area = self._idle_areas.popleft()
+            except IndexError:  # another thread was faster
+                return
             camera = self._owners.pop(id(area))
             area.close_descriptor()
             if self._watcher is not None:

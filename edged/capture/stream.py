@@ -9,8 +9,17 @@ from edged.core.errors import CameraError
 from edged.core.types import Pixels
 
 
-class AuthError(CameraError):
-    """The source refuses the user or password: worth far fewer attempts than other losses."""
+class OpenError(CameraError):
+    """A source that does not open, for a reason that only the decoder's log may tell.
+
+    Args:
+        plain: what happened.
+        guess: why, in general terms; for where the log is not at hand.
+    """
+
+    def __init__(self, plain: str, guess: str) -> None:
+        super().__init__(f"{plain}: {guess}")
+        self.plain = plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Supervisor:
     def __init__(
         self, settings: Settings, *, on_state: Callable[[CameraState], None], watcher: SlotWatcher | None
     ) -> None:
+        self._wake_lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.office = Office(settings, on_state=on_state, watcher=watcher, wake=self.wake)
         self._lock = threading.Lock()
@@ -56,7 +57,9 @@ class Supervisor:
 
     def wake(self) -> None:
         """Make the thread look around (any thread)."""
-        os.eventfd_write(self._wake_fd, 1)
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
 
     def want(self, specs: Sequence[CameraSpec]) -> None:
         """Run exactly these from now on; returns when that is so."""
@@ -80,6 +83,12 @@ class Supervisor:
         if self._thread.is_alive():
             self.wake()
             self._thread.join()
+        else:
+            self.office.close()
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.close(self._wake_fd)
+            self._wake_fd = -1
 
     def _run(self) -> None:
         try:
@@ -115,25 +124,25 @@ class Supervisor:
     def _apply_wanted(self) -> None:
         with self._lock:
             wanted, self._wanted = self._wanted, None
-            if wanted is None:
-                return
-            names = {spec.name for spec in wanted}
-            for name in self._cameras.keys() - names:
-                camera = self._cameras.pop(name)
-                camera.leave()
-                self._leaving.append(camera)
-            for spec in wanted:
-                self._apply(spec)
-            self._next_check_s = 0.0
+        if wanted is None:
+            return
+        before = self._cameras
+        now = {spec.name: self._applied_to(spec, before.get(spec.name)) for spec in wanted}
+        with self._lock:
+            self._cameras = now
+        for name in before.keys() - now.keys():
+            before[name].leave()
+            self._leaving.append(before[name])
+        self._next_check_s = 0.0
         self._applied.set()
 
-    def _apply(self, spec: CameraSpec) -> None:
-        camera = self._cameras.get(spec.name)
+    def _applied_to(self, spec: CameraSpec, camera: Camera | None) -> Camera:
         if camera is None:
             lane = self.office.exchange.lane(spec.name, keeps_all=spec.pace == "fast")
-            self._cameras[spec.name] = Camera(spec, lane, self.office)
-        elif camera.spec != spec:
+            return Camera(spec, lane, self.office)
+        if camera.spec != spec:
             camera.change(spec)
+        return camera
 
     def _check_nursery(self, now_s: float) -> None:
         launcher = self.office.launcher
@@ -158,7 +167,7 @@ class Supervisor:
             return
         logger.warning("capture: the nursery process %s; starting it anew", why)
         self.office.selector.unregister(launcher.socket)
-        launcher.close()
+        launcher.close(patience_s=0.0)
         self._postpone_nursery(time.monotonic())
         for camera in (*self._cameras.values(), *self._leaving):
             camera.nursery_died()
@@ -198,8 +207,6 @@ class Supervisor:
         launcher, self.office.launcher = self.office.launcher, None
         if launcher is not None:
             self.office.selector.unregister(launcher.socket)
-            launcher.close()
-        self.office.exchange.close()
-        self.office.let_idle_areas_go()
-        self.office.selector.close()
+            launcher.close(patience_s=2.0)
+        self.office.close()
         self._applied.set()

@@ -11,7 +11,7 @@ import numpy as np
 
 from edged.capture.kinds import Kind
 from edged.capture.spec import MAX_FPS, CameraSpec
-from edged.capture.stream import StreamInfo
+from edged.capture.stream import OpenError, StreamInfo
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
@@ -37,6 +37,9 @@ class VideoStream:
         try:
             self._open(spec, kind)
             self._info = self._describe(kind)
+        except OSError as exc:
+            self.close()
+            raise CameraError(f"{spec.source!r} cannot be opened: {exc.strerror}") from exc
         except BaseException:
             self.close()
             raise
@@ -98,7 +101,7 @@ class VideoStream:
         except cv2.error as exc:
             raise CameraError(f"{self._location} cannot be opened: {exc.err}") from exc
         if not opened:
-            raise CameraError(f"{self._location} cannot be opened{_HINTS[kind]}")
+            raise OpenError(f"{self._location} cannot be opened", _GUESSES[kind])
 
     def _address(self, spec: CameraSpec, kind: Kind) -> tuple[str, int, list[int]]:
         """What OpenCV is asked to open, with which backend and options."""
@@ -152,11 +155,11 @@ class VideoStream:
         self._position_s = claimed if self._grabbed else 0.0
 
 
-_HINTS = {
-    Kind.NETWORK: ": no answer in time, refused, or nothing that FFmpeg can decode",
-    Kind.VIDEO: ": no video that FFmpeg can decode (damaged, audio only, or not a video)",
-    Kind.DEVICE: ": no video comes from it, or another program is using it",
-    Kind.GSTREAMER: ": the pipeline does not start; it must end in appsink",
+_GUESSES = {
+    Kind.NETWORK: "no answer in time, refused, or nothing that FFmpeg can decode",
+    Kind.VIDEO: "no video that FFmpeg can decode (damaged, audio only, or not a video)",
+    Kind.DEVICE: "no video comes from it, or another program is using it",
+    Kind.GSTREAMER: "the pipeline does not start; it must end in appsink",
 }
 
 

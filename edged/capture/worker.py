@@ -13,7 +13,7 @@ from edged.capture.frozen import fingerprint
 from edged.capture.reader import FrameReader, Moment
 from edged.capture.slots import SlotWindow
 from edged.capture.spec import CameraSpec
-from edged.capture.stream import AuthError
+from edged.capture.stream import OpenError
 from edged.capture.wire import (
     MAX_PACKET,
     Free,
@@ -46,9 +46,18 @@ def run(sock: socket.socket, spec: CameraSpec) -> None:
             worker.work()
         except CameraError as exc:
             lines = worker.complaints + log.fresh()
-            why = cause(lines)
-            auth = isinstance(exc, AuthError) or refused(lines)
-            sock.send(pack_lost(f"{exc} ({why})" if why and why not in str(exc) else str(exc), auth=auth))
+            sock.send(pack_lost(_reason(exc, cause(lines)), auth=refused(lines)))
+        except (SupervisorGone, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
+            sock.send(pack_lost(f"internal error: {type(exc).__name__}: {exc}", auth=False))
+
+
+def _reason(exc: CameraError, why: str) -> str:
+    """The error, with what the decoder said of it."""
+    if not why:
+        return str(exc)
+    return f"{exc.plain}: {why}" if isinstance(exc, OpenError) else f"{exc} ({why})"
 
 
 class Worker:
