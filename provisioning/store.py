@@ -137,13 +137,17 @@ class Store:
             self._activate(digest)
         return Bundle.open(self.root / ACTIVE)
 
+    def has_active(self) -> bool:
+        """Whether a bundle was activated."""
+        return self._digest(ACTIVE) is not None
+
     def active(self) -> Bundle | None:
         """The active bundle; None where nothing was activated yet.
 
         Raises:
             BundleMismatch, DataError: it cannot be opened.
         """
-        return None if self._digest(ACTIVE) is None else Bundle.open(self.root / ACTIVE)
+        return Bundle.open(self.root / ACTIVE) if self.has_active() else None
 
     def entries(self) -> list[Entry]:
         """Every named bundle, by name. Reads links only."""

@@ -1,0 +1,69 @@
+"""The command line `edged-provision`: one subcommand a stage."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from edged import __version__
+from edged.core.errors import EdgedError
+
+# Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
+COMMANDS = ("import_weights", "store_list", "show", "activate", "rollback")
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+USAGE = 2
+
+DESCRIPTION = """\
+Make a model bundle for this device.
+
+  edged-provision import yolov5n.pt --name street --size 640
+  edged-provision list
+  edged-provision activate street
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
+    parser = _parser()
+    try:
+        chosen = parser.parse_args(arguments)
+        if chosen.command is None:
+            parser.print_help()
+            return USAGE
+        code = int(chosen.run(chosen))
+        sys.stdout.flush()  # a reader that has left is noticed here, not at exit
+        return code
+    except EdgedError as exc:
+        print(f"edged-provision: error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print("edged-provision: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edged-provision", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"edged-provision {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"provisioning.commands.{name}")
+        subparser = subparsers.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=getattr(module, "DESCRIPTION", module.HELP),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""edged-provision activate: choose the bundle that the daemon runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from provisioning.commands.common import active_line, add_store_argument, say
+from provisioning.store import Store
+
+NAME = "activate"
+HELP = "make a bundle the one that the daemon runs"
+DESCRIPTION = """\
+Make a bundle the active one, after checking every byte of it. The one before stays for `rollback`; bundles that are
+neither named nor active nor previous are removed.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("name", help="as `list` shows it")
+    add_store_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Activate; 0."""
+    bundle = Store(args.store).activate(args.name)
+    say(active_line(bundle))
+    return 0

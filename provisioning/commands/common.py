@@ -1,0 +1,68 @@
+"""What several subcommands share: the store's place, sizes on the command line, output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from edged.core.bundle import Bundle
+from edged.core.paths import MODELS
+
+STORE_VARIABLE = "EDGED_STORE"
+
+_SIZE = re.compile(r"(\d{1,5})(?:[xX](\d{1,5}))?")
+
+
+def default_store() -> Path:
+    """Where bundles are kept unless the command line says otherwise."""
+    return Path(os.environ.get(STORE_VARIABLE) or MODELS)
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """`--store DIR`."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=default_store(),
+        metavar="DIR",
+        help=f"where the bundles are kept (default: %(default)s; environment: {STORE_VARIABLE})",
+    )
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def size_wh(text: str) -> tuple[int, int]:
+    """`640` or `640x384` (width x height) as an argparse type."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected 640 or 640x384 (width x height), got {text!r}")
+    width = int(match[1])
+    return width, int(match[2] or width)
+
+
+def say(text: str) -> None:
+    """One line of result, on standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(value: object) -> None:
+    """A result for scripts, on standard output."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def active_line(bundle: Bundle) -> str:
+    """What to say after a bundle was made the active one."""
+    name, digest = bundle.manifest.name, bundle.directory.name[:12]
+    return f"active: {name} ({digest}); the daemon takes it at its next start or reload"
+
+
+def human_bytes(count: int) -> str:
+    """`7.5 MB`; decimal units, as disks are sold."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004
