@@ -1,0 +1,119 @@
+"""Imports point one way, heavy ones stand only with their owner, and importing the daemon stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAGES = {"capture", "cpu", "gpu", "publish"}
+# What each room may import from edged, beside itself.
+ALLOWED: dict[str, set[str]] = {
+    "core": set(),
+    "capture": {"core"},
+    "cpu": {"core"},
+    "gpu": {"core"},
+    "publish": {"core"},
+    "health": {"core"},
+    "annotate": {"core"},
+    "logs": {"core"},
+    "instance": {"core"},
+    "pipeline": {"core", "health"},
+    "config": {"core", "publish"},  # names that may be topics
+    "assembly": {"core", "config"} | STAGES,
+    "oneshot": {"core", "config", "assembly", "annotate"} | STAGES,
+    "check": {"core", "config", "assembly"} | STAGES,
+    "daemon": {"core", "config", "assembly", "pipeline", "health", "logs", "instance"} | STAGES,
+    "demo": {"core"},
+    "bench": {"core", "config", "assembly", "pipeline", "health"} | STAGES,
+    "commands": {"core", "daemon", "check", "oneshot", "demo", "bench"},
+    "__main__": {"core", "commands"},
+}
+OWNERS = {  # a heavy import may stand only below these paths
+    "torch": ("provisioning",),
+    "onnx": ("provisioning",),
+    "onnx_graphsurgeon": ("provisioning",),
+    "tensorrt": ("edged/gpu", "plugins", "provisioning"),
+    "cuda": ("edged/gpu", "plugins", "provisioning"),
+    "pynvml": ("edged/gpu",),
+    "onnxruntime": ("edged/cpu", "provisioning", "edged/bench"),
+    "cv2": (
+        "edged/capture",
+        "edged/cpu",
+        "edged/annotate.py",
+        "edged/oneshot",
+        "edged/demo",
+        "edged/bench",
+        "provisioning",
+    ),
+    "paho": ("edged/publish", "edged/demo", "edged/bench"),
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def sources(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("path", sources("edged"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers_of_edged(path: Path) -> None:
+    room = path.relative_to(ROOT / "edged").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for name in imports_of(path):
+        package, _, rest = name.partition(".")
+        assert package != "provisioning", f"{path}: the daemon never imports provisioning"
+        if package == "edged" and rest:
+            target = rest.split(".")[0]
+            assert target == room or target in ALLOWED[room], f"{path} imports {name}: not below edged.{room}"
+
+
+@pytest.mark.parametrize("path", sources("edged", "provisioning", "plugins"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_imports_stand_with_their_owner(path: Path) -> None:
+    place = str(path.relative_to(ROOT))
+    for name in imports_of(path):
+        owners = OWNERS.get(name.split(".")[0])
+        assert owners is None or place.startswith(owners), f"{place} imports {name}, which belongs to {owners}"
+
+
+def test_core_needs_numpy_only() -> None:
+    for path in sources("edged/core"):
+        for name in imports_of(path):
+            top = name.split(".")[0]
+            assert top in {"numpy", "edged"} or top in sys.stdlib_module_names, f"{path} imports {name}"
+
+
+def test_plugins_are_a_leaf() -> None:
+    for path in sources("plugins"):
+        for name in imports_of(path):
+            assert name.split(".")[0] != "provisioning"
+            assert not name.startswith("edged") or name.startswith("edged.core"), f"{path} imports {name}"
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_daemon_loads_nothing_of_training() -> None:
+    assert not loaded_by("import edged.daemon") & {"torch", "matplotlib", "pandas", "onnx", "tensorrt", "cuda", "scipy"}
+
+
+def test_importing_the_command_line_is_light() -> None:
+    # Every camera's child process imports it.
+    assert not loaded_by("import edged.__main__") & {"numpy", "cv2", "pydantic", "paho", "onnxruntime"}
