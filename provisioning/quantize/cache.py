@@ -1,0 +1,93 @@
+"""The calibration cache: thresholds per tensor, valid for one model, one list of frames and one preprocessing only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from provisioning.files import atomic_writer
+from provisioning.quantize.placement import activations
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = "edged.calibration/1"
+# Changes whenever the way from pixels to ranges does, so that older caches no longer match.
+PREPROCESSING = "letterbox 114, bilinear, RGB, 1/255, NCHW; ranges 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a calibration belongs to; each part a SHA-256 or a text.
+
+    Attributes:
+        model: of the float32 graph, weights included.
+        frames: of the calibration frames' pixels.
+        preprocessing: how frames became network inputs, the input size included.
+    """
+
+    model: str
+    frames: str
+    preprocessing: str
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, frames_sha256: str, input_wh: tuple[int, int]) -> Key:
+        """The key of a calibration.
+
+        Args:
+            model: float32, named nodes.
+            frames_sha256: over the frames' pixels.
+            input_wh: the network's input, pixels.
+        """
+        content = model.SerializeToString(deterministic=True)
+        size = f"{input_wh[0]}x{input_wh[1]}"
+        return cls(hashlib.sha256(content).hexdigest(), frames_sha256, f"{size} {PREPROCESSING}")
+
+
+def load_thresholds(path: Path, key: Key, method: str, model: onnx.ModelProto) -> dict[str, float] | None:
+    """The cached thresholds of `method`, or None where the cache is missing, torn, or of anything else than `key`."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        recorded = Key(**raw["key"])
+        found = {str(name): float(value) for name, value in raw["thresholds"][method].items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        logger.info("%s holds no %s calibration; calibrating", path, method)
+        return None
+    changed = [name for name in ("model", "frames", "preprocessing") if getattr(recorded, name) != getattr(key, name)]
+    if raw.get("schema") != SCHEMA or changed:
+        logger.info("%s was made for another %s; calibrating", path, " and ".join(changed) or "schema")
+        return None
+    if set(found) != set(activations(model)) or not all(math.isfinite(value) and value > 0 for value in found.values()):
+        logger.warning("%s does not fit the model although its key does; calibrating", path)
+        return None
+    return found
+
+
+def save_thresholds(path: Path, key: Key, frames: int, thresholds: Mapping[str, Mapping[str, float]]) -> None:
+    """Write the cache whole or not at all.
+
+    Args:
+        path: of the file.
+        key: what it belongs to.
+        frames: how many were looked at.
+        thresholds: per method, per tensor.
+
+    Raises:
+        EdgedError: it cannot be written.
+    """
+    content = {
+        "schema": SCHEMA,
+        "key": {"model": key.model, "frames": key.frames, "preprocessing": key.preprocessing},
+        "frames": frames,
+        "thresholds": thresholds,
+    }
+    with atomic_writer(path) as file:
+        file.write((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

@@ -1,0 +1,92 @@
+"""From a float32 model and sampled frames to the INT8 graph, calibrated or taken from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edged.core.errors import DataError
+from edged.core.types import Floats
+from edged.cpu.preprocess import Preprocessor
+from provisioning.frames.frameset import FrameSet
+from provisioning.quantize.cache import Key, load_thresholds, save_thresholds
+from provisioning.quantize.calibration import measure_histograms, measure_ranges, thresholds
+from provisioning.quantize.placement import named, with_qdq
+from provisioning.quantize.thresholds import METHODS, Method
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """An INT8 graph and how it came about.
+
+    Attributes:
+        model: with explicit Q/DQ.
+        method: of calibration.
+        frames: how many it saw.
+        frames_sha256: over their pixels.
+        reused: whether the cache spared the calibration.
+    """
+
+    model: onnx.ModelProto
+    method: Method
+    frames: int
+    frames_sha256: str
+    reused: bool
+
+
+def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache: Path, threads: int = 0) -> Quantised:
+    """Calibrate on the frames kept for it, through the daemon's own letterbox, and place Q/DQ.
+
+    Args:
+        model: float32, heads `p3 p4 p5`, input (B, 3, H, W).
+        frames: sampled; those for verification are never looked at.
+        method: `minmax` needs one pass over the frames, `entropy` and `percentile` a second one.
+        cache: read if it belongs to this model, these frames and this preprocessing, else written.
+        threads: of ONNX Runtime; 0 for every core.
+
+    Raises:
+        DataError: no frames, a graph that is no YOLOv5, values that are not finite.
+        EdgedError: the cache cannot be written.
+    """
+    model = named(model)
+    input_wh = _input_wh(model)
+    count = len(frames.of("calibration"))
+    digest = frames.digest("calibration")
+    key = Key.of(model, digest, input_wh)
+    chosen = load_thresholds(cache, key, method, model)
+    reused = chosen is not None
+    if chosen is None:
+        by_method = _calibrate(model, frames, input_wh, method=method, threads=threads)
+        save_thresholds(cache, key, count, by_method)
+        chosen = by_method[method]
+    return Quantised(with_qdq(model, chosen), method, count, digest, reused)
+
+
+def _calibrate(
+    model: onnx.ModelProto, frames: FrameSet, input_wh: tuple[int, int], *, method: Method, threads: int
+) -> dict[str, dict[str, float]]:
+    """Thresholds of `method`, and of the others where the same passes give them too."""
+    total = len(frames.of("calibration"))
+    ranges = measure_ranges(model, _blobs(frames, input_wh), total=total, threads=threads)
+    if method == "minmax":
+        return {"minmax": thresholds("minmax", ranges, {})}
+    histograms = measure_histograms(model, _blobs(frames, input_wh), ranges, total=total, threads=threads)
+    return {name: thresholds(name, ranges, histograms) for name in METHODS}
+
+
+def _blobs(frames: FrameSet, input_wh: tuple[int, int]) -> Iterator[Floats]:
+    """(1, 3, H, W) float32, one buffer overwritten for each frame."""
+    preprocess = Preprocessor(input_wh)
+    for pixels in frames.pictures("calibration"):
+        preprocess(pixels)
+        yield preprocess.blob
+
+
+def _input_wh(model: onnx.ModelProto) -> tuple[int, int]:
+    dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    if len(model.graph.input) != 1 or len(dims) != 4 or dims[1] != 3 or min(dims[2:]) < 1:  # noqa: PLR2004
+        raise DataError(f"expected one input (B, 3, H, W), got {dims}", remedy="quantise the model.onnx of a bundle")
+    return dims[3], dims[2]

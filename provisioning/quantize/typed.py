@@ -1,0 +1,89 @@
+"""The FP16 graph for strongly typed TensorRT networks, where the types of the graph are the types that run.
+
+TensorRT 11 has no builder flags for precision and 10.12 deprecates them; older versions take the float32 graph and the
+flag instead. Inputs and outputs stay float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, version_converter
+
+from edged.core.errors import DataError
+
+OPSET = 19  # the first in which the scales of Q/DQ may be FP16
+# What an exported and quantised YOLOv5 consists of; all of it computes in the type of its inputs.
+_OPERATORS = frozenset(
+    (
+        "Add", "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "DequantizeLinear", "Flatten",
+        "GlobalAveragePool", "Identity", "LeakyRelu", "MaxPool", "Mul", "Pad", "QuantizeLinear", "Relu", "Reshape",
+        "Resize", "Sigmoid", "Slice", "Split", "Transpose",
+    )
+)  # fmt: skip
+_FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales are float32 by definition
+
+
+def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that computes in FP16 between float32 inputs and outputs, at opset 19.
+
+    Args:
+        model: float32, with or without Q/DQ, heads as outputs.
+
+    Returns:
+        The typed graph; it passes `onnx.checker` and strict shape inference.
+
+    Raises:
+        DataError: an operator whose FP16 form is not known here, or a weight beyond FP16's range.
+    """
+    strange = sorted({node.op_type for node in model.graph.node} - _OPERATORS)
+    if strange:
+        raise DataError(f"cannot type {', '.join(strange)} as FP16", remedy="use precision fp32 or int8")
+    typed: onnx.ModelProto = version_converter.convert_version(model, OPSET)
+    del typed.graph.value_info[:]  # types of before
+    _convert_constants(typed.graph)
+    _cast_borders(typed.graph)
+    del typed.metadata_props[:]
+    typed.metadata_props.extend(model.metadata_props)
+    onnx.checker.check_model(typed)
+    return onnx.shape_inference.infer_shapes(typed, check_type=True, strict_mode=True)
+
+
+def _convert_constants(graph: onnx.GraphProto) -> None:
+    """Float32 weights, biases and scales to FP16, but for those that the standard wants in float32."""
+    kept = {
+        node.input[index]
+        for node in graph.node
+        for index in _FLOAT32_INPUTS.get(node.op_type, ())
+        if index < len(node.input)
+    }
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in kept:
+            tensor.CopyFrom(_as_fp16(tensor))
+    for node in graph.node:
+        if node.op_type != "Constant" or node.output[0] in kept:
+            continue
+        for attribute in node.attribute:
+            if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+                attribute.t.CopyFrom(_as_fp16(attribute.t))
+
+
+def _as_fp16(tensor: TensorProto) -> TensorProto:
+    values = numpy_helper.to_array(tensor)
+    if values.size and not np.abs(values).max() <= np.finfo(np.float16).max:
+        raise DataError(f"{tensor.name} holds values beyond FP16's range", remedy="use precision fp32")
+    return numpy_helper.from_array(values.astype(np.float16), tensor.name)
+
+
+def _cast_borders(graph: onnx.GraphProto) -> None:
+    """Cast float32 inputs to FP16 for their readers, and FP16 results to float32 under the outputs' names."""
+    inner = {value.name: f"{value.name}/fp16" for value in (*graph.input, *graph.output)}
+    for node in graph.node:
+        node.input[:] = [inner.get(name, name) for name in node.input]
+        node.output[:] = [inner.get(name, name) for name in node.output]
+    for index, value in enumerate(graph.input):
+        cast = helper.make_node("Cast", [value.name], [inner[value.name]], f"{value.name}/cast", to=TensorProto.FLOAT16)
+        graph.node.insert(index, cast)
+    for value in graph.output:
+        cast = helper.make_node("Cast", [inner[value.name]], [value.name], f"{value.name}/cast", to=TensorProto.FLOAT)
+        graph.node.append(cast)
