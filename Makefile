@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # What this machine can hold beyond the CPU: CUDA bindings beside an NVIDIA driver, the journal beside libsystemd's headers.
 HAS_NVIDIA := $(wildcard /dev/nvidiactl /dev/nvhost-ctrl-gpu /dev/nvgpu)
