@@ -1,0 +1,178 @@
+"""Training batches, made ahead in threads: a pure function of seed, epoch and place in the epoch."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edged.core.types import Floats, Pixels
+from edged.cpu.preprocess import letterbox_image
+from provisioning.data.augment import Affine, Labelled, affine, flip, mixup, mosaic, shift_colours
+from provisioning.data.cache import PictureCache
+
+_AHEAD = 3  # batches under way or waiting
+Order = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How pictures are changed in training; probabilities 0..1, ranges plus or minus.
+
+    Attributes:
+        mosaic: probability of four pictures in one.
+        mixup: probability of a second picture over the first, given a mosaic.
+        affine: ranges of the affine map.
+        hue, saturation, value: ranges of the colour gains.
+        flip_lr, flip_ud: probabilities.
+    """
+
+    mosaic: float = 1.0
+    mixup: float = 0.0
+    affine: Affine = field(default_factory=Affine)
+    hue: float = 0.015
+    saturation: float = 0.7
+    value: float = 0.4
+    flip_lr: float = 0.5
+    flip_ud: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What a training step needs.
+
+    Attributes:
+        pixels: (B, S, S, 3) uint8, BGR.
+        targets: (N, 6) float32: place in the batch, class id, centre-x, centre-y, width, height in 0..1 of S.
+    """
+
+    pixels: Pixels
+    targets: Floats
+
+
+class BatchMaker:
+    """Makes the batches of an epoch, in order, with threads that work ahead.
+
+    Args:
+        pictures: of the training split.
+        augmentation: how they are changed.
+        batch_size: pictures a batch on this rank; the last batch of an epoch may be smaller.
+        side: of the network's square input, pixels.
+        seed: of the whole run.
+        workers: threads; 0 makes each batch when it is asked for.
+        rank, world: this process takes the `rank`-th of `world` equal shares of every global batch.
+    """
+
+    def __init__(
+        self,
+        pictures: PictureCache,
+        augmentation: Augmentation,
+        *,
+        batch_size: int,
+        side: int,
+        seed: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._pictures = pictures
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._side = side
+        self._seed = seed
+        self._workers = workers
+        self._rank = rank
+        self._world = world
+        self.waited_s = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch: a remainder smaller than one picture a rank is left out."""
+        whole, rest = divmod(len(self._pictures), self._batch_size * self._world)
+        return whole + (1 if rest >= self._world else 0)
+
+    def epoch(self, number: int, *, use_mosaic: bool = True, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number` from `first_step` on. `waited_s` counts the seconds waited for them.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        order = np.random.default_rng([self._seed, number]).permutation(len(self._pictures))
+        if not self._workers:
+            for step in range(first_step, self.steps):
+                yield self._make(number, order, step, with_mosaic=use_mosaic)
+            return
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="batches") as pool:
+            waiting: deque[Future[Batch]] = deque()
+            try:
+                for step in range(first_step, self.steps):
+                    while len(waiting) < _AHEAD + self._workers and step + len(waiting) < self.steps:
+                        waiting.append(
+                            pool.submit(self._make, number, order, step + len(waiting), with_mosaic=use_mosaic)
+                        )
+                    yield self._taken(waiting.popleft())
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _taken(self, future: Future[Batch]) -> Batch:
+        started = time.monotonic()
+        batch = future.result()
+        self.waited_s += time.monotonic() - started
+        return batch
+
+    def _make(self, epoch: int, order: Order, step: int, *, with_mosaic: bool) -> Batch:
+        start = step * self._batch_size * self._world
+        share = min(self._batch_size, (len(order) - start) // self._world)
+        first = start + self._rank * share
+        made = [
+            self._augmented(
+                int(order[place]), np.random.default_rng([self._seed, epoch, place]), with_mosaic=with_mosaic
+            )
+            for place in range(first, first + share)
+        ]
+        targets = [_targets(place, picture) for place, picture in enumerate(made)]
+        return Batch(np.stack([picture.pixels for picture in made]), np.concatenate(targets))
+
+    def _augmented(self, index: int, rng: np.random.Generator, *, with_mosaic: bool) -> Labelled:
+        options = self._augmentation
+        if with_mosaic and rng.random() < options.mosaic:
+            picture = self._mosaic(index, rng)
+            if rng.random() < options.mixup:
+                picture = mixup(picture, self._mosaic(int(rng.integers(len(self._pictures))), rng), rng=rng)
+        else:
+            picture = affine(
+                letterboxed(self._pictures[index], self._side), options.affine, output_wh=(self._side,) * 2, rng=rng
+            )
+        pixels = shift_colours(
+            picture.pixels, hue=options.hue, saturation=options.saturation, value=options.value, rng=rng
+        )
+        picture = Labelled(pixels, picture.xyxy, picture.class_id)
+        if rng.random() < options.flip_ud:
+            picture = flip(picture, horizontally=False)
+        return flip(picture, horizontally=True) if rng.random() < options.flip_lr else picture
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> Labelled:
+        others = rng.integers(len(self._pictures), size=3)
+        parts = [self._pictures[int(place)] for place in (index, *others)]
+        ordered = [parts[place] for place in rng.permutation(len(parts))]
+        whole = mosaic(ordered, side=self._side, rng=rng)
+        return affine(whole, self._augmentation.affine, output_wh=(self._side,) * 2, rng=rng)
+
+
+def letterboxed(picture: Labelled, side: int) -> Labelled:
+    """The picture as the daemon would show it to the network, and its boxes there."""
+    pixels, box = letterbox_image(picture.pixels, (side, side))
+    return Labelled(pixels, box.to_network(picture.xyxy), picture.class_id)
+
+
+def _targets(place: int, picture: Labelled) -> Floats:
+    """(N, 6) float32, see `Batch`."""
+    side = np.float32(picture.pixels.shape[0])
+    corner, size = picture.xyxy[:, :2], picture.xyxy[:, 2:] - picture.xyxy[:, :2]
+    columns = (np.full((len(size), 1), place), picture.class_id[:, None], (corner + size / 2) / side, size / side)
+    return np.concatenate(columns, axis=1).astype(np.float32)

@@ -1,0 +1,67 @@
+"""Decoded pictures, scaled to the training size once and kept in memory while they fit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from edged.core.boxes import box_cxcywh_to_xyxy
+from edged.core.types import Pixels
+from provisioning.data.augment import Labelled
+from provisioning.data.pictures import read_picture
+from provisioning.data.samples import Sample
+
+
+class PictureCache:
+    """The samples of a split as pictures with boxes in pixels. Safe to use from several threads.
+
+    Args:
+        samples: what to read.
+        side: pictures are scaled so that their longer side has this many pixels (aspect kept).
+        limit_bytes: memory for decoded pictures; what does not fit is decoded every time.
+    """
+
+    def __init__(self, samples: Sequence[Sample], *, side: int, limit_bytes: int) -> None:
+        self._samples = samples
+        self._side = side
+        self._left_bytes = limit_bytes
+        self._kept: dict[int, Pixels] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Labelled:
+        """The picture and its boxes, scaled.
+
+        Raises:
+            DataError: the picture cannot be read.
+        """
+        pixels = self._kept.get(index)
+        if pixels is None:
+            pixels = scale_to_fit(read_picture(self._samples[index].picture), self._side)
+            self._keep(index, pixels)
+        labels = self._samples[index].labels
+        size = np.array((pixels.shape[1], pixels.shape[0]) * 2, np.float32)
+        xyxy = box_cxcywh_to_xyxy(labels.cxcywh * size)
+        return Labelled(pixels, np.clip(xyxy, np.float32(0), size), labels.class_id)
+
+    def _keep(self, index: int, pixels: Pixels) -> None:
+        with self._lock:
+            if index not in self._kept and pixels.nbytes <= self._left_bytes:
+                self._left_bytes -= pixels.nbytes
+                self._kept[index] = pixels
+
+
+def scale_to_fit(pixels: Pixels, side: int) -> Pixels:
+    """Scale so that the longer side has `side` pixels; areas are averaged when shrinking, as aliasing hides people."""
+    height, width = pixels.shape[:2]
+    ratio = side / max(height, width)
+    if ratio == 1:
+        return pixels
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)

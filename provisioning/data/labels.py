@@ -1,0 +1,157 @@
+"""One YOLO label file: `class x y w h` a line, normalised to the picture; every defect with its line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+
+from edged.core.types import Floats, Ints, require_array
+
+MAX_LABEL_BYTES = 16 << 20
+_FIELDS = 5
+_OUTSIDE = 0.01  # a box may reach this far over the edge: annotation tools round
+
+
+class Severity(Enum):
+    """What a defect means for training."""
+
+    ERROR = "error"  # the picture cannot be trained on as it is
+    WARNING = "warning"  # it can, but a person should look
+    NOTE = "note"  # allowed, worth knowing
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One thing wrong in a data set.
+
+    Attributes:
+        path: the file.
+        line: its line from 1, or 0 for the file as a whole.
+        severity: what it means for training.
+        kind: short, for counting, e.g. `class id out of range`.
+        message: got and expected.
+    """
+
+    path: Path
+    line: int
+    severity: Severity
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}" if self.line else str(self.path)
+        return f"{place}: {self.severity.value}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """The objects of one picture.
+
+    Attributes:
+        class_id: (N,) int32.
+        cxcywh: (N, 4) float32, centre and size as fractions of the picture, 0..1.
+    """
+
+    class_id: Ints
+    cxcywh: Floats
+
+    def __post_init__(self) -> None:
+        require_array("cxcywh", self.cxcywh, np.float32, (None, 4))
+        require_array("class_id", self.class_id, np.int32, (len(self.cxcywh),))
+
+    def __len__(self) -> int:
+        return len(self.class_id)
+
+    @classmethod
+    def empty(cls) -> Labels:
+        """A picture of the background only."""
+        return cls(np.empty(0, np.int32), np.empty((0, 4), np.float32))
+
+
+def read_labels(path: Path, *, classes: int) -> tuple[Labels, list[Defect]]:
+    """Read a label file.
+
+    Args:
+        path: the file; it must exist.
+        classes: how many classes the data set has.
+
+    Returns:
+        The sound lines, and what is wrong with the others (or looks wrong).
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_LABEL_BYTES + 1)
+        if len(content) > MAX_LABEL_BYTES:
+            return Labels.empty(), [_whole(path, "unreadable labels", f"larger than {MAX_LABEL_BYTES} bytes")]
+        text = content.decode("utf-8-sig")
+    except OSError as exc:
+        return Labels.empty(), [_whole(path, "unreadable labels", f"cannot be read: {exc.strerror}")]
+    except UnicodeDecodeError as exc:
+        return Labels.empty(), [_whole(path, "unreadable labels", f"not a text file: byte {exc.start} is no UTF-8")]
+    return parse_labels(text, path, classes=classes)
+
+
+def parse_labels(text: str, path: Path, *, classes: int) -> tuple[Labels, list[Defect]]:
+    """The same for text already read; `path` is only quoted."""
+    rows: list[tuple[int, tuple[float, ...]]] = []
+    defects: list[Defect] = []
+    seen: dict[tuple[int, tuple[float, ...]], int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = _parse_line(line, classes)
+        if isinstance(row, tuple):
+            if row in seen:
+                message = f"the same box as in line {seen[row]}"
+                defects.append(Defect(path, number, Severity.WARNING, "duplicate box", message))
+            seen.setdefault(row, number)
+            defects += [Defect(path, number, Severity.WARNING, *warning) for warning in _warnings(row[1])]
+            rows.append(row)
+        else:
+            defects.append(Defect(path, number, Severity.ERROR, row.kind, row.message))
+    class_id = np.array([row[0] for row in rows], np.int32)
+    cxcywh = np.array([row[1] for row in rows], np.float32).reshape(-1, 4)
+    return Labels(class_id, cxcywh), defects
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    kind: str
+    message: str
+
+
+def _whole(path: Path, kind: str, message: str) -> Defect:
+    return Defect(path, 0, Severity.ERROR, kind, message)
+
+
+def _parse_line(line: str, classes: int) -> tuple[int, tuple[float, ...]] | _Problem:
+    fields = line.split()
+    if len(fields) != _FIELDS:
+        hint = " (a polygon?)" if len(fields) > _FIELDS and len(fields) % 2 else ""
+        return _Problem("wrong number of fields", f"expected `class x y w h`, got {len(fields)} fields{hint}")
+    try:
+        numbers = tuple(float(field) for field in fields)
+    except ValueError:
+        return _Problem("not a number", f"expected five numbers, got {line.strip()[:80]!r}")
+    class_number, box = numbers[0], numbers[1:]
+    if not math.isfinite(class_number) or class_number != int(class_number):
+        return _Problem("class id not an integer", f"class id must be an integer, got {fields[0]!r}")
+    if not 0 <= class_number < classes:
+        return _Problem("class id out of range", f"class id must be 0 to {classes - 1}, got {fields[0]}")
+    if not all(0 <= value <= 1 for value in box):  # false for NaN, too
+        return _Problem("value outside 0..1", f"x y w h must be fractions in 0..1, got {' '.join(fields[1:])}")
+    if box[2] <= 0 or box[3] <= 0:
+        return _Problem("degenerate box", f"width and height must be above 0, got {fields[3]} and {fields[4]}")
+    return int(class_number), box
+
+
+def _warnings(box: tuple[float, ...]) -> list[tuple[str, str]]:
+    centre_x, centre_y, width, height = box
+    reach = max(width / 2 - centre_x, centre_x + width / 2 - 1, height / 2 - centre_y, centre_y + height / 2 - 1)
+    if reach <= _OUTSIDE:
+        return []
+    return [("box outside the picture", f"the box reaches {reach:.0%} of the picture's side over its edge")]

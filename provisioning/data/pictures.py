@@ -1,0 +1,155 @@
+"""Picture files: what their bytes say they are, whether they are whole, and their pixels."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edged.core.errors import DataError
+from edged.core.types import Pixels
+
+MAX_PICTURE_BYTES = 256 << 20
+FORMATS = {  # what a file name promises
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF",
+}  # fmt: skip
+_UPRIGHT = 1
+_EXIF_ORIENTATION = 0x0112
+_MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_START_OF_SCAN = 0xDA
+_APP1 = 0xE1
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What a picture's bytes say.
+
+    Attributes:
+        format: `JPEG`, `PNG`, ... or an empty string for none that we know.
+        whole: False when its end is missing.
+        orientation: EXIF 1..8; 1 is upright.
+    """
+
+    format: str
+    whole: bool
+    orientation: int
+
+
+def inspect_picture(content: bytes) -> PictureFacts:
+    """Tell format, completeness and EXIF orientation from a file's bytes, without decoding it."""
+    kind = _format(content)
+    return PictureFacts(
+        format=kind,
+        whole=_is_whole(content, kind),
+        orientation=_jpeg_orientation(content) if kind == "JPEG" else _UPRIGHT,
+    )
+
+
+def read_picture(path: Path) -> Pixels:
+    """Decode a picture, turned upright as its EXIF says.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        DataError: unreadable, not a picture, or truncated.
+    """
+    content = read_bytes(path)
+    pixels = decode_picture(content)
+    if pixels is None:
+        raise DataError(f"{path} cannot be decoded as a picture ({_claim(content)})", remedy="replace or remove it")
+    if not inspect_picture(content).whole:
+        raise DataError(f"{path} is truncated: its end is missing", remedy="copy it again or remove it")
+    return pixels
+
+
+def read_bytes(path: Path) -> bytes:
+    """A picture file's content.
+
+    Raises:
+        DataError: unreadable or absurdly large.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_PICTURE_BYTES + 1)
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(content) > MAX_PICTURE_BYTES:
+        raise DataError(f"{path} is larger than {MAX_PICTURE_BYTES} bytes")
+    return content
+
+
+def decode_picture(content: bytes) -> Pixels | None:
+    """(H, W, 3) uint8 BGR, EXIF applied; None when it is not a picture that OpenCV reads."""
+    if not content:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+    except cv2.error:
+        return None
+
+
+def _claim(content: bytes) -> str:
+    if not content:
+        return "the file is empty"
+    return f"its bytes look like {_format(content)}" if _format(content) else "its bytes are no known picture format"
+
+
+def _format(content: bytes) -> str:
+    if content.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if content.startswith(b"BM"):
+        return "BMP"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "WebP"
+    return "TIFF" if content[:4] in {b"II*\0", b"MM\0*"} else ""
+
+
+def _is_whole(content: bytes, kind: str) -> bool:
+    if kind == "JPEG":  # cameras pad with zeros behind the end marker
+        return content.rstrip(b"\0").endswith(b"\xff\xd9") or b"\xff\xd9" in content[-4096:]
+    if kind == "PNG":
+        return b"IEND\xaeB`\x82" in content[-4096:]
+    if kind == "WebP":
+        return len(content) >= int(struct.unpack_from("<I", content, 4)[0]) + 8
+    if kind == "BMP" and len(content) >= 6:  # noqa: PLR2004  # the header up to its file size
+        return len(content) >= int(struct.unpack_from("<I", content, 2)[0])
+    return bool(content)
+
+
+def _jpeg_orientation(content: bytes) -> int:
+    """EXIF 2.3, tag 0x0112 of the first image file directory; 1 when there is none."""
+    position = 2
+    while position + 4 <= len(content) and content[position] == 0xFF:  # noqa: PLR2004  # every marker starts so
+        marker = content[position + 1]
+        if marker in _MARKERS_WITHOUT_LENGTH:
+            position += 2
+            continue
+        length = struct.unpack_from(">H", content, position + 2)[0]
+        body = content[position + 4 : position + 2 + length]
+        if marker == _APP1 and body.startswith(b"Exif\0\0"):
+            return _tiff_orientation(body[6:])
+        if marker == _START_OF_SCAN:
+            break
+        position += 2 + length
+    return _UPRIGHT
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return _UPRIGHT
+    try:
+        start = struct.unpack_from(order + "I", tiff, 4)[0]
+        for entry in range(struct.unpack_from(order + "H", tiff, start)[0]):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * entry)
+            if tag == _EXIF_ORIENTATION:
+                return value if 1 <= value <= 8 else _UPRIGHT  # noqa: PLR2004  # the eight of the standard
+    except struct.error:
+        pass  # a broken EXIF block says nothing; the picture itself may be sound
+    return _UPRIGHT

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, predictors, tables and plots."""

@@ -1,0 +1,140 @@
+"""The two ways to run a model over pictures: a checkpoint in torch, and a bundle in the daemon's own detector."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Protocol
+
+import torch
+
+from edged.core.types import Detections, Frame, FrameMeta, Pixels
+from edged.cpu.decode import Decoder
+from edged.cpu.detector import CpuDetector
+from edged.cpu.nms import nms
+from edged.cpu.preprocess import letterbox_image, to_network_input
+from provisioning.model.network import Yolov5
+
+VAL_CONFIDENCE = 0.001
+VAL_IOU = 0.6
+VAL_DETECTIONS = 300
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        detections: in the picture's pixels.
+        timings: milliseconds: `preprocess`, `inference`, `nms` (decode included).
+    """
+
+    detections: Detections
+    timings: Mapping[str, float]
+
+
+class Predictor(Protocol):
+    """Finds objects in pictures."""
+
+    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
+        """One result a picture, in order; pictures are (H, W, 3) uint8 BGR of any sizes."""
+        ...
+
+
+class TorchPredictor:
+    """A network in torch, with the daemon's letterbox, decode and NMS around it.
+
+    Args:
+        model: in any mode; it is put into evaluation mode for each call and back.
+        side: of the square input, pixels.
+        device: where the model is.
+        confidence, iou, max_detections: thresholds, for metrics by default.
+    """
+
+    def __init__(
+        self,
+        model: Yolov5,
+        *,
+        side: int,
+        device: torch.device,
+        confidence: float = VAL_CONFIDENCE,
+        iou: float = VAL_IOU,
+        max_detections: int = VAL_DETECTIONS,
+    ) -> None:
+        self._model = model
+        self._side = side
+        self._device = device
+        self._confidence = confidence
+        self._iou = iou
+        self._max_detections = max_detections
+        anchors = [[(float(w), float(h)) for w, h in head] for head in model.anchors.tolist()]
+        self._decode = Decoder(anchors=anchors, strides=model.strides)
+
+    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
+        """See `Predictor`; all pictures form one batch."""
+        marks = [time.perf_counter()]
+        fitted = [letterbox_image(picture, (self._side,) * 2) for picture in pictures]
+        batch = torch.stack([torch.from_numpy(to_network_input(canvas)) for canvas, _ in fitted])
+        marks.append(time.perf_counter())
+        heads = self._run(batch)
+        marks.append(time.perf_counter())
+        found = []
+        for place, (_, box) in enumerate(fitted):
+            candidates = self._decode([head[place].numpy() for head in heads], threshold=self._confidence)
+            kept = nms(
+                candidates.xyxy,
+                candidates.score,
+                candidates.class_id,
+                iou_threshold=self._iou,
+                max_detections=self._max_detections,
+            )
+            best = candidates.select(kept)
+            found.append(Detections(box.to_frame(best.xyxy), best.score, best.class_id))
+        marks.append(time.perf_counter())
+        stages = zip(("preprocess", "inference", "nms"), marks, marks[1:], strict=False)
+        timings = {name: (end - start) * 1e3 / len(pictures) for name, start, end in stages}
+        return [Prediction(detections, timings) for detections in found]
+
+    def _run(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        training = self._model.training
+        self._model.eval()
+        try:
+            with torch.inference_mode():
+                images = batch.to(self._device).contiguous(memory_format=torch.channels_last)
+                return [head.float().cpu().contiguous() for head in self._model.sigmoid_maps(images)]
+        finally:
+            self._model.train(training)
+
+
+class BundlePredictor:
+    """A bundle, run by the daemon's CPU detector: what is measured is what runs.
+
+    Args:
+        detector: opened with the thresholds that are to be measured.
+    """
+
+    def __init__(self, detector: CpuDetector) -> None:
+        self._detector = detector
+
+    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
+        """See `Predictor`; pictures go through one at a time, as the timings are to be those of a lone frame."""
+        found = []
+        for sequence, picture in enumerate(pictures):
+            meta = FrameMeta(
+                camera="val",
+                sequence=sequence,
+                captured_at=datetime.now(timezone.utc),
+                captured_ns=time.monotonic_ns(),
+                size_wh=(picture.shape[1], picture.shape[0]),
+            )
+            self._detector.submit([Frame(meta, picture)])
+            result = self._detector.collect()[0]
+            timings = {
+                "preprocess": result.timings["preprocess"],
+                "inference": result.timings["inference"],
+                "nms": result.timings["decode"] + result.timings["nms"],
+            }
+            found.append(Prediction(result.detections, timings))
+        return found

@@ -1,0 +1,1 @@
+"""Training: loss, recipe and loop."""

@@ -1,0 +1,96 @@
+"""How well anchors fit a data set's boxes, and better ones: k-means, then mutation (as published with YOLOv5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edged.core.types import Floats
+from provisioning.data.samples import Sample
+
+GOOD_RECALL = 0.98  # below this share of learnable boxes, new anchors are looked for
+_ROUNDS = 30
+_MUTATIONS = 1000
+_MIN_SIDE_PX = 2.0
+Doubles = npt.NDArray[np.float64]
+
+
+def box_sizes(samples: Sequence[Sample], *, side: int) -> Doubles:
+    """(N, 2) float64: width and height, in pixels of a square input of `side`, of all boxes.
+
+    Boxes are fractions of their picture; the picture's own shape is not read here, so a picture is taken as square.
+    """
+    sizes = [sample.labels.cxcywh[:, 2:] for sample in samples]
+    table = np.concatenate(sizes).astype(np.float64) * side if sizes else np.empty((0, 2))
+    visible: Doubles = table[(table >= _MIN_SIDE_PX).all(axis=1)]
+    return visible
+
+
+def recall(sizes: Doubles, anchors: Doubles, *, ratio: float) -> float:
+    """Share of boxes (N, 2) that at least one anchor (A, 2) may learn: no side differs by more than `ratio`."""
+    if not len(sizes):
+        return 1.0
+    return float((_closeness(sizes, anchors).max(axis=1) > 1 / ratio).mean())
+
+
+def fit_anchors(sizes: Doubles, *, count: int, ratio: float, seed: int) -> Doubles:
+    """(count, 2) anchors by rising area.
+
+    Args:
+        sizes: (N, 2) box sizes, pixels; N >= count.
+        count: how many anchors.
+        ratio: see `recall`.
+        seed: of k-means and of the mutations.
+
+    Raises:
+        ValueError: fewer boxes than anchors.
+    """
+    if len(sizes) < count:
+        raise ValueError(f"{count} anchors need at least as many boxes, got {len(sizes)}")
+    rng = np.random.default_rng(seed)
+    best = _k_means(sizes, count, rng)
+    score = _fitness(sizes, best, ratio)
+    for _ in range(_MUTATIONS):
+        change = np.where(rng.random(best.shape) < 0.9, 1 + rng.normal(0, 0.1, best.shape), 1.0)  # noqa: PLR2004
+        mutant = np.maximum(best * change.clip(0.3, 3.0), _MIN_SIDE_PX)
+        mutant_score = _fitness(sizes, mutant, ratio)
+        if mutant_score > score:
+            best, score = mutant, mutant_score
+    ordered: Doubles = best[np.argsort(best.prod(axis=1))]
+    return ordered
+
+
+def by_head(anchors: Doubles, heads: int) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """(A, 2) by rising area -> a list a head, small ones at the fine head; rounded to a tenth of a pixel."""
+    table: Floats = anchors.reshape(heads, -1, 2).round(1).astype(np.float32)
+    return tuple(tuple((float(w), float(h)) for w, h in head) for head in table)
+
+
+def _closeness(sizes: Doubles, anchors: Doubles) -> Doubles:
+    """(N, A): 1 for equal sides, falling with the largest ratio between them."""
+    ratios = sizes[:, None] / anchors[None]
+    closeness: Doubles = np.minimum(ratios, 1 / ratios).min(axis=2)
+    return closeness
+
+
+def _fitness(sizes: Doubles, anchors: Doubles, ratio: float) -> float:
+    best = _closeness(sizes, anchors).max(axis=1)
+    return float((best * (best > 1 / ratio)).mean())
+
+
+def _k_means(sizes: Doubles, count: int, rng: np.random.Generator) -> Doubles:
+    """Lloyd's algorithm on sizes scaled to unit deviation."""
+    deviation = sizes.std(axis=0)
+    scaled = sizes / np.where(deviation > 0, deviation, 1.0)
+    centres = scaled[rng.choice(len(scaled), count, replace=False)]
+    for _ in range(_ROUNDS):
+        nearest = np.square(scaled[:, None] - centres[None]).sum(axis=2).argmin(axis=1)
+        means = [
+            scaled[nearest == place].mean(axis=0) if (nearest == place).any() else centres[place]
+            for place in range(count)
+        ]
+        centres = np.stack(means)
+    found: Doubles = centres * np.where(deviation > 0, deviation, 1.0)
+    return np.maximum(found, _MIN_SIDE_PX)

@@ -1,0 +1,275 @@
+"""The training loop: epochs of steps, evaluation, checkpoints; exact to the bit when it resumes on a CPU."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from edged.core.errors import DataError, EdgedError
+from provisioning.data.batches import Batch
+from provisioning.evaluation.predictors import TorchPredictor
+from provisioning.evaluation.run import SplitResult, evaluate
+from provisioning.model.checkpoint import Checkpoint, save_checkpoint
+from provisioning.training.distributed import World
+from provisioning.training.loss import LossSums
+from provisioning.training.progress import Progress
+from provisioning.training.results import EpochResult, ResultsFile
+from provisioning.training.settings import BEST, LAST, RESULTS
+from provisioning.training.setup import Run
+
+logger = logging.getLogger(__name__)
+
+_PARTS = ("box", "obj", "cls")
+
+
+class Interrupted(EdgedError):
+    """Training was stopped by a signal; its checkpoint is written."""
+
+    exit_code = 130
+
+
+class Trainer:
+    """Runs a prepared training to its end.
+
+    Args:
+        run: model, data, optimiser and so on.
+        world: the processes that take part.
+    """
+
+    def __init__(self, run: Run, world: World) -> None:
+        self._run = run
+        self._world = world
+        self._device = torch.device(run.settings.device)
+        self._network: nn.Module = run.model
+        if world.size > 1:
+            devices = None if self._device.type == "cpu" else [self._device]
+            self._network = DistributedDataParallel(run.model, device_ids=devices, broadcast_buffers=False)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._device.type == "cuda")
+        self._progress = Progress()
+        self._saved_at = time.monotonic()
+        self._stop = False
+        self._pending = False  # gradients that have not moved the weights yet
+        if run.resumed:
+            self._restore(run.resumed)
+
+    def train(self) -> Progress:
+        """Train to the planned end, or until patience ends.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+            EdgedError: the loss is no number any more, or a checkpoint cannot be written.
+            DataError: a picture cannot be read.
+        """
+        settings = self._run.settings
+        settings.output.mkdir(parents=True, exist_ok=True)
+        results = None
+        if self._world.leads:
+            results = ResultsFile(settings.output / RESULTS, keep_before=self._progress.epoch)
+        with self._signals():
+            while self._progress.epoch < settings.epochs and not self._progress.finished:
+                line = self._epoch()
+                if results is not None:
+                    results.append(line)
+                self._next_epoch(line)
+        return self._progress
+
+    def _epoch(self) -> EpochResult:
+        settings, number, started = self._run.settings, self._progress.epoch, time.monotonic()
+        self._run.batches.waited_s = 0.0
+        self._network.train()
+        plain = number >= settings.epochs - settings.hyper.schedule.plain_epochs
+        batches = self._run.batches.epoch(number, use_mosaic=not plain, first_step=self._progress.step)
+        hidden = None if self._world.leads else True
+        steps = self._run.batches.steps
+        with tqdm(
+            total=steps, initial=self._progress.step, desc=f"epoch {number + 1}/{settings.epochs}", disable=hidden
+        ) as bar:
+            for batch in batches:
+                self._step(batch)
+                bar.set_postfix(self._postfix(), refresh=False)
+                bar.update()
+                self._pause()
+        trained_s = time.monotonic() - started
+        return self._line(trained_s, self._run.batches.waited_s / max(trained_s, 1e-9))
+
+    def _step(self, batch: Batch) -> None:
+        """One batch; the optimiser moves when enough gradients have added up."""
+        run, progress = self._run, self._progress
+        number = progress.epoch * run.batches.steps + progress.step
+        run.schedule.apply(run.optimizer, number=number)
+        due = self._step_is_due(number)
+        images, targets = self._on_device(batch)
+        with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):
+            heads = self._network(images)
+        parts = run.loss.combine(self._over_all_ranks(run.loss.head_sums(heads, targets)), side=run.settings.side)
+        pictures = len(images) * self._world.size
+        loss = parts.sum() * pictures * self._world.size
+        torch.autograd.backward([self._scaler.scale(loss)])
+        self._pending = not due
+        if due:
+            self._move()
+        shared = self._world.sum(parts).tolist()
+        sums = [old + new * pictures for old, new in zip(progress.loss_sums, shared, strict=True)]
+        self._refuse_divergence(sums)
+        self._progress = replace(
+            progress,
+            step=progress.step + 1,
+            loss_sums=cast("tuple[float, float, float]", tuple(sums)),
+            pictures=progress.pictures + pictures,
+        )
+
+    def _step_is_due(self, number: int) -> bool:
+        """A step ends with every `accumulate`-th batch and with the epoch, so that checkpoints hold no gradients."""
+        last = self._progress.step + 1 == self._run.batches.steps
+        return last or (self._progress.step + 1) % self._run.schedule.accumulate(number) == 0
+
+    def _move(self) -> None:
+        run = self._run
+        self._scaler.unscale_(run.optimizer)
+        nn.utils.clip_grad_norm_(run.model.parameters(), run.settings.hyper.optimizer.clip_norm)
+        self._scaler.step(run.optimizer)
+        self._scaler.update()
+        run.optimizer.zero_grad(set_to_none=True)
+        run.average.update(run.model)
+
+    def _over_all_ranks(self, sums: list[LossSums]) -> list[LossSums]:
+        """Own sums over everyone's counts: gradients of all ranks then add up to those of the whole batch."""
+        if self._world.size == 1:
+            return sums
+        counts = self._world.sum(torch.stack([torch.stack((part.matches, part.cells)) for part in sums]))
+        return [part._replace(matches=count[0], cells=count[1]) for part, count in zip(sums, counts, strict=True)]
+
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(batch.pixels).to(self._device, non_blocking=True)
+        images = pixels.permute(0, 3, 1, 2).flip(1).float() / 255  # (B, 3, S, S) RGB
+        return images.contiguous(memory_format=torch.channels_last), torch.from_numpy(batch.targets).to(self._device)
+
+    def _refuse_divergence(self, sums: list[float]) -> None:
+        if not all(math.isfinite(value) for value in sums):
+            where = f"epoch {self._progress.epoch + 1}, batch {self._progress.step + 1}"
+            raise EdgedError(
+                f"the loss is no number any more ({where})",
+                remedy="lower rate in the hyper-parameters' [optimizer]; last.pt holds the state before",
+            )
+
+    def _postfix(self) -> dict[str, str]:
+        progress = self._progress
+        shown = {
+            name: f"{total / progress.pictures:.4f}" for name, total in zip(_PARTS, progress.loss_sums, strict=True)
+        }
+        if self._device.type == "cuda":
+            shown["GPU"] = f"{torch.cuda.max_memory_reserved(self._device) / 1e9:.1f}GB"
+        return shown
+
+    def _line(self, seconds: float, waiting: float) -> EpochResult:
+        progress, settings = self._progress, self._run.settings
+        losses = [total / max(1, progress.pictures) for total in progress.loss_sums]
+        due = (progress.epoch + 1) % settings.validate_every == 0 or progress.epoch + 1 == settings.epochs
+        measured = self._evaluate() if due and self._world.leads else None
+        self._world.wait()
+        scores = (math.nan,) * 4
+        if measured is not None:
+            found = measured.evaluation
+            scores = (*found.mean_precision_recall, found.map50, found.map50_95)
+        rate = max(float(group["lr"]) for group in self._run.optimizer.param_groups)
+        speed = progress.pictures / max(seconds, 1e-9)
+        return EpochResult(progress.epoch, losses[0], losses[1], losses[2], *scores, rate, speed, waiting, seconds)
+
+    def _evaluate(self) -> SplitResult:
+        settings = self._run.settings
+        predictor = TorchPredictor(self._run.average.model, side=settings.side, device=self._device)
+        return evaluate(predictor, self._run.val, settings.spec.names, progress=True)
+
+    def _next_epoch(self, line: EpochResult) -> None:
+        """Note the result, save, and decide whether to go on."""
+        progress, settings = self._progress, self._run.settings
+        better = line.fitness > progress.best  # false for NaN
+        best, best_epoch = (line.fitness, progress.epoch) if better else (progress.best, progress.best_epoch)
+        tired = bool(settings.patience) and progress.epoch - best_epoch >= settings.patience
+        self._progress = Progress(
+            epoch=progress.epoch + 1,
+            best=best,
+            best_epoch=best_epoch,
+            finished=self._world.any(tired) or progress.epoch + 1 == settings.epochs,
+        )
+        self._save(LAST)
+        if better:
+            self._save(BEST)
+        logger.info(
+            "epoch %d: box %.4f obj %.4f cls %.4f, P %.3f R %.3f mAP50 %.3f mAP50-95 %.3f, "
+            "%.1f pictures/s, waiting %.1f %%",
+            line.epoch + 1,
+            *(line.box_loss, line.objectness_loss, line.class_loss),
+            *(line.precision, line.recall, line.map50, line.map50_95),
+            *(line.pictures_per_s, line.waiting_share * 100),
+        )
+
+    def _pause(self) -> None:
+        """Between batches: save when it is time, end when a signal came. Only where no gradients are pending."""
+        progress = self._progress
+        if self._pending:
+            return
+        if self._world.any(self._stop):
+            self._save(LAST)
+            raise Interrupted(
+                f"stopped in epoch {progress.epoch + 1}; {self._run.settings.output / LAST} is written",
+                remedy="go on with the same command and --resume",
+            )
+        if time.monotonic() - self._saved_at > self._run.settings.save_every_s:
+            self._save(LAST)
+
+    def _save(self, name: str) -> None:
+        self._saved_at = time.monotonic()
+        if not self._world.leads:
+            return
+        run = self._run
+        training = {
+            "progress": self._progress.to_plain(),
+            "model": run.model.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "updates": run.average.updates,
+            "identity": run.settings.identity(),
+        }
+        checkpoint = Checkpoint.of(run.average.model, names=run.settings.spec.names, training=training)
+        save_checkpoint(run.settings.output / name, checkpoint)
+
+    def _restore(self, training: Mapping[str, Any]) -> None:
+        try:
+            self._run.model.load_state_dict(training["model"])
+            self._run.optimizer.load_state_dict(training["optimizer"])
+            self._scaler.load_state_dict(training["scaler"])
+            self._progress = Progress.from_plain(training["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as exc:
+            raise DataError(f"the training state in {LAST} is incomplete: {exc}") from exc
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop after the next step; a second SIGINT acts at once."""
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(kind) for kind in kinds]
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            if self._stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._stop = True
+
+        for kind in kinds:
+            signal.signal(kind, stop)
+        try:
+            yield
+        finally:
+            for kind, handler in zip(kinds, before, strict=True):
+                signal.signal(kind, handler)
