@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTPro
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.publish.faults import connect_failure, no_answer, refusal
+from edged.publish.faults import KEEP_ALIVE_TIMEOUT, connect_failure, no_answer, refusal
 from edged.publish.options import MAX_MQTT_PAYLOAD_BYTES, MqttOptions
 
 # Unacknowledged QoS 1 messages at once: enough for 1000 messages a second at 60 ms round trip.
@@ -175,8 +175,11 @@ class Connection:
         self.limits = BrokerLimits(min(inflight, MAX_INFLIGHT), packet)
         self._answer = reason
 
-    def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: ReasonCode, _: object) -> None:
-        self.lost = self.lost or str(reason)
+    def _on_disconnect(
+        self, _client: object, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode, _: object
+    ) -> None:
+        said = flags.is_disconnect_packet_from_server or reason.value == KEEP_ALIVE_TIMEOUT
+        self.lost = self.lost or (str(reason) if said else "the connection broke")
         self.lost_code = int(reason.value)
 
     def _on_publish(self, _client: object, _data: object, packet_id: int, reason: ReasonCode, _: object) -> None:
@@ -187,10 +190,26 @@ class Connection:
             self._transport_error = text
 
 
+class _Client(paho.Client):
+    """paho's client, except that the socket of a failed TLS handshake is closed at once."""
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        if self._ssl_context is None:
+            raise ValueError("TLS without a context")
+        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(self.connect_timeout)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+
 def _client(options: MqttOptions, *, client_id: str, will: Will | None, context: ssl.SSLContext | None) -> paho.Client:
     """A client of paho's that is set up, but neither connects nor reconnects by itself."""
     version = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False)
+    client = _Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False)
     client.connect_timeout = options.connect_timeout_s
     client.max_inflight_messages_set(2 * MAX_INFLIGHT)
     if options.username:

@@ -20,6 +20,7 @@ NOT_AUTHORIZED = 0x87
 SERVER_UNAVAILABLE = 0x88
 SERVER_BUSY = 0x89
 BANNED = 0x8A
+KEEP_ALIVE_TIMEOUT = 0x8D
 SESSION_TAKEN_OVER = 0x8E
 TOPIC_INVALID = 0x90
 PACKET_TOO_LARGE = 0x95
@@ -48,6 +49,8 @@ def connect_failure(exc: OSError, options: MqttOptions) -> BrokerError:
         return BrokerError(
             f"broker {address} refused the connection", remedy="check that it runs and listens on this port"
         )
+    if isinstance(exc, ConnectionResetError):
+        return BrokerError(f"broker {address} closed the connection", remedy=_suspicion(options))
     if isinstance(exc, TimeoutError):
         return BrokerError(
             f"broker {address} did not answer within {options.connect_timeout_s:g} s",
@@ -93,5 +96,10 @@ def no_answer(options: MqttOptions, *, closed: bool, detail: str) -> BrokerError
             f"broker {options.address} refused this client's TLS certificate: {detail}",
             remedy="check cert_file and key_file",
         )
-    suspicion = "it may not be an MQTT broker" if options.tls else "it may expect TLS, or not be an MQTT broker"
-    return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=suspicion)
+    return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=_suspicion(options))
+
+
+def _suspicion(options: MqttOptions) -> str:
+    if options.tls is not None:
+        return "it may not speak TLS on this port, or not be an MQTT broker"
+    return "it may expect TLS, or not be an MQTT broker"

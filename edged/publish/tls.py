@@ -79,7 +79,7 @@ def describe_tls_failure(exc: ssl.SSLError, options: MqttOptions) -> tuple[str, 
             "check ca_file, the certificate's dates and this machine's clock",
         )
     reason = exc.reason or str(exc)
-    if reason == "WRONG_VERSION_NUMBER":
+    if reason == "WRONG_VERSION_NUMBER" or "EOF" in reason:
         return f"broker {options.address} does not speak TLS on this port", "use its TLS port, often 8883"
     if "ALERT" in reason:
         return (

@@ -1,0 +1,32 @@
+"""A broker of the test's own, and results to publish."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Broker, free_port
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto that admits everybody."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder, free_port()).start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_left() -> Iterator[None]:
+    """Every test closes what it opened; a leaked descriptor would end a daemon that runs for years."""
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    gc.collect()  # the subscriber's client keeps its wake-up sockets until it is collected
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,48 @@
+"""Results as a detector gives them."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from edged.core.types import Detections, FrameMeta, FrameResult
+from edged.publish.identity import Origin
+from edged.publish.mqtt import MqttPublisher
+from edged.publish.options import MqttOptions, OutboxOptions
+
+CLASSES = ("person", "bicycle", "car")
+ORIGIN = Origin(device="box", model="yolov5n-640", classes=CLASSES, boot_id="boot", session="session")
+BASE = "edged/box"
+DETECTIONS = f"{BASE}/gate/detections"
+
+
+def result(sequence: int = 0, objects: int = 2, *, camera: str = "gate") -> FrameResult:
+    """A frame of 640x480 with so many objects in it."""
+    random = np.random.default_rng(sequence)
+    corners = np.sort(random.random((objects, 2, 2), dtype=np.float32), axis=1).reshape(-1, 4)
+    xyxy = (corners * np.array([640, 480, 640, 480], np.float32)).astype(np.float32)
+    confidence = np.sort(random.random(objects, dtype=np.float32))[::-1].copy()
+    class_id = random.integers(0, len(CLASSES), objects, dtype=np.int32)
+    meta = FrameMeta(camera, sequence, datetime.now(timezone.utc), time.monotonic_ns(), (640, 480))
+    timings = {"waiting": 1.23456, "detect": 20.0, "total": 21.23456}
+    return FrameResult(meta, Detections(xyxy, confidence, class_id), timings)
+
+
+def options(port: int, **changes: object) -> MqttOptions:
+    """A broker on loopback, with short waits."""
+    settings: dict[str, object] = {"keepalive_s": 2, "reconnect_min_s": 0.05, "reconnect_max_s": 0.2, **changes}
+    return MqttOptions("127.0.0.1", port, **settings)  # type: ignore[arg-type]
+
+
+def outbox_options(folder: Path, **changes: object) -> OutboxOptions:
+    """An outbox in `folder`."""
+    return OutboxOptions(folder, **changes)  # type: ignore[arg-type]
+
+
+def publisher(port: int, *, durable: Path | None = None, **changes: object) -> MqttPublisher:
+    """A publisher to loopback; `changes` are those of MqttOptions."""
+    outbox = None if durable is None else outbox_options(durable)
+    return MqttPublisher(options(port, **changes), ORIGIN, outbox=outbox)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
+
+from edged.core.types import Detections, FrameResult
+from edged.publish import schemas
+from edged.publish.payload import (
+    detections_payload,
+    encode,
+    health_payload,
+    info_payload,
+    rfc3339,
+    stats_payload,
+)
+from tests.publish.results import CLASSES, result
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 7, timezone.utc)
+
+
+def validate(name: str, encoded: bytes) -> dict[str, Any]:
+    """The message, after its schema accepted it."""
+    message: dict[str, Any] = json.loads(encoded)
+    Draft202012Validator(schemas.load(name)).validate(message)
+    return message
+
+
+def message(found: FrameResult) -> dict[str, Any]:
+    payload = detections_payload(
+        found, device="box", model="m", classes=CLASSES, boot_id="b", session="s", published_at=NOON
+    )
+    return validate("detections", encode(payload))
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_schema_is_a_valid_schema(name: str) -> None:
+    Draft202012Validator.check_schema(schemas.load(name))
+
+
+def test_schema_of_unknown_message_is_refused() -> None:
+    with pytest.raises(ValueError, match="detections"):
+        schemas.load("../payload")
+
+
+@pytest.mark.parametrize("objects", [0, 1, 3, 4, 50])
+def test_detections_payload_holds_what_was_seen(objects: int) -> None:
+    found = result(7, objects)
+    got = message(found)
+    assert (got["schema"], got["device"], got["camera"], got["sequence"]) == ("edged.detections/1", "box", "gate", 7)
+    assert got["size"] == [640, 480]
+    assert got["timings"] == {"waiting": 1.235, "detect": 20.0, "total": 21.235}
+    assert got["published_at"] == "2026-03-01T12:00:00.000007Z"
+    assert len(got["detections"]) == objects
+    for seen, box, score, class_id in zip(
+        got["detections"], found.detections.xyxy, found.detections.confidence, found.detections.class_id, strict=True
+    ):
+        assert seen["label"] == CLASSES[class_id]
+        assert np.abs(np.array(seen["box"]) - box).max() <= 0.0501
+        assert abs(seen["confidence"] - score) <= 0.0000501
+        # One decimal as text, not the 17 digits of a float32 seen as a double.
+        assert all(len(str(side).split(".")[1]) == 1 for side in seen["box"])
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 8192, width=32)] * 4, st.floats(0, 1, width=32)), max_size=12))
+def test_detections_payload_of_any_boxes_is_valid(rows: list[tuple[float, ...]]) -> None:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    xyxy, confidence = np.ascontiguousarray(table[:, :4]), np.ascontiguousarray(table[:, 4])
+    found = Detections(xyxy, confidence, np.zeros(len(rows), np.int32))
+    got = message(replace(result(), detections=found))
+    assert np.abs(np.array([d["box"] for d in got["detections"]]).reshape(-1, 4) - xyxy).max(initial=0) <= 0.051
+
+
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("column", ["xyxy", "confidence"])
+def test_detections_payload_refuses_what_is_no_number(count: int, bad: float, column: str) -> None:
+    found = result(0, count)
+    getattr(found.detections, column)[-1] = bad
+    with pytest.raises(ValueError, match="finite"):
+        message(found)
+
+
+def test_detections_payload_refuses_timing_that_is_no_number() -> None:
+    with pytest.raises(ValueError, match="timing nms"):
+        message(replace(result(), timings={"waiting": 0.0, "detect": 0.0, "total": 0.0, "nms": float("nan")}))
+
+
+@pytest.mark.parametrize("class_id", [-1, len(CLASSES)])
+def test_detections_payload_refuses_class_without_name(class_id: int) -> None:
+    found = result()
+    found.detections.class_id[0] = class_id
+    with pytest.raises(ValueError, match=str(class_id)):
+        message(found)
+
+
+def test_detections_schema_refuses_unknown_and_missing_fields() -> None:
+    good = message(result())
+    for wrong in ({**good, "extra": 1}, {k: v for k, v in good.items() if k != "boot_id"}):
+        with pytest.raises(ValidationError):
+            validate("detections", encode(wrong))
+
+
+def test_rfc3339_speaks_utc() -> None:
+    there = timezone(timedelta(hours=5, minutes=30))
+    assert rfc3339(datetime(2026, 1, 1, 1, 0, 0, 0, there)) == "2025-12-31T19:30:00.000000Z"
+
+
+def test_health_payload_is_valid_and_shows_no_password() -> None:
+    payload = health_payload(
+        "gate", device="box", state="offline", since=NOON, reconnects=3,
+        reason="rtsp://admin:pa@ss@10.0.0.2/live?token=abc: no answer",
+    )  # fmt: skip
+    got = validate("health", encode(payload))
+    assert "ss@" not in got["reason"]
+    assert "abc" not in got["reason"]
+    assert "10.0.0.2" in got["reason"]
+
+
+def test_info_payload_is_valid() -> None:
+    payload = info_payload(
+        device="box", version="1.0", model="m", backend="cpu fp32", cameras=["gate", "yard"], boot_id="b", session="s",
+        started_at=NOON,
+    )  # fmt: skip
+    assert validate("info", encode(payload))["cameras"] == ["gate", "yard"]
+
+
+def test_stats_payload_keeps_its_header_and_knows_no_nan() -> None:
+    values = {"fps": float("nan"), "device": "other", "latency_ms": {"p50": 1.5}}
+    payload = stats_payload(values, device="box", boot_id="b", session="s", published_at=NOON)
+    got = validate("stats", encode(payload))
+    assert (got["device"], got["fps"], got["latency_ms"]) == ("box", None, {"p50": 1.5})
+
+
+def test_encode_refuses_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        encode({"what": object()})
+
+
+def test_encode_is_compact_utf8() -> None:
+    assert encode({"label": "Tür"}) == '{"label":"Tür"}'.encode()
