@@ -96,7 +96,11 @@ def no_answer(options: MqttOptions, *, closed: bool, detail: str) -> BrokerError
             f"broker {options.address} refused this client's TLS certificate: {detail}",
             remedy="check cert_file and key_file",
         )
-    return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=_suspicion(options))
+    remedy = _suspicion(options)
+    if options.tls is not None:  # the handshake stands: in TLS 1.3 a refused client learns of it only afterwards
+        whom = "this client certificate" if options.tls.cert_file else "a client without certificate"
+        remedy = f"it may not accept {whom}: check cert_file and key_file"
+    return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=remedy)
 
 
 def _suspicion(options: MqttOptions) -> str:

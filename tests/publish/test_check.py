@@ -125,7 +125,7 @@ def test_check_broker_tls_client_certificate(tmp_path: Path, certificates: Certi
     with tls_broker(tmp_path / "broker", certificates, "require_certificate true") as broker:
         ca = certificates.file("ca.pem")
         check_broker(over_tls(broker, TlsOptions(ca, certificates.file("client.pem"), certificates.file("client.key"))))
-        with pytest.raises(BrokerError, match="client without certificate|refused this client.*certificate"):
+        with pytest.raises(BrokerError, match=r"client without certificate|refused this client.*certificate"):
             check_broker(over_tls(broker, TlsOptions(ca)))
 
 
