@@ -16,6 +16,8 @@ from edged.core.errors import BrokerError
 
 LOOPBACK = "127.0.0.1"
 START_S = 15.0
+CHOICE = "EDGED_DEMO_BROKER"  # set to EMBEDDED to pass over an installed mosquitto
+EMBEDDED = "amqtt"
 _SBIN = ("/usr/sbin", "/usr/local/sbin")  # where Debian puts mosquitto, off an ordinary user's PATH
 
 
@@ -74,7 +76,7 @@ def free_port() -> int:
 
 def _command(folder: Path, port: int) -> tuple[list[str], str]:
     mosquitto = shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SBIN)))
-    if mosquitto:
+    if mosquitto and os.environ.get(CHOICE) != EMBEDDED:
         config = folder / "mosquitto.conf"
         lines = [f"listener {port} {LOOPBACK}", "allow_anonymous true", "persistence false"]
         if os.geteuid() == 0:
@@ -82,5 +84,5 @@ def _command(folder: Path, port: int) -> tuple[list[str], str]:
         config.write_text("\n".join(lines) + "\n")
         return [mosquitto, "-c", str(config)], "mosquitto"
     if importlib.util.find_spec("amqtt"):
-        return [sys.executable, "-m", "edged.demo.embedded_broker", str(port)], "amqtt"
+        return [sys.executable, "-m", "edged.demo.embedded_broker", str(port)], EMBEDDED
     raise BrokerError("no MQTT broker for the demo", remedy="pip install 'edged[demo]', or install mosquitto")

@@ -1,0 +1,212 @@
+"""`edged check`, `detect` and `demo` as people type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+
+from edged.publish import schemas
+from tests.boxes import Box, run_edged, squares_picture, write_video
+from tests.brokers import Broker, free_port
+from tests.handmade import write_bundle
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("model") / "squares")
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_detect_pictures_folders_and_videos_into_pictures_videos_and_json_lines(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("p2.png", "p10.png"):
+        cv2.imwrite(str(folder / name), squares_picture())
+    (folder / "notes.txt").write_text("not a picture")
+    video = write_video(tmp_path / "clip.avi", frames=12, colours=["green"])
+    done = run_edged(
+        "detect", folder, video, "--model", model, "--out", tmp_path / "out", "--jsonl", tmp_path / "all.jsonl"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "14 frames on cpu fp32" in done.stdout and "12 green, 2 " in done.stdout
+    messages = lines_of(tmp_path / "all.jsonl")
+    assert [message["source"] for message in messages[:3]] == [
+        str(folder / "p2.png"),
+        str(folder / "p10.png"),
+        str(video),
+    ]
+    schema = {**schemas.load("detections"), "additionalProperties": True}
+    for message in messages:
+        jsonschema.validate(message, schema)
+    written = cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4"))
+    assert int(written.get(cv2.CAP_PROP_FRAME_COUNT)) == 12
+    before, after = squares_picture(), cv2.imread(str(tmp_path / "out" / "p2.jpg"))
+    assert after is not None and after.shape == before.shape
+    assert np.abs(after.astype(int) - before)[56:120, 24:27].max() > 50  # the box is drawn on the square's edge
+
+
+def test_detect_to_standard_output_is_only_json(tmp_path: Path, model: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), squares_picture())
+    done = run_edged("detect", tmp_path / "a.png", "--model", model, "--jsonl", "-", "--classes", "blue")
+    (message,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [found["label"] for found in message["detections"]] == ["blue"]
+
+
+def test_detect_goes_on_after_a_bad_source_and_returns_its_code(tmp_path: Path, model: Path) -> None:
+    cv2.imwrite(str(tmp_path / "good.png"), squares_picture())
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing of a picture")
+    (tmp_path / "empty.png").touch()
+    sources = [tmp_path / name for name in ("bad.jpg", "missing.mp4", "empty.png", "good.png")]
+    done = run_edged("detect", *sources, "--model", model)
+    assert done.returncode in {65, 69}
+    assert "Traceback" not in done.stderr
+    for name in ("bad.jpg", "missing.mp4", "empty.png"):
+        assert f"edged: error: {tmp_path / name}: " in done.stderr
+    assert "1 frames on" in done.stdout
+
+
+def test_detect_copes_with_a_file_name_that_is_not_utf8(tmp_path: Path, model: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(path)).write_bytes(cv2.imencode(".png", squares_picture())[1].tobytes())
+    command = [
+        sys.executable.encode(),
+        b"-m",
+        b"edged",
+        b"detect",
+        path,
+        b"--model",
+        os.fsencode(model),
+        b"--jsonl",
+        b"-",
+    ]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"].endswith("caf\ufffd.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        pytest.param(["nowhere/*.jpg"], 2, "pattern nowhere/*.jpg holds no picture or video", id="pattern"),
+        pytest.param(
+            ["x.png", "--confidence", "7"], 2, "--confidence: Input should be less than 1, got 7.0", id="range"
+        ),
+        pytest.param(
+            ["x.png", "--classes", "cat"], 78, "'cat' is not a class of squares; it knows red, gr", id="class"
+        ),
+        pytest.param(["x.png", "--confidence", "0.0001"], 78, "below 0.001, the lowest that squares reports", id="low"),
+        pytest.param(["ftp://h/x"], 69, "scheme ftp:// is not supported", id="scheme"),
+        pytest.param(["rtsp://me:secret@127.0.0.1:1/x"], 69, "rtsp://***@127.0.0.1:1/x", id="refused-stream"),
+        pytest.param(["/dev/video99"], 69, "/dev/video99", id="no-camera"),
+    ],
+)
+def test_detect_refuses(tmp_path: Path, model: Path, arguments: list[str], code: int, message: str) -> None:
+    done = run_edged("detect", *arguments, "--model", model, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_detect_given_weights_names_the_command(tmp_path: Path) -> None:
+    (tmp_path / "yolov5n.pt").write_bytes(b"PK")
+    done = run_edged("detect", "x.png", "--model", tmp_path / "yolov5n.pt")
+    assert done.returncode == 65
+    assert "run: edged-provision import" in done.stderr
+
+
+def test_check_tries_every_part_and_tells_in_lines_and_json(tmp_path: Path) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder, free_port()).start()
+    try:
+        cameras: dict[str, dict[str, object]] = {"gate": {"source": str(write_video(tmp_path / "a.avi"))}}
+        box = Box(tmp_path, broker.port, cameras=cameras)
+        done = run_edged("check", "--config", box.write())
+        assert done.returncode == 0, done.stdout
+        assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
+            "ok    configuration",
+            "ok    model",
+            "ok    camera gate",
+            "ok    broker",
+        ]
+        box.cameras["yard"] = {"source": "missing.mp4"}
+        report = json.loads(run_edged("check", "--json", "--config", box.write()).stdout)
+    finally:
+        broker.kill()
+    assert not report["ok"] and report["exit_code"] == 69
+    assert {part["part"]: part["ok"] for part in report["parts"]}["camera yard"] is False
+
+
+def test_check_reports_a_refused_port(tmp_path: Path) -> None:
+    port = free_port()
+    done = run_edged("check", "--config", Box(tmp_path, port, cameras={"gate": {"source": "test:"}}).write())
+    assert done.returncode == 69
+    assert "FAIL  broker: " in done.stdout and str(port) in done.stdout
+
+
+def test_demo_shows_detections_and_ends_by_itself(tmp_path: Path, model: Path) -> None:
+    video = write_video(tmp_path / "clip.avi", colours=["red", "green"])
+    done = run_edged("demo", "--source", video, "--model", model, "--frames", "15")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 red (1.00)") == done.stdout.count("1 green (1.00)") == 15
+    assert "15 red" in done.stdout.partition("objects ")[2]
+    assert "drops     " in done.stdout
+
+
+def test_demo_with_the_embedded_broker(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_DEMO_BROKER", "amqtt")
+    video = write_video(tmp_path / "clip.avi", colours=["red"])
+    done = run_edged("demo", "--source", video, "--model", model, "--frames", "5")
+    assert done.returncode == 0, done.stderr
+    assert "broker amqtt" in done.stdout and done.stdout.count("1 red (1.00)") == 5
+
+
+def test_demo_ends_cleanly_on_ctrl_c(model: Path) -> None:
+    command = [sys.executable, "-m", "edged", "demo", "--source", "test:", "--model", str(model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        while "demo-camera #" not in process.stdout.readline():
+            pass
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(10) == 0
+    assert "frames    " in rest
+
+
+def test_demo_with_a_source_that_is_not_there_says_so_and_ends(model: Path) -> None:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "edged", "demo", "--source", "nowhere.mp4", "--model", str(model), "--frames", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        while "is offline: " not in process.stdout.readline():
+            assert time.monotonic() - began < 30
+        os.killpg(process.pid, signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(10) == 0
+
+
+def test_demo_without_a_model_says_how_to_make_one() -> None:
+    done = run_edged("demo", "--frames", "1")
+    assert done.returncode == 2
+    assert "edged-provision import yolov5n.pt" in done.stderr
+
+
+def test_every_command_explains_itself() -> None:
+    for command in ("run", "check", "detect", "demo"):
+        done = run_edged(command, "--help")
+        assert done.returncode == 0
+        assert f"edged {command}" in done.stdout
