@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class Cuda:
     """The primary context of one device, and everything made in it.
 
-    The thread that makes it owns it: `pin` and `unpin` alone may be called from others.
+    One thread at a time uses it, after `enter`; `pin` and `unpin` alone may be called from others meanwhile.
 
     Args:
         ordinal: the device's number among those that CUDA_VISIBLE_DEVICES leaves.
@@ -46,7 +46,14 @@ class Cuda:
             self._attribute("COMPUTE_CAPABILITY_MINOR"),
         )
         self._context = check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
-        check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
+        self._thread = 0
+        self.enter()
+
+    def enter(self) -> None:
+        """Make the device current in the calling thread."""
+        if self._thread != threading.get_ident():
+            check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
+            self._thread = threading.get_ident()
 
     def memory_bytes(self) -> tuple[int, int]:
         """Free and total device memory."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.core.letterbox import Letterbox
-from edged.core.types import Pixels
-from edged.gpu.protocols import Thresholds
+from edged.core.types import Pixels, Thresholds
 
 ALIGNMENT = 256  # bytes; what cudaMalloc guarantees and coalesced access likes
 

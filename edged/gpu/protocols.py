@@ -13,9 +13,13 @@ from plugins.yolo_layer.launch import Launch
 class Gpu(Protocol):
     """One device and everything that was made on it. Addresses, streams, events and graphs are plain handles.
 
-    One thread calls it, except for `pin` and `unpin`. Every method raises DetectorError when the device refuses,
-    and its subclass DeviceLost when nothing but a new process helps.
+    One thread at a time calls it, except for `pin` and `unpin`. Every method raises DetectorError when the device
+    refuses, and its subclass DeviceLost when nothing but a new process helps.
     """
+
+    def enter(self) -> None:
+        """Make the device current in the calling thread; cheap where it is already."""
+        ...
 
     def allocate(self, nbytes: int) -> int:
         """Device memory, aligned to 256 bytes; its address."""
@@ -148,28 +152,4 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the engine and its contexts; safe to call twice."""
-        ...
-
-
-class Thresholds(Protocol):
-    """What counts as a detection; the meaning is the CPU detector's."""
-
-    @property
-    def confidence(self) -> float:
-        """A score must exceed it, 0..1."""
-        ...
-
-    @property
-    def iou(self) -> float:
-        """Boxes of one class that overlap more are one object, 0..1."""
-        ...
-
-    @property
-    def max_detections(self) -> int:
-        """Per frame."""
-        ...
-
-    @property
-    def class_ids(self) -> frozenset[int]:
-        """Those reported; empty for all."""
         ...

@@ -12,7 +12,7 @@ import pytest
 
 from edged.core.letterbox import Letterbox
 from edged.core.limits import MAX_CANDIDATES
-from edged.core.types import Detections
+from edged.core.types import Detections, Thresholds
 from edged.cpu.nms import nms
 from edged.gpu.layout import FOUND, Header, NmsArgs, Results
 from edged.gpu.stages import NmsMemory, nms_launches
@@ -22,14 +22,6 @@ from tests.gpu.host_kernels import args_bytes, host_launch
 Array = np.ndarray[Any, Any]
 NETWORK_WH = (640, 384)
 NUM_CLASSES = 5
-
-
-@dataclass(frozen=True)
-class Limits:
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = 300
-    class_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ def random_candidates(count: int, *, seed: int, classes: int = NUM_CLASSES) -> C
 def run_nms(
     images: Sequence[Candidates],
     frames_wh: Sequence[tuple[int, int]],
-    limits: Limits,
+    limits: Thresholds,
     *,
     capacity: int = 300,
     seed: int = 0,
@@ -89,7 +81,7 @@ def run_nms(
     ]
 
 
-def on_cpu(image: Candidates, frame_wh: tuple[int, int], limits: Limits) -> Detections:
+def on_cpu(image: Candidates, frame_wh: tuple[int, int], limits: Thresholds) -> Detections:
     """The CPU detector's steps behind the decode."""
     with np.errstate(all="ignore"):
         passes = (image.score > np.float32(limits.confidence)) & np.isfinite(image.xyxy).all(axis=1)
@@ -106,7 +98,9 @@ def require_equal(got: Detections, wanted: Detections) -> None:
     np.testing.assert_array_equal(got.xyxy, wanted.xyxy)
 
 
-def require_equal_to_cpu(image: Candidates, limits: Limits, *, frame_wh: tuple[int, int] = (1919, 1081)) -> Detections:
+def require_equal_to_cpu(
+    image: Candidates, limits: Thresholds, *, frame_wh: tuple[int, int] = (1919, 1081)
+) -> Detections:
     got = run_nms([image], [frame_wh], limits)[0]
     require_equal(got, on_cpu(image, frame_wh, limits))
     return got
@@ -119,31 +113,31 @@ def test_nms_args_have_the_layout_of_the_source() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 1000])
 @pytest.mark.parametrize("iou", [0.0, 0.45, 0.999, 1.0])
 def test_nms_equals_the_cpu_bit_by_bit(count: int, iou: float) -> None:
-    require_equal_to_cpu(random_candidates(count, seed=count), Limits(iou=iou))
+    require_equal_to_cpu(random_candidates(count, seed=count), Thresholds(iou=iou))
 
 
 @pytest.mark.parametrize("frame_wh", [(1, 1), (7680, 4320), (33, 1001), (641, 383)], ids=str)
 def test_nms_gives_boxes_in_pixels_of_any_frame(frame_wh: tuple[int, int]) -> None:
-    require_equal_to_cpu(random_candidates(200, seed=1), Limits(), frame_wh=frame_wh)
+    require_equal_to_cpu(random_candidates(200, seed=1), Thresholds(), frame_wh=frame_wh)
 
 
 def test_nms_images_of_a_batch_do_not_touch_each_other() -> None:
     images = [random_candidates(count, seed=count) for count in (300, 0, 17, 513)]
     frames_wh = [(1920, 1080), (10, 10), (640, 480), (480, 640)]
-    for got, image, frame_wh in zip(run_nms(images, frames_wh, Limits()), images, frames_wh, strict=True):
-        require_equal(got, on_cpu(image, frame_wh, Limits()))
+    for got, image, frame_wh in zip(run_nms(images, frames_wh, Thresholds()), images, frames_wh, strict=True):
+        require_equal(got, on_cpu(image, frame_wh, Thresholds()))
 
 
 def test_nms_one_class_suppresses_what_several_classes_leave() -> None:
     image = random_candidates(400, seed=3)
-    several = require_equal_to_cpu(image, Limits())
-    single = require_equal_to_cpu(replace(image, class_id=np.zeros_like(image.class_id)), Limits())
+    several = require_equal_to_cpu(image, Thresholds())
+    single = require_equal_to_cpu(replace(image, class_id=np.zeros_like(image.class_id)), Thresholds())
     assert len(single) < len(several)
 
 
 def test_nms_equal_scores_go_by_candidate_order() -> None:
     image = replace(random_candidates(600, seed=4), score=np.full(600, 0.5, np.float32))
-    require_equal_to_cpu(image, Limits())
+    require_equal_to_cpu(image, Thresholds())
 
 
 def test_nms_identical_boxes_leave_the_first() -> None:
@@ -152,23 +146,23 @@ def test_nms_identical_boxes_leave_the_first() -> None:
         np.full(500, 0.9, np.float32),
         np.ones(500, np.int32),
     )
-    assert len(require_equal_to_cpu(image, Limits())) == 1
+    assert len(require_equal_to_cpu(image, Thresholds())) == 1
 
 
 def test_nms_detections_stop_at_the_limit() -> None:
     image = random_candidates(800, seed=5)
-    assert len(require_equal_to_cpu(image, Limits(iou=0.9, max_detections=7))) == 7
+    assert len(require_equal_to_cpu(image, Thresholds(iou=0.9, max_detections=7))) == 7
 
 
 def test_nms_limit_beyond_the_buffer_stops_at_the_buffer() -> None:
     image = random_candidates(800, seed=5)
-    got = run_nms([image], [(640, 384)], Limits(iou=0.9, max_detections=1000), capacity=20)[0]
-    require_equal(got, on_cpu(image, (640, 384), Limits(iou=0.9, max_detections=20)))
+    got = run_nms([image], [(640, 384)], Thresholds(iou=0.9, max_detections=1000), capacity=20)[0]
+    require_equal(got, on_cpu(image, (640, 384), Thresholds(iou=0.9, max_detections=20)))
 
 
 def test_nms_admits_the_wanted_classes_only() -> None:
     image = random_candidates(500, seed=6)
-    got = require_equal_to_cpu(image, Limits(class_ids=frozenset({1, 3, 77})))
+    got = require_equal_to_cpu(image, Thresholds(class_ids=frozenset({1, 3, 77})))
     assert set(got.class_id.tolist()) == {1, 3}
 
 
@@ -176,7 +170,7 @@ def test_nms_confidence_must_be_exceeded() -> None:
     image = Candidates(
         np.array([[0, 0, 9, 9], [20, 20, 30, 30]], np.float32), np.array([0.5, 0.75], np.float32), np.zeros(2, np.int32)
     )
-    assert require_equal_to_cpu(image, Limits(confidence=0.5)).confidence.tolist() == [0.75]
+    assert require_equal_to_cpu(image, Thresholds(confidence=0.5)).confidence.tolist() == [0.75]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 0.0], ids=str)
@@ -184,20 +178,20 @@ def test_nms_confidence_must_be_exceeded() -> None:
 def test_nms_broken_boxes_go_as_on_the_cpu(value: float, corner: int) -> None:
     image = random_candidates(300, seed=8)
     image.xyxy[::3, corner] = value
-    require_equal_to_cpu(image, Limits())
+    require_equal_to_cpu(image, Thresholds())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0, -0.0], ids=str)
 def test_nms_broken_scores_go_as_on_the_cpu(value: float) -> None:
     image = random_candidates(300, seed=9)
     image.score[::3] = value
-    require_equal_to_cpu(image, Limits())
+    require_equal_to_cpu(image, Thresholds())
 
 
 def test_nms_empty_boxes_suppress_nothing() -> None:
     image = random_candidates(100, seed=10)
     image.xyxy[:, 2:] = image.xyxy[:, :2]
-    assert len(require_equal_to_cpu(image, Limits(confidence=0.0))) == 100
+    assert len(require_equal_to_cpu(image, Thresholds(confidence=0.0))) == 100
 
 
 def test_nms_more_candidates_than_the_bound_cut_off_at_the_same_box() -> None:
@@ -209,7 +203,7 @@ def test_nms_more_candidates_than_the_bound_cut_off_at_the_same_box() -> None:
         (rng.permutation(count) / count).astype(np.float32),
         rng.integers(0, NUM_CLASSES, count).astype(np.int32),
     )
-    limits = Limits(confidence=0.0, iou=0.0, max_detections=30000)
+    limits = Thresholds(confidence=0.0, iou=0.0, max_detections=30000)
     got = run_nms([image], [(640, 384)], limits, capacity=30000)[0]
     require_equal(got, on_cpu(image, (640, 384), limits))
     assert got.confidence.min() >= 700 / count
@@ -217,13 +211,13 @@ def test_nms_more_candidates_than_the_bound_cut_off_at_the_same_box() -> None:
 
 def test_nms_does_not_depend_on_the_order_of_blocks_and_threads() -> None:
     image = random_candidates(1500, seed=12)
-    first = run_nms([image], [(640, 480)], Limits(), seed=0)[0]
+    first = run_nms([image], [(640, 480)], Thresholds(), seed=0)[0]
     for seed in range(1, 4):
-        require_equal(run_nms([image], [(640, 480)], Limits(), seed=seed)[0], first)
+        require_equal(run_nms([image], [(640, 480)], Thresholds(), seed=seed)[0], first)
 
 
 def test_nms_twice_equals_once() -> None:
     image = random_candidates(500, seed=13)
-    network = run_nms([image], [NETWORK_WH], Limits())[0]
-    again = run_nms([Candidates(network.xyxy, network.confidence, network.class_id)], [NETWORK_WH], Limits())[0]
+    network = run_nms([image], [NETWORK_WH], Thresholds())[0]
+    again = run_nms([Candidates(network.xyxy, network.confidence, network.class_id)], [NETWORK_WH], Thresholds())[0]
     require_equal(again, network)

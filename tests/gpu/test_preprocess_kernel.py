@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edged.core.letterbox import PAD_GREY, Letterbox
-from edged.core.types import Pixels
+from edged.core.types import Pixels, Thresholds
 from edged.cpu.preprocess import letterbox_image, to_network_input
 from edged.gpu.layout import Header, PreprocessArgs
 from edged.gpu.stages import preprocess_launch
 from tests.gpu.host_kernels import args_bytes, host_launch
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class AnyThresholds:
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = 300
-    class_ids: frozenset[int] = frozenset()
 
 
 def picture(width: int, height: int, *, seed: int = 0) -> Pixels:
@@ -37,7 +28,7 @@ def run_preprocess(images: Sequence[Pixels], network_wh: tuple[int, int], *, hal
     header = Header(num_classes=1, max_batch=len(images))
     block = np.zeros(header.nbytes, np.uint8)
     boxes = [Letterbox.fit((image.shape[1], image.shape[0]), network_wh) for image in images]
-    header.write(block, AnyThresholds(), boxes, [image.ctypes.data for image in images])
+    header.write(block, Thresholds(), boxes, [image.ctypes.data for image in images])
     out = np.full((len(images), 3, network_wh[1], network_wh[0]), np.nan, np.float16 if half else np.float32)
     launch = preprocess_launch(
         frames=block.ctypes.data + header.frames,

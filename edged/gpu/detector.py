@@ -1,0 +1,249 @@
+"""Detection on the GPU: two batches under way, one uploading while the other runs, one CUDA graph a batch size."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from edged.core.errors import DataError, DetectorError
+from edged.core.letterbox import Letterbox
+from edged.core.limits import MAX_DETECTIONS
+from edged.core.manifest import Manifest
+from edged.core.types import Detections, Frame, FrameResult, Thresholds
+from edged.gpu.errors import DeviceLost
+from edged.gpu.layout import FOUND, Header, Results
+from edged.gpu.model import HEAD_NAMES, EngineModel
+from edged.gpu.program import DeviceMemory, Program
+from edged.gpu.protocols import Engine, Gpu
+from edged.gpu.slots import PinnedRanges, Slot
+
+logger = logging.getLogger(__name__)
+
+RING = 2  # batches under way: one runs, the next uploads; a third would only make results older
+DEADLINE_S = 10.0  # a batch takes milliseconds; past this the device hangs
+_WARM_UP_WH = (8, 8)
+_POLL_SHARE = 1 / 16  # of the time waited so far, so that waiting adds at most a sixteenth to it
+_POLL_S = (20e-6, 1e-3)
+
+
+class GpuDetector:
+    """Implements `edged.core.protocols.TunableDetector`. It owns `gpu` and `engine` and closes them.
+
+    Args:
+        gpu: with the kernels loaded.
+        engine: of the manifest's model.
+        manifest: the bundle's.
+        thresholds: may be replaced at any time through the attribute of that name.
+        max_batch: frames in one batch at most; 0 for as many as the engine takes.
+        deadline_s: how long `collect` waits.
+
+    Raises:
+        BundleMismatch: the engine is not of this model.
+        DataError: the engine gives values that are no numbers.
+        DetectorError: the device refused.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        engine: Engine,
+        manifest: Manifest,
+        *,
+        thresholds: Thresholds,
+        max_batch: int = 0,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self.thresholds = thresholds
+        self.max_batch = min(max_batch or engine.max_batch, engine.max_batch)
+        self._gpu, self._engine, self._deadline_s = gpu, engine, deadline_s
+        self._model = EngineModel.of(engine, manifest)
+        self._header = Header(len(manifest.classes), self.max_batch)
+        self._results = Results(self.max_batch, max(MAX_DETECTIONS, thresholds.max_detections))
+        self._memory = DeviceMemory.allocate(gpu, engine, self._model, self._header, self._results)
+        self._pinned = PinnedRanges(gpu)
+        self._uploads, self._compute = gpu.make_stream(), gpu.make_stream()
+        self._idle = deque(self._slot() for _ in range(RING))
+        self._under_way: deque[Slot] = deque()
+        self._lost = self._closed = False
+        self._warm_up_header()
+        self.programs = {batch: self._program(batch) for batch in range(1, self.max_batch + 1)}
+        self._self_test()
+        self._graphs = {batch: graph for batch in self.programs if (graph := self._captured(batch)) is not None}
+
+    @property
+    def room(self) -> int:
+        """Frames that one `submit` accepts right now."""
+        return self.max_batch if self._idle else 0
+
+    @property
+    def graph_batches(self) -> frozenset[int]:
+        """The batch sizes that run as a CUDA graph."""
+        return frozenset(self._graphs)
+
+    def pin(self, address: int, nbytes: int) -> bool:
+        """Have the device read frames in this host memory directly; False where it refuses. From any thread."""
+        return self._pinned.add(address, nbytes)
+
+    def unpin(self, address: int) -> None:
+        """Undo `pin` before that memory is unmapped and after its frames were collected. From any thread."""
+        self._pinned.remove(address)
+
+    def submit(self, frames: Sequence[Frame]) -> None:
+        """Start on 1..room frames."""
+        if not 0 < len(frames) <= self.room:
+            raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
+        self._gpu.enter()
+        slot = self._idle[0]
+        slot.frames, slot.submitted_ns = tuple(frames), time.monotonic_ns()
+        try:
+            self._start(slot)
+        except DeviceLost:
+            self._lost = True
+            raise
+        self._under_way.append(self._idle.popleft())
+
+    def collect(self) -> list[FrameResult]:
+        """Results of the oldest submitted batch."""
+        if not self._under_way:
+            raise DetectorError("collect without a submit: nothing is under way")
+        self._gpu.enter()
+        slot = self._under_way.popleft()
+        try:
+            self._await(slot.done)
+            return self._read(slot)
+        except DeviceLost:
+            self._lost = True
+            raise
+        finally:
+            slot.frames = ()
+            self._idle.append(slot)
+
+    def close(self) -> None:
+        """Wait for what is under way, free everything. A lost device is left to the end of the process."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._gpu.enter()
+            while self._under_way and not self._lost:
+                self._await(self._under_way.popleft().done)
+        except DetectorError as exc:
+            self._lost = True
+            logger.warning("the GPU did not finish its last batches: %s", exc)
+        if not self._lost:
+            self._engine.close()
+            self._gpu.close()
+
+    def _start(self, slot: Slot) -> None:
+        gpu, batch = self._gpu, len(slot.frames)
+        addresses = slot.upload(slot.frames, self._pinned, self._uploads)
+        gpu.record(slot.uploaded, self._uploads)
+        letterboxes = [Letterbox.fit(frame.meta.size_wh, self._model.input_wh) for frame in slot.frames]
+        self._header.write(slot.header, self.thresholds, letterboxes, addresses)
+        gpu.wait(self._compute, slot.uploaded)
+        # In the compute stream's order: the header is replaced only once the batch before has used it.
+        gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self._compute)
+        graph = self._graphs.get(batch)
+        if graph is None:
+            self.programs[batch].enqueue(self._compute)
+        else:
+            gpu.replay(graph, self._compute)
+        gpu.download(slot.results.ctypes.data, self._memory.results, self._results.nbytes(batch), self._compute)
+        gpu.record(slot.done, self._compute)
+
+    def _await(self, event: int) -> None:
+        """Poll, as no wait of CUDA's has a deadline."""
+        start = time.monotonic()
+        while not self._gpu.is_reached(event):
+            waited = time.monotonic() - start
+            if waited > self._deadline_s:
+                raise DeviceLost(
+                    f"inference hangs: no result within {self._deadline_s:g} s",
+                    remedy="the process must be started again",
+                )
+            time.sleep(min(max(waited * _POLL_SHARE, _POLL_S[0]), _POLL_S[1]))
+
+    def _read(self, slot: Slot) -> list[FrameResult]:
+        now_ns = time.monotonic_ns()
+        batch, capacity = len(slot.frames), self._results.capacity
+        counts = slot.results[: batch * 4].view(np.int32)
+        if counts.min() < 0 or counts.max() > capacity:
+            raise DetectorError(f"the device reports {counts.tolist()} detections, at most {capacity} a frame can be")
+        start = self._results.found
+        found = slot.results[start : self._results.nbytes(batch)].view(FOUND).reshape(batch, capacity)
+        return [
+            FrameResult(frame.meta, _detections(row[:count]), _timings(frame, slot.submitted_ns, now_ns))
+            for frame, row, count in zip(slot.frames, found, counts, strict=True)
+        ]
+
+    def _program(self, batch: int) -> Program:
+        return Program(
+            self._gpu,
+            self._engine,
+            self._model,
+            self._memory,
+            header=self._header,
+            results=self._results,
+            batch=batch,
+            stream=self._compute,
+        )
+
+    def _slot(self) -> Slot:
+        return Slot(
+            self._gpu,
+            max_batch=self.max_batch,
+            header_bytes=self._header.nbytes,
+            results_bytes=self._results.nbytes(self.max_batch),
+        )
+
+    def _warm_up_header(self) -> None:
+        """A table of tiny grey frames, so that the first runs read memory of ours."""
+        slot, box = self._idle[0], Letterbox.fit(_WARM_UP_WH, self._model.input_wh)
+        self._gpu.fill_zero(slot.device, 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1], self._compute)
+        self._header.write(slot.header, self.thresholds, [box] * self.max_batch, [slot.device] * self.max_batch)
+        self._gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self._compute)
+
+    def _self_test(self) -> None:
+        """Every batch size once; TensorRT settles its shapes in it. Heads must hold numbers."""
+        for program in self.programs.values():
+            program.enqueue(self._compute)
+            self._gpu.synchronize(self._compute)
+        if self._model.in_engine:
+            return
+        dtype = np.dtype(np.float16 if self._model.half_heads else np.float32)
+        for name, (rows, cols) in zip(HEAD_NAMES, self._model.head_sizes, strict=True):
+            host = self._gpu.allocate_pinned(self._model.layer.channels * rows * cols * dtype.itemsize)
+            self._gpu.download(host.ctypes.data, self._memory.tensors[name], host.nbytes, self._compute)
+            self._gpu.synchronize(self._compute)
+            sound = bool(np.isfinite(host.view(dtype)).all())
+            self._gpu.free_pinned(host)
+            if not sound:
+                raise DataError(f"the engine's {name} holds NaN or Inf", remedy="provision the model again")
+
+    def _captured(self, batch: int) -> int | None:
+        """The graph of a batch size; None where it cannot be captured and is enqueued plainly."""
+        try:
+            return self._gpu.capture(self._compute, lambda: self.programs[batch].enqueue(self._compute))
+        except DeviceLost:
+            raise
+        except DetectorError as exc:
+            logger.warning("batches of %d run without a CUDA graph: %s", batch, exc)
+            return None
+
+
+def _detections(found: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> Detections:
+    """Copies: the slot's memory is used again."""
+    return Detections(found["xyxy"].copy(), found["confidence"].copy(), found["class_id"].copy())
+
+
+def _timings(frame: Frame, submitted_ns: int, now_ns: int) -> dict[str, float]:
+    captured_ns = frame.meta.captured_ns
+    return {
+        "waiting": (submitted_ns - captured_ns) / 1e6,
+        "detect": (now_ns - submitted_ns) / 1e6,
+        "total": (now_ns - captured_ns) / 1e6,
+    }
