@@ -1,0 +1,63 @@
+"""How far two detectors agree on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edged.core.types import Detections
+from provisioning.evaluation.matching import match_detections, pairwise_iou
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A candidate's boxes against the reference's, matched by class at IoU 0.5, best score first.
+
+    Attributes:
+        frames: looked at by both.
+        reference_boxes: found by the reference.
+        candidate_boxes: found by the candidate.
+        matched: pairs.
+        mean_iou: of the pairs; 0 without any.
+        mean_score_difference: mean |difference| of the pairs' scores.
+        max_score_difference: the largest one.
+    """
+
+    frames: int
+    reference_boxes: int
+    candidate_boxes: int
+    matched: int
+    mean_iou: float
+    mean_score_difference: float
+    max_score_difference: float
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, the reference taken as truth; 1 where neither found anything."""
+        total = self.reference_boxes + self.candidate_boxes
+        return 2 * self.matched / total if total else 1.0
+
+
+def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) -> Agreement:
+    """Compare picture by picture; both in the same order."""
+    overlaps: list[float] = []
+    differences: list[float] = []
+    for expected, found in zip(reference, candidate, strict=True):
+        iou = pairwise_iou(found.xyxy, expected.xyxy)  # (candidates, references)
+        right = match_detections(iou, found.class_id, expected.class_id)[:, 0]  # at IoU 0.5
+        for place in np.flatnonzero(right):
+            same_class = np.where(expected.class_id == found.class_id[place], iou[place], -1.0)
+            partner = int(same_class.argmax())
+            overlaps.append(float(same_class[partner]))
+            differences.append(abs(float(found.confidence[place]) - float(expected.confidence[partner])))
+    return Agreement(
+        frames=len(reference),
+        reference_boxes=sum(len(one) for one in reference),
+        candidate_boxes=sum(len(one) for one in candidate),
+        matched=len(overlaps),
+        mean_iou=float(np.mean(overlaps)) if overlaps else 0.0,
+        mean_score_difference=float(np.mean(differences)) if differences else 0.0,
+        max_score_difference=max(differences, default=0.0),
+    )

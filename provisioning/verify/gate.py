@@ -1,0 +1,64 @@
+"""The accuracy gate: what a quantised or built model may lose against the float32 one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provisioning.verify.agreement import Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Limits.
+
+    Attributes:
+        max_fall: of mAP50-95, where labelled pictures were given.
+        min_f1: against the float32 boxes at IoU 0.5, where they were not.
+        min_boxes: float32 boxes below which the frames prove nothing.
+    """
+
+    max_fall: float = 0.010
+    min_f1: float = 0.90
+    min_boxes: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Average precision over a labelled split."""
+
+    pictures: int
+    map50: float
+    map50_95: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the model may run, and why."""
+
+    passed: bool
+    reason: str
+
+
+def judge_labelled(gate: Gate, reference: Precision, candidate: Precision) -> Verdict:
+    """By the fall of mAP50-95."""
+    fall = reference.map50_95 - candidate.map50_95
+    said = (
+        f"mAP50-95 {candidate.map50_95:.4f} against {reference.map50_95:.4f} in float32 on {reference.pictures} "
+        f"labelled pictures: a fall of {fall:.4f}, allowed are {gate.max_fall:.4f}"
+    )
+    return Verdict(fall <= gate.max_fall, said)
+
+
+def judge_unlabelled(gate: Gate, found: Agreement) -> Verdict:
+    """By the F1 against the float32 boxes, if there are enough of them."""
+    if found.reference_boxes < gate.min_boxes:
+        said = (
+            f"the {found.frames} frames show too little: float32 finds {found.reference_boxes} boxes in them, "
+            f"{gate.min_boxes} are needed to judge"
+        )
+        return Verdict(passed=False, reason=said)
+    said = (
+        f"F1 {found.f1:.3f} against {found.reference_boxes} float32 boxes at IoU 0.5 in {found.frames} frames, "
+        f"needed are {gate.min_f1:.2f}"
+    )
+    return Verdict(found.f1 >= gate.min_f1, said)
