@@ -237,7 +237,8 @@ class OutboxStore:
         """Give space of removed rows back to the disk, a little at a time; call when there is nothing to do."""
         with _translated(self._path):
             if self._number("PRAGMA freelist_count") > _CHUNK:
-                self._db.execute(f"PRAGMA incremental_vacuum({_CHUNK})").fetchall()
+                # A step a page without a column: `execute` would take only the first.
+                self._db.executescript(f"PRAGMA incremental_vacuum({_CHUNK})")
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
