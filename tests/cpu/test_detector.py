@@ -15,8 +15,8 @@ from onnx import helper, numpy_helper
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError, DetectorError
-from edged.core.types import Frame, FrameMeta, Pixels
-from edged.cpu.detector import CpuDetector, Thresholds, _Lane
+from edged.core.types import Frame, FrameMeta, Pixels, Thresholds
+from edged.cpu.detector import CpuDetector, _Lane
 from tests.handmade import draw_square, edit_manifest, square_model, write_bundle
 
 
