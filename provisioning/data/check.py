@@ -1,0 +1,202 @@
+"""Reads a whole data set once and reports what is in it and what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edged.core.errors import DataError
+from provisioning.data.labels import Defect, Severity
+from provisioning.data.pictures import FORMATS, decode_picture, inspect_picture, read_bytes
+from provisioning.data.samples import Sample, label_path, list_pictures, read_samples
+from provisioning.data.spec import SPLITS, DataSpec
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_SMALL_PX, _LARGE_PX = 32, 96  # COCO's borders between small, medium and large, square roots of the area
+_UPRIGHT = 1
+_NO_LABELS = frozenset({"classes.txt", "readme.txt", "notes.txt"})  # what annotation tools leave among the labels
+
+
+@dataclass(slots=True)
+class SplitCounts:
+    """What one split holds.
+
+    Attributes:
+        pictures: readable ones.
+        background: pictures without any object.
+        boxes_by_class: objects by class id.
+        pictures_by_class: pictures that hold the class.
+        sizes_px: square root of each box's area, in the picture's pixels.
+        shares: each box's width and height as fractions of the picture.
+    """
+
+    pictures: int = 0
+    background: int = 0
+    boxes_by_class: Counter[int] = field(default_factory=Counter)
+    pictures_by_class: Counter[int] = field(default_factory=Counter)
+    sizes_px: list[float] = field(default_factory=list)
+    shares: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def boxes(self) -> int:
+        """Objects of all classes."""
+        return self.boxes_by_class.total()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The outcome of a check.
+
+    Attributes:
+        names: the classes.
+        splits: what each holds.
+        defects: everything wrong or remarkable, in the order of the files.
+    """
+
+    names: tuple[str, ...]
+    splits: Mapping[str, SplitCounts]
+    defects: Sequence[Defect]
+
+    @property
+    def errors(self) -> int:
+        """Defects that keep a picture out of training."""
+        return sum(defect.severity is Severity.ERROR for defect in self.defects)
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "names": list(self.names),
+            "errors": self.errors,
+            "splits": {name: _plain_counts(counts, self.names) for name, counts in self.splits.items()},
+            "defects": [
+                {
+                    "path": str(defect.path),
+                    "line": defect.line,
+                    "severity": defect.severity.value,
+                    "kind": defect.kind,
+                    "message": defect.message,
+                }
+                for defect in self.defects
+            ],
+        }
+
+
+def check_dataset(spec: DataSpec, *, progress: bool = False) -> CheckReport:
+    """Read every picture and label of every split.
+
+    Args:
+        spec: the data set.
+        progress: show a bar on a terminal.
+
+    Raises:
+        DataError: a source that the specification names does not exist.
+    """
+    splits: dict[str, SplitCounts] = {}
+    defects: list[Defect] = []
+    seen: dict[bytes, tuple[str, Path]] = {}
+    for split in (name for name in SPLITS if name in spec.sources):
+        pictures = list_pictures(spec.sources[split])
+        splits[split] = SplitCounts()
+        if not pictures:
+            defects.append(Defect(spec.file, 0, Severity.ERROR, "empty split", f"{split} holds no picture"))
+        samples = read_samples(pictures, classes=len(spec.names))
+        bar = tqdm(samples, total=len(pictures), desc=split, unit="picture", disable=None if progress else True)
+        for sample, label_defects in bar:
+            defects += label_defects
+            defects += _check_picture(sample, splits[split], split, seen)
+        defects += _labels_without_picture(pictures)
+    _note_missing_classes(spec, splits, defects)
+    return CheckReport(spec.names, splits, defects)
+
+
+def quantiles(values: Sequence[float]) -> list[float]:
+    """The `QUANTILES` of values; empty for none."""
+    return [float(value) for value in np.quantile(values, QUANTILES)] if values else []
+
+
+def _check_picture(
+    sample: Sample, counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]]
+) -> Iterator[Defect]:
+    """Count one sample and report what is wrong with its picture."""
+    path = sample.picture
+    try:
+        content = read_bytes(path)
+    except DataError as exc:
+        yield Defect(path, 0, Severity.ERROR, "unreadable picture", str(exc))
+        return
+    facts = inspect_picture(content)
+    pixels = decode_picture(content) if facts.whole else None
+    if not facts.whole:
+        what = "empty" if not content else "truncated: its end is missing"
+        yield Defect(path, 0, Severity.ERROR, "truncated picture", f"the file is {what}")
+    elif pixels is None:
+        kind = facts.format or "no known picture format"
+        yield Defect(path, 0, Severity.ERROR, "unreadable picture", f"cannot be decoded; its bytes look like {kind}")
+    else:
+        _count(sample, counts, size_wh=(pixels.shape[1], pixels.shape[0]))
+    if facts.format and facts.format != FORMATS[path.suffix.lower()]:
+        message = f"named {path.suffix}, but its bytes are {facts.format}"
+        yield Defect(path, 0, Severity.WARNING, "mislabelled picture", message)
+    if facts.orientation != _UPRIGHT:
+        message = f"EXIF orientation {facts.orientation}: read upright; labels must be for the upright picture"
+        yield Defect(path, 0, Severity.WARNING, "EXIF rotation", message)
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    first = seen.setdefault(digest, (split, path))
+    if content and first[1] != path:
+        where = "" if first[0] == split else f" of {first[0]}: the evaluation would look too good"
+        yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"the same bytes as {first[1]}{where}")
+
+
+def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int]) -> None:
+    counts.pictures += 1
+    counts.background += not len(sample.labels)
+    counts.boxes_by_class.update(sample.labels.class_id.tolist())
+    counts.pictures_by_class.update(set(sample.labels.class_id.tolist()))
+    for width, height in sample.labels.cxcywh[:, 2:].tolist():
+        counts.sizes_px.append((width * size_wh[0] * height * size_wh[1]) ** 0.5)
+        counts.shares.append((width, height))
+
+
+def _labels_without_picture(pictures: Sequence[Path]) -> Iterator[Defect]:
+    expected = {label_path(picture) for picture in pictures}
+    for folder in sorted({path.parent for path in expected}):
+        for path in sorted(folder.glob("*.txt")):
+            if path not in expected and path.name.lower() not in _NO_LABELS:
+                message = "labels without a picture of that name"
+                yield Defect(path, 0, Severity.WARNING, "labels without picture", message)
+
+
+def _note_missing_classes(spec: DataSpec, splits: Mapping[str, SplitCounts], defects: list[Defect]) -> None:
+    """Classes that are named but labelled nowhere, in place."""
+    for split, counts in splits.items():
+        missing = [name for number, name in enumerate(spec.names) if not counts.boxes_by_class[number]]
+        if counts.pictures and missing:
+            shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")  # noqa: PLR2004  # fits a line
+            message = f"{split} holds no object of {len(missing)} classes: {shown}"
+            defects.append(Defect(spec.file, 0, Severity.NOTE, "class without object", message))
+
+
+def _plain_counts(counts: SplitCounts, names: Sequence[str]) -> dict[str, Any]:
+    sizes = np.array(counts.sizes_px)
+    return {
+        "pictures": counts.pictures,
+        "background": counts.background,
+        "boxes": counts.boxes,
+        "by_class": {
+            name: {"boxes": counts.boxes_by_class[number], "pictures": counts.pictures_by_class[number]}
+            for number, name in enumerate(names)
+        },
+        "box_size_px": dict(zip(map(str, QUANTILES), quantiles(counts.sizes_px), strict=False)),
+        "box_width": dict(zip(map(str, QUANTILES), quantiles([w for w, _ in counts.shares]), strict=False)),
+        "box_height": dict(zip(map(str, QUANTILES), quantiles([h for _, h in counts.shares]), strict=False)),
+        "small": int((sizes < _SMALL_PX).sum()),
+        "medium": int(((sizes >= _SMALL_PX) & (sizes < _LARGE_PX)).sum()),
+        "large": int((sizes >= _LARGE_PX).sum()),
+    }

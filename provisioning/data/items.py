@@ -1,0 +1,81 @@
+"""What the readers of other formats hand to the converter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edged.core.errors import DataError
+from edged.core.types import Floats, require_array
+from provisioning.data.labels import Defect
+from provisioning.data.pictures import decode_picture, inspect_picture, read_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One picture with its objects.
+
+    Attributes:
+        picture: the file.
+        split: train, val or test.
+        names: class of each object.
+        cxcywh: (N, 4) float32, fractions of the picture.
+    """
+
+    picture: Path
+    split: str
+    names: tuple[str, ...]
+    cxcywh: Floats
+
+    def __post_init__(self) -> None:
+        require_array("cxcywh", self.cxcywh, np.float32, (len(self.names), 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A data set of another format, read.
+
+    Attributes:
+        items: its pictures, those with defects left out.
+        names: its classes, by id.
+        defects: what is wrong.
+        notes: what its own marks leave out.
+    """
+
+    items: tuple[Item, ...]
+    names: tuple[str, ...]
+    defects: tuple[Defect, ...]
+    notes: tuple[str, ...]
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture file, upright.
+
+    Raises:
+        DataError: missing, truncated or no picture.
+    """
+    content = read_bytes(path)
+    pixels = decode_picture(content) if inspect_picture(content).whole else None
+    if pixels is None:
+        raise DataError(f"{path} is no readable picture")
+    return pixels.shape[1], pixels.shape[0]
+
+
+def pixel_box_problem(xyxy: tuple[float, float, float, float], size_wh: tuple[int, int]) -> str:
+    """Why a box in pixels cannot be right, or an empty string. A pixel beyond the edge is rounding."""
+    x1, y1, x2, y2 = xyxy
+    width, height = size_wh
+    if not (x1 < x2 and y1 < y2):  # true for NaN, too
+        return f"degenerate box {xyxy}"
+    if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
+        return f"box {xyxy} reaches out of the picture of {width}x{height}"
+    return ""
+
+
+def normalised(xyxy: list[tuple[float, float, float, float]], size_wh: tuple[int, int]) -> Floats:
+    """Boxes in pixels -> (N, 4) float32 centre and size as fractions of the picture, clipped to it."""
+    boxes = np.array(xyxy, np.float64).reshape(-1, 4) / np.array(size_wh * 2, np.float64)
+    boxes = np.clip(boxes, 0, 1)
+    return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1).astype(np.float32)
