@@ -84,14 +84,14 @@ class OutboxStore:
             raise
 
     def _open(self) -> None:
+        verdict = self._one("PRAGMA quick_check(1)")  # before anything is written into a file that may be damaged
+        if verdict != "ok":
+            raise StoreCorruptError(f"outbox {self._path} is damaged: {verdict}")
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {max(16, self._headroom() // (4 * _PAGE_BYTES))}")
         self._db.execute(f"PRAGMA journal_size_limit = {self._headroom() // 2}")
-        verdict = self._one("PRAGMA quick_check(1)")
-        if verdict != "ok":
-            raise StoreCorruptError(f"outbox {self._path} is damaged: {verdict}")
         self._require_schema()
         self._reserved = _read_reservation(self._directory)
         # A new file after a lost one must not reuse numbers: consumers would take its messages for repeats.

@@ -4,6 +4,7 @@ import os
 import random
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,16 +108,16 @@ def test_store_drops_the_oldest_beyond_its_bytes(tmp_path: Path) -> None:
 def test_store_expires_by_the_clock_that_does_not_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = OutboxStore(tmp_path)
     fill(store, 300)
-    monkeypatch.setattr(outbox_store.time, "time", lambda: 9e9)  # the wall clock steps by centuries
+    monkeypatch.setattr("edged.publish.outbox_store.time.time", lambda: 9e9)  # the wall clock steps by centuries
     assert store.expire(3600) == 0
-    boot_s = outbox_store.time.clock_gettime(outbox_store.time.CLOCK_BOOTTIME)
-    monkeypatch.setattr(outbox_store.time, "clock_gettime", lambda _: boot_s + 7200)
+    boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: boot_s + 7200)
     fill(store, 2)
     assert store.expire(3600) == 300
     assert store.count == 2
     store.close()
     monkeypatch.setattr(outbox_store, "boot_id", lambda: "another boot")
-    monkeypatch.setattr(outbox_store.time, "time", lambda: 9e9 + 7200)
+    monkeypatch.setattr(time, "time", lambda: 9e9 + 7200)
     later = OutboxStore(tmp_path)
     assert later.expire(3600) == 2
     later.close()
