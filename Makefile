@@ -24,17 +24,17 @@ help:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	  || { echo 'edged needs Python 3.10 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)'; exit 1; }
-	$(PYTHON) -m venv $(SITE) $(VENV) || { rm -rf $(VENV); echo 'On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	@$(PYTHON) -m venv $(SITE) $(VENV) || { rm -rf $(VENV); echo 'On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
 
 # A stamp a set of extras; all are remade when the requirements change.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@echo 'installing what the demo needs (no torch) ...'
-	$(PIP) --editable '.[cpu,demo]'
+	@$(PIP) --editable '.[cpu,demo]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	@echo 'installing everything for development: $(DEV_EXTRAS) ...'
-	$(PIP) --editable '.[$(DEV_EXTRAS)]'
+	@$(PIP) --editable '.[$(DEV_EXTRAS)]'
 	@touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp
@@ -64,10 +64,10 @@ test-slow: dev mosquitto
 	$(BIN)/python -m pytest -m slow
 
 # The daemon on the oldest dependencies that pyproject.toml allows, which is what a Jetson has.
+LOWEST_PYTHON ?= $(PYTHON)
 test-lowest: dev mosquitto
-	$(BIN)/uv venv --quiet --clear $(if $(LOWEST_PYTHON),--python '$(LOWEST_PYTHON)') $(VENV)-lowest
-	$(BIN)/uv pip install --quiet --python $(VENV)-lowest --resolution lowest-direct --editable '.[cpu]' \
-	  --requirement tests/requirements.txt
+	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
 	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning
 
 clean:

@@ -160,7 +160,7 @@ def _keys_at(table: Key) -> list[str]:
         if isinstance(part, int):
             continue
         annotation = model.model_fields[part].annotation
-        nested = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type)]
+        nested = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type) and not get_args(arg)]
         model = next((arg for arg in nested if issubclass(arg, BaseModel)), model)
     return list(model.model_fields)
 

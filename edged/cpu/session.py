@@ -111,4 +111,4 @@ def require_finite(heads: Sequence[Floats], *, where: str) -> None:
 
 
 def _one_line(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:400]
+    return " ".join(str(exc).split())[:1000]
