@@ -1,0 +1,88 @@
+"""Runs the decode kernel on the processor, and holds the outcome against the CPU's decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edged.cpu.decode import Decoder
+from plugins.yolo_layer.contract import YoloLayer
+from plugins.yolo_layer.kernel import DecodeOutputs, cell_count, decode_launches, workspace_bytes
+from tests.gpu.host_kernels import host_launch
+
+Array = np.ndarray[Any, Any]
+# fmt: off
+ANCHORS = (
+    10.0, 13.0, 16.0, 30.0, 33.0, 23.0,
+    30.0, 61.0, 62.0, 45.0, 59.0, 119.0,
+    116.0, 90.0, 156.0, 198.0, 373.0, 326.0,
+)
+# fmt: on
+POISON = 0x5A
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The kernel's outputs, and what it left untouched."""
+
+    count: Array
+    boxes: Array
+    scores: Array
+    classes: Array
+
+
+def layer(*, classes: int = 3, threshold: float = 0.25, anchors: Sequence[float] = ANCHORS) -> YoloLayer:
+    return YoloLayer(max_stride=32, num_classes=classes, anchors=tuple(anchors), threshold=threshold)
+
+
+def random_heads(node: YoloLayer, sizes: Sequence[tuple[int, int]], *, batch: int, seed: int) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [rng.random((batch, node.channels, *size), np.float32) for size in sizes]
+
+
+def sizes_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((input_wh[1] // stride, input_wh[0] // stride) for stride in (8, 16, 32))
+
+
+def run_decode(node: YoloLayer, heads: Sequence[Array], *, seed: int = 0, live: float | None = None) -> Decoded:
+    sizes = [(head.shape[2], head.shape[3]) for head in heads]
+    batch, cells = heads[0].shape[0], cell_count(node, sizes)
+    made = Decoded(
+        np.full(batch, POISON, np.int32),
+        np.full((batch, cells, 4), POISON, np.float32),
+        np.full((batch, cells), POISON, np.float32),
+        np.full((batch, cells), POISON, np.int32),
+    )
+    workspace = np.full(workspace_bytes(node, sizes, batch), POISON, np.uint8)
+    live_threshold = np.array([0.0 if live is None else live], np.float32)
+    contiguous = [np.ascontiguousarray(head) for head in heads]
+    for launch in decode_launches(
+        node,
+        sizes,
+        batch=batch,
+        heads=[head.ctypes.data for head in contiguous],
+        outputs=DecodeOutputs(*(a.ctypes.data for a in (made.count, made.boxes, made.scores, made.classes))),
+        workspace=workspace.ctypes.data,
+        half=heads[0].dtype == np.float16,
+        live_threshold=0 if live is None else live_threshold.ctypes.data,
+    ):
+        host_launch(launch, seed=seed)
+    return made
+
+
+def require_equal_to_reference(node: YoloLayer, heads: Sequence[Array], got: Decoded) -> None:
+    as_float = [head.astype(np.float32) for head in heads]
+    strides = node.strides
+    pairs = [list(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(3)]
+    decode = Decoder(anchors=pairs, strides=strides)
+    with np.errstate(all="ignore"):
+        for image in range(heads[0].shape[0]):
+            wanted = decode([head[image] for head in as_float], threshold=node.threshold)
+            count = int(got.count[image])
+            finite = np.isfinite(got.boxes[image, :count]).all(axis=1)  # the CPU drops the rest here, the GPU in NMS
+            np.testing.assert_array_equal(got.scores[image, :count][finite], wanted.score)
+            np.testing.assert_array_equal(got.classes[image, :count][finite], wanted.class_id)
+            np.testing.assert_array_equal(got.boxes[image, :count][finite], wanted.xyxy)
