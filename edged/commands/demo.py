@@ -20,7 +20,9 @@ Or, from a checkout: make demo SOURCE=street.mp4 MODEL=models/yolov5n FRAMES=100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--source", metavar="SOURCE", help="video, folder, /dev/videoN, rtsp://, http:// or test:")
+    parser.add_argument(
+        "--source", metavar="SOURCE", help="video, folder, /dev/videoN, URL or test: (default: a rendered street)"
+    )
     parser.add_argument("--model", type=Path, metavar="BUNDLE", help="bundle directory made by edged-provision")
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="end after so many messages (default: never)"
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             remedy="make one from YOLOv5 weights: edged-provision import yolov5n.pt --name yolov5n, then MODEL=BUNDLE",
         )
     return run_demo(
-        source=arguments.source or "test:",
+        source=arguments.source,
         model=arguments.model,
         frames=arguments.frames,
         confidence=arguments.confidence,

@@ -16,6 +16,7 @@ from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError, UsageError
 from edged.core.redact import redact
 from edged.demo.broker import start_broker
+from edged.demo.film import render_film
 from edged.demo.watch import Watcher
 
 DEVICE = "demo"
@@ -24,11 +25,11 @@ STOP_S = 10.0
 OK = 0
 
 
-def run_demo(*, source: str, model: Path, frames: int, confidence: float | None = None) -> int:
+def run_demo(*, source: str | None, model: Path, frames: int, confidence: float | None = None) -> int:
     """Show detections of `source` until `frames` messages came, the source or the daemon ends, or Ctrl-C.
 
     Args:
-        source: as a camera's `source`.
+        source: as a camera's `source`; None plays a rendered street scene.
         model: bundle directory.
         frames: 0 for endless.
         confidence: as `[model] confidence`.
@@ -37,14 +38,16 @@ def run_demo(*, source: str, model: Path, frames: int, confidence: float | None 
         0, or the daemon's exit code where it ended by itself with an error.
     """
     bundle = Bundle.open(model)  # a missing model is told before anything starts
+    shown = source or "a rendered street scene"
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-")))
+        source = source or str(render_film(folder / "street.avi"))
         broker = resources.enter_context(closing(start_broker(folder)))
         watcher = resources.enter_context(closing(Watcher(port=broker.port, base=f"edged/{DEVICE}", enough=frames)))
         config = folder / "edged.toml"
         config.write_text(_config(source=source, model=model, port=broker.port, confidence=confidence))
         config.chmod(0o600)
-        print(f"watching {redact(source)} with {bundle.manifest.name}; broker {broker.name} on 127.0.0.1:{broker.port}")
+        print(f"watching {redact(shown)} with {bundle.manifest.name}; broker {broker.name} on 127.0.0.1:{broker.port}")
         print(f"look yourself: mosquitto_sub -p {broker.port} -v -t 'edged/#'      stop: Ctrl-C\n", flush=True)
         log = folder / "edged.log"
         code = _watch_daemon(config, log, watcher)
