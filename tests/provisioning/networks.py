@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -11,6 +14,11 @@ from provisioning.model.network import Release, Size, Yolov5, build
 
 def lively(size: Size = "n", *, release: Release = "6", classes: int = 2, activation: Activation = "silu") -> Yolov5:
     """A seeded network in eval mode whose normalisation statistics fit its activations and whose heads vary."""
+    return copy.deepcopy(_made(size, release, classes, activation))
+
+
+@cache
+def _made(size: Size, release: Release, classes: int, activation: Activation) -> Yolov5:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         net = build(size, classes=classes, release=release, activation=activation)
