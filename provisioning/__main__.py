@@ -11,7 +11,7 @@ from edged import __version__
 from edged.core.errors import EdgedError
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
-COMMANDS = ("dataset", "import_weights", "store_list", "show", "activate", "rollback")
+COMMANDS = ("dataset", "val", "import_weights", "store_list", "show", "activate", "rollback")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 USAGE = 2
 

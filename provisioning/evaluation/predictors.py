@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol
 
+import numpy as np
 import torch
 
-from edged.core.types import Detections, Frame, FrameMeta, Pixels
-from edged.cpu.decode import Decoder
+from edged.core.types import Detections, Floats, Frame, FrameMeta, Pixels
+from edged.cpu.decode import Candidates, Decoder
 from edged.cpu.detector import CpuDetector
 from edged.cpu.nms import nms
 from edged.cpu.preprocess import letterbox_image, to_network_input
+from provisioning.evaluation.multilabel import decode_multi_label
 from provisioning.model.network import Yolov5
 
 VAL_CONFIDENCE = 0.001
@@ -51,6 +53,8 @@ class TorchPredictor:
         side: of the square input, pixels.
         device: where the model is.
         confidence, iou, max_detections: thresholds, for metrics by default.
+        class_ids: those reported; empty for all.
+        multi_label: let a box count for several classes, as YOLOv5's evaluation does; the daemon reports the best one.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class TorchPredictor:
         confidence: float = VAL_CONFIDENCE,
         iou: float = VAL_IOU,
         max_detections: int = VAL_DETECTIONS,
+        class_ids: frozenset[int] = frozenset(),
+        multi_label: bool = False,
     ) -> None:
         self._model = model
         self._side = side
@@ -69,6 +75,8 @@ class TorchPredictor:
         self._confidence = confidence
         self._iou = iou
         self._max_detections = max_detections
+        self._class_ids = class_ids
+        self._multi_label = multi_label
         anchors = [[(float(w), float(h)) for w, h in head] for head in model.anchors.tolist()]
         self._decode = Decoder(anchors=anchors, strides=model.strides)
 
@@ -82,20 +90,31 @@ class TorchPredictor:
         marks.append(time.perf_counter())
         found = []
         for place, (_, box) in enumerate(fitted):
-            candidates = self._decode([head[place].numpy() for head in heads], threshold=self._confidence)
-            kept = nms(
-                candidates.xyxy,
-                candidates.score,
-                candidates.class_id,
-                iou_threshold=self._iou,
-                max_detections=self._max_detections,
-            )
-            best = candidates.select(kept)
+            best = self._best([head[place].numpy() for head in heads])
             found.append(Detections(box.to_frame(best.xyxy), best.score, best.class_id))
         marks.append(time.perf_counter())
         stages = zip(("preprocess", "inference", "nms"), marks, marks[1:], strict=False)
         timings = {name: (end - start) * 1e3 / len(pictures) for name, start, end in stages}
         return [Prediction(detections, timings) for detections in found]
+
+    def _best(self, heads: Sequence[Floats]) -> Candidates:
+        candidates = self._candidates(heads)
+        if self._class_ids:
+            candidates = candidates.select(np.isin(candidates.class_id, list(self._class_ids)))
+        kept = nms(
+            candidates.xyxy,
+            candidates.score,
+            candidates.class_id,
+            iou_threshold=self._iou,
+            max_detections=self._max_detections,
+        )
+        return candidates.select(kept)
+
+    def _candidates(self, heads: Sequence[Floats]) -> Candidates:
+        if not self._multi_label:
+            return self._decode(heads, threshold=self._confidence)
+        anchors = list(self._model.anchors.cpu().numpy())
+        return decode_multi_label(heads, anchors=anchors, strides=self._model.strides, threshold=self._confidence)
 
     def _run(self, batch: torch.Tensor) -> list[torch.Tensor]:
         training = self._model.training

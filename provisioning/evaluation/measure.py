@@ -1,0 +1,202 @@
+"""`edged-provision val`: a model of either kind, opened, run over a split, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edged.core.bundle import MODEL, Bundle
+from edged.core.errors import BundleMismatch, DataError, UsageError
+from edged.core.types import Detections, Floats, Ints, Pixels, Thresholds
+from edged.cpu.detector import CpuDetector
+from provisioning.data.samples import Sample, load_split
+from provisioning.data.spec import read_spec
+from provisioning.evaluation.confusion import ConfusionMatrix
+from provisioning.evaluation.predictors import (
+    VAL_CONFIDENCE,
+    VAL_DETECTIONS,
+    VAL_IOU,
+    BundlePredictor,
+    Prediction,
+    Predictor,
+    TorchPredictor,
+)
+from provisioning.evaluation.run import SplitResult, evaluate
+from provisioning.evaluation.sheets import Sheets
+from provisioning.model.checkpoint import read_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """What to measure; see `edged-provision val --help`."""
+
+    data: Path
+    model: Path
+    split: str = "val"
+    side: int = 640
+    device: str = "cpu"
+    file: str = MODEL
+    batch_size: int = 16
+    confidence: float = VAL_CONFIDENCE
+    iou: float = VAL_IOU
+    max_detections: int = VAL_DETECTIONS
+    multi_label: bool = True
+    skip_bad: bool = False
+    plots: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """The outcome.
+
+    Attributes:
+        result: metrics and timings.
+        confusion: at confidence 0.25.
+        input_wh: of the network, pixels.
+        runtime: what ran the model.
+        written: plots and pictures.
+    """
+
+    result: SplitResult
+    confusion: ConfusionMatrix
+    input_wh: tuple[int, int]
+    runtime: str
+    written: Sequence[Path]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    predict: Predictor
+    input_wh: tuple[int, int]
+    runtime: str
+
+
+class _Renumbered:
+    """A predictor whose classes become those of the data set, by name; others' detections were never asked for."""
+
+    def __init__(self, predict: Predictor, table: Ints) -> None:
+        self._predict = predict
+        self._table = table
+
+    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
+        return [
+            Prediction(
+                Detections(each.detections.xyxy, each.detections.confidence, self._table[each.detections.class_id]),
+                each.timings,
+            )
+            for each in self._predict(pictures)
+        ]
+
+
+def measure(settings: MeasureSettings, *, progress: bool = False) -> Measured:
+    """Evaluate a model on a split.
+
+    Raises:
+        UsageError: thresholds out of range.
+        DataError, BundleMismatch: a defective data set or model, or one that does not know the data set's classes.
+        EdgedError: the plots cannot be written.
+    """
+    _check(settings)
+    spec = read_spec(settings.data)
+    samples, _ = load_split(spec, settings.split, skip_bad=settings.skip_bad)
+    confusion = ConfusionMatrix(spec.names)
+    sheets = Sheets(spec.names, settings.plots) if settings.plots else None
+
+    def observe(sample: Sample, pixels: Pixels, prediction: Prediction, xyxy: Floats, class_id: Ints) -> None:
+        confusion.add(prediction.detections, true_xyxy=xyxy, true_class=class_id)
+        if sheets is not None:
+            sheets.add(sample, pixels, prediction, xyxy, class_id)
+
+    with _opened(settings, spec.names) as model:
+        result = evaluate(
+            model.predict, samples, spec.names, batch_size=settings.batch_size, progress=progress, observe=observe
+        )
+    written: list[Path] = []
+    if sheets is not None and settings.plots is not None:
+        sheets.flush()
+        written = [*sheets.written, *_plots(result, confusion, samples, settings.plots)]
+    return Measured(result, confusion, model.input_wh, model.runtime, written)
+
+
+def _check(settings: MeasureSettings) -> None:
+    if not (0 <= settings.confidence < 1 and 0 < settings.iou <= 1):
+        raise UsageError(f"--confidence must be in 0..1 and --iou above 0, got {settings.confidence}, {settings.iou}")
+    if settings.batch_size < 1 or settings.max_detections < 1:
+        raise UsageError("--batch-size and --max-detections must be at least 1")
+    if settings.side < 32 or settings.side % 32:  # noqa: PLR2004  # the coarsest stride
+        raise UsageError(f"--size must be a multiple of 32, got {settings.side}")
+
+
+@contextmanager
+def _opened(settings: MeasureSettings, names: Sequence[str]) -> Iterator[_Opened]:
+    if settings.model.is_dir():
+        with _opened_bundle(settings, names) as opened:
+            yield opened
+    elif settings.model.suffix == ".pt":
+        yield _opened_checkpoint(settings, names)
+    else:
+        raise BundleMismatch(
+            f"{settings.model} is neither a .pt file nor a bundle", remedy="see what there is: edged-provision list"
+        )
+
+
+@contextmanager
+def _opened_bundle(settings: MeasureSettings, names: Sequence[str]) -> Iterator[_Opened]:
+    bundle = Bundle.open(settings.model)
+    manifest = bundle.manifest
+    if settings.confidence < manifest.min_confidence:
+        raise BundleMismatch(
+            f"{settings.model} reports nothing below confidence {manifest.min_confidence}, asked for "
+            f"{settings.confidence}",
+            remedy=f"use --confidence {manifest.min_confidence}",
+        )
+    table, wanted = _class_table(manifest.classes, names, where=str(settings.model))
+    thresholds = Thresholds(settings.confidence, settings.iou, settings.max_detections, wanted)
+    with closing(CpuDetector(bundle, thresholds=thresholds, file=settings.file)) as detector:
+        runtime = f"{settings.file} in the daemon's CPU detector"
+        yield _Opened(_Renumbered(BundlePredictor(detector), table), manifest.input_wh, runtime)
+
+
+def _opened_checkpoint(settings: MeasureSettings, names: Sequence[str]) -> _Opened:
+    checkpoint = read_checkpoint(settings.model)
+    table, wanted = _class_table(checkpoint.names, names, where=str(settings.model))
+    device = torch.device(settings.device)
+    predictor = TorchPredictor(
+        checkpoint.network().fused().to(device),
+        side=settings.side,
+        device=device,
+        confidence=settings.confidence,
+        iou=settings.iou,
+        max_detections=settings.max_detections,
+        class_ids=wanted,
+        multi_label=settings.multi_label and len(checkpoint.names) > 1,
+    )
+    return _Opened(_Renumbered(predictor, table), (settings.side,) * 2, f"torch {torch.__version__} on {device}")
+
+
+def _class_table(known: Sequence[str], names: Sequence[str], *, where: str) -> tuple[Ints, frozenset[int]]:
+    """Model class id -> data set class id, and the model's ids that count (empty for all of them)."""
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise DataError(
+            f"{where} does not know the data set's classes {', '.join(missing[:10])} (it knows "
+            f"{', '.join(known[:10])}{', ...' if len(known) > 10 else ''})",  # noqa: PLR2004  # fits a line
+            remedy="correct the names in the data-set YAML, or choose another model",
+        )
+    table = np.array([names.index(name) if name in names else -1 for name in known], np.int32)
+    counted = np.flatnonzero(table >= 0)
+    return table, frozenset(counted.tolist()) if len(counted) < len(known) else frozenset()
+
+
+def _plots(result: SplitResult, confusion: ConfusionMatrix, samples: Sequence[Sample], folder: Path) -> Iterator[Path]:
+    # matplotlib takes a second to load: only when plots are wanted
+    from provisioning.evaluation.plots import write_confusion, write_curves, write_label_distribution  # noqa: PLC0415
+
+    yield from write_curves(result.evaluation, folder)
+    yield write_confusion(confusion, folder)
+    yield write_label_distribution(samples, result.evaluation.names, folder)
