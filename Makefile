@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SY
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: help demo test test-slow test-lowest check lint types dev mosquitto clean
+.PHONY: help demo test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -20,6 +20,10 @@ help:
 	@echo 'make test     lint, types and tests'
 	@echo 'make dev      everything for development, torch included, into .venv'
 	@echo 'make test-slow    the tests that take minutes;   make test-lowest   on the lowest allowed dependencies'
+	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
+	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
+	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
+	@echo 'sudo make test-systemd    install, watchdog, reload, credentials in a booted systemd'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -69,6 +73,22 @@ test-lowest: dev mosquitto
 	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
 	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning
+
+# The service. systemd/install.sh says what DESTDIR, PREFIX, WHEELS and EXTRAS mean.
+install uninstall wheels: export DESTDIR := $(DESTDIR)
+install uninstall wheels: export PREFIX := $(or $(PREFIX),/opt/edged)
+install uninstall wheels: export WHEELS := $(WHEELS)
+install uninstall wheels: export EXTRAS := $(EXTRAS)
+install uninstall wheels: export PYTHON := $(PYTHON)
+install uninstall wheels:
+	@sh systemd/install.sh $@
+
+MINUTES ?= 30
+soak: dev mosquitto
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+test-systemd: dev
+	$(BIN)/python -m pytest -m systemd tests/service
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -97,13 +97,26 @@ def _environment() -> dict[str, Any]:
 
 
 def _credentials() -> dict[str, Any]:
-    """What systemd's `LoadCredential=mqtt-password:...` gives -> `{"mqtt": {"password": ...}}`."""
+    """What systemd's `LoadCredential=` gives: `mqtt-password`, and `mqtt-key` as the key of `cert_file`.
+
+    An empty one is the unit's way to say that there is none.
+    """
     directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    path = Path(directory) / "mqtt-password"
-    if not directory or not path.exists():
+    if not directory:
         return {}
+    found: dict[str, Any] = {}
+    if password := _credential(Path(directory) / "mqtt-password"):
+        found["password"] = password
+    if _credential(key_file := Path(directory) / "mqtt-key"):
+        found["key_file"] = key_file
+    return {"mqtt": found} if found else {}
+
+
+def _credential(path: Path) -> str:
     try:
-        return {"mqtt": {"password": path.read_text("utf-8").rstrip("\r\n")}}
+        return path.read_text("utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        return ""
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: the credential cannot be read: {type(exc).__name__}") from exc
 

@@ -63,7 +63,9 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param(MINIMAL + "fps = true\n", "fps: expected a number, got true/false", id="bool"),
         pytest.param(MINIMAL + "rotate = 45\n", "rotate: input should be 0, 90, 180 or 270, got 45", id="rotate"),
         pytest.param('[[camera]]\nname = "a"\n', "edged.toml:1: [[camera]] number 1 source: missing", id="missing"),
-        pytest.param('[[camera]]\nname = "a/b"\nsource = "x"\n', "camera name 'a/b' must be 1 to 64 of a-z", id="topic"),
+        pytest.param(
+            '[[camera]]\nname = "a/b"\nsource = "x"\n', "camera name 'a/b' must be 1 to 64 of a-z", id="topic"
+        ),
         pytest.param('[[camera]]\nname = "stats"\nsource = "x"\n', "no camera may be called 'stats'", id="reserved"),
         pytest.param(
             MINIMAL + MINIMAL,
@@ -147,3 +149,15 @@ def test_example_file_documents_every_key_and_loads() -> None:
     camera = text.split("[[camera]]", 1)[1]
     for key in type(settings.camera[0]).model_fields:
         assert f"\n{key} = " in camera or f"\n# {key} = " in camera, f"[[camera]] {key} is not in etc/edged.toml"
+
+
+def test_load_takes_the_tls_key_from_a_credential_and_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "mqtt-key").write_text("PEM")
+    (tmp_path / "mqtt-password").write_text("\n")
+    mqtt = '[mqtt]\npassword = "of the file"\ncert_file = "/etc/edged/client.crt"\n'
+    settings = load_settings(write(tmp_path, mqtt + MINIMAL))
+    assert settings.mqtt.key_file == tmp_path / "mqtt-key"
+    assert settings.mqtt.password.get_secret_value() == "of the file"
