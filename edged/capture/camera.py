@@ -36,6 +36,7 @@ from edged.core.types import Frame, FrameMeta
 logger = logging.getLogger(__name__)
 
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
+NURSERY_WAIT_S = 0.1
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
 NEVER = float("inf")
 CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
@@ -203,8 +204,9 @@ class Camera:
             if self._was_online:
                 self._office.exchange.came_back(self.lane)
             self._was_online = True
-        frozen = new.comparable and self._watch.add(now_s, same=new.same)
-        if frozen:
+        if new.comparable:
+            self._watch.add(now_s, same=new.same)
+        if self._watch.frozen:
             self._set_state("frozen", f"the picture has stood still for {self.spec.frozen_after_s:g} s", new.size_wh)
         else:
             self._set_state("online", "", new.size_wh)
@@ -229,6 +231,9 @@ class Camera:
             link.home = None
 
     def _start(self, now_s: float) -> None:
+        if self._office.launcher is None:  # no fault of the camera's: it is started anew by and by
+            self._retry_s = now_s + NURSERY_WAIT_S
+            return
         try:
             token, sock = self._office.spawn(self.spec)
         except CameraError as exc:

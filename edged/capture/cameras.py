@@ -104,7 +104,7 @@ class Cameras:
             self._closed = True
             self._supervisor.close()
 
-    def __enter__(self) -> Cameras:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> Cameras:
         self.start()
         return self
 

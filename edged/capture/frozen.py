@@ -41,10 +41,10 @@ class FrozenWatch:
         self._began_s = -1.0
         self.frozen = False
 
-    def add(self, now_s: float, *, same: bool) -> bool:
-        """Count one pair of consecutive pictures; returns whether the camera is frozen now."""
+    def add(self, now_s: float, *, same: bool) -> None:
+        """Count one pair of consecutive pictures and judge anew."""
         if not self._after_s:
-            return False
+            return
         if self._began_s < 0:
             self._began_s = now_s
         self._count(now_s, same=same)
@@ -53,7 +53,6 @@ class FrozenWatch:
         elif now_s - self._began_s >= self._after_s:
             pairs = sum(bucket[1] for bucket in self._buckets)
             self.frozen = pairs >= LEAST_PAIRS and _share(self._buckets) >= FROZEN_SHARE
-        return self.frozen
 
     def _count(self, now_s: float, *, same: bool) -> None:
         while self._buckets and now_s - self._buckets[0][0] > self._after_s + self._bucket_s:

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from edged.capture.decoderlog import QUIET
+from edged.capture.decoderlog import LEVEL
 from edged.capture.spec import CameraSpec
 from edged.capture.wire import MAX_PACKET
 from edged.core.errors import CameraError
@@ -48,7 +48,8 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             # -I: neither the working directory nor PYTHON* decide what is imported; sys.path is ours.
-            command = [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())]
+            # -u: C's stdout too, at which FFmpeg's complaints would else wait in a buffer.
+            command = [sys.executable, "-I", "-u", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())]
             self._process = subprocess.Popen(  # our own interpreter, no shell
                 [*command, *sys.path],
                 pass_fds=[theirs.fileno()],
@@ -125,6 +126,6 @@ class Launcher:
 
 def _environment() -> dict[str, str]:
     """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails."""
-    fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(QUIET)}
+    fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(LEVEL)}
     default = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp"}  # RTSP over UDP smears the picture at every loss
     return {**default, **os.environ, **fixed}

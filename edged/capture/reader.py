@@ -126,6 +126,15 @@ class FrameReader:
                 f"{self.location}: a frame of {width}x{height}, the limit is {self._spec.max_pixels} pixels"
             )
 
+    def reopen(self) -> None:
+        """Open the source anew: its decoder does not follow what the stream became.
+
+        Raises:
+            CameraError: it cannot be opened.
+        """
+        self._stream.close()
+        self._stream = open_stream(self._spec)
+
     def close(self) -> None:
         """Release the source; safe to call twice."""
         self._stream.close()
@@ -148,8 +157,7 @@ class FrameReader:
         if not self._spec.loop:
             return False
         self._offset_s += self._stream.position_s + 1 / self._stream.info.fps
-        self._stream.close()  # opened anew: seeking is inexact in some containers
-        self._stream = open_stream(self._spec)
+        self.reopen()  # seeking is inexact in some containers
         self._round_good = self._round_bad = 0
         return self._stream.grab()
 

@@ -61,7 +61,7 @@ class InlineSource:
         """Release the source; safe to call twice."""
         self._reader.close()
 
-    def __enter__(self) -> InlineSource:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> InlineSource:
         return self
 
     def __exit__(self, *exc: object) -> None:

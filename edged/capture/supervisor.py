@@ -62,14 +62,12 @@ class Supervisor:
                 os.eventfd_write(self._wake_fd, 1)
 
     def want(self, specs: Sequence[CameraSpec]) -> None:
-        """Run exactly these from now on; returns when that is so."""
+        """Run exactly these from now on; returns when that is so (called by a listener, in this thread: before)."""
         with self._lock:
             self._wanted = tuple(specs)
             self._applied.clear()
-        if threading.current_thread() is self._thread:
-            self._apply_wanted()
-        elif self._thread.is_alive():
-            self.wake()
+        self.wake()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._applied.wait(5.0)
 
     def cameras(self) -> dict[str, Camera]:

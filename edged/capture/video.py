@@ -16,6 +16,7 @@ from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
 DEFAULT_FPS = 25.0  # of files that claim none
+EARLY_END = 0.5  # of the announced frames, which many containers only estimate
 
 
 class VideoStream:
@@ -43,6 +44,7 @@ class VideoStream:
         except BaseException:
             self.close()
             raise
+        self._announced = max(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 0.0)
         self._position_s = 0.0
         self._grabbed = 0
 
@@ -75,6 +77,11 @@ class VideoStream:
             raise CameraError(f"{self._location}: the stream ended or stalled")
         if not self._grabbed:
             raise CameraError(f"{self._location!r} has no video frame that can be decoded (audio only, or damaged)")
+        if self._grabbed < self._announced * EARLY_END:
+            raise CameraError(
+                f"{self._location!r} is damaged: it announces {self._announced:.0f} frames, "
+                f"reading stopped after {self._grabbed}"
+            )
         return False
 
     def retrieve(self, into: Pixels | None) -> Pixels:

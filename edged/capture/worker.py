@@ -8,7 +8,7 @@ import select
 import socket
 import time
 
-from edged.capture.decoderlog import DecoderLog, cause, damaged, refused
+from edged.capture.decoderlog import DecoderLog, cause, coded_size, damaged, refused, stale
 from edged.capture.frozen import fingerprint
 from edged.capture.reader import FrameReader, Moment
 from edged.capture.slots import SlotWindow
@@ -30,6 +30,7 @@ from edged.capture.wire import (
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
+PAIRS = 40  # of pictures compared within the window for frozen ones: a sample costs a cache miss a point
 PULSE_S = 0.5  # a child that has no frame says so as often, else it counts as hung
 
 
@@ -75,7 +76,9 @@ class Worker:
         self._log = log
         self._slots: SlotWindow | None = None
         self._size_wh = (0, 0)
-        self._print = b""
+        self._print = b""  # of the first picture of a pair
+        self._pair_due_s = 0.0
+        self._coded_wh: tuple[int, int] | None = None
         self._missed = 0
         self._damaged = 0
         self._told = Tally(0, 0, 0)
@@ -96,6 +99,7 @@ class Worker:
             while (moment := reader.advance()) is not None:
                 self._deliver(moment)
                 self._pulse_if_silent()
+            self._damaged += damaged(self._log.fresh())
             self._send(pack_pulse(self._tally()))
             self._send(pack_ended())
 
@@ -111,17 +115,18 @@ class Worker:
             pixels = self._retrieve()
         except DataError:
             return  # counted by the reader
-        self._keep_complaints()
+        if not self._heed_complaints():
+            return
         slot = self._place(pixels)
-        same = self._same(pixels)
+        same = self._same_as_before(pixels, moment.mono_ns / 1e9)
         frame = NewFrame(
             area=self._window.layout.number,
             slot=slot,
             size_wh=self._size_wh,
             wall_ns=moment.wall_ns,
             mono_ns=moment.mono_ns,
-            comparable=self._watched,
-            same=same,
+            comparable=same is not None,
+            same=bool(same),
             tally=self._tally(),
         )
         self._window.free.discard(slot)
@@ -156,17 +161,32 @@ class Worker:
         while self._slots is before:
             self._idle(PULSE_S)
 
-    def _same(self, pixels: Pixels) -> bool:
-        if not self._watched:
-            return False
-        before, self._print = self._print, fingerprint(pixels)
-        return before == self._print
+    def _same_as_before(self, pixels: Pixels, now_s: float) -> bool | None:
+        """Whether two consecutive pictures look exactly alike; None where they are not compared."""
+        if self._print:
+            before, self._print = self._print, b""
+            return before == fingerprint(pixels)
+        if self._watched and now_s >= self._pair_due_s:
+            self._pair_due_s = now_s + self._spec.frozen_after_s / PAIRS
+            self._print = fingerprint(pixels)
+        return None
 
-    def _keep_complaints(self) -> None:
+    def _heed_complaints(self) -> bool:
+        """Read what the decoder printed; False if the picture just decoded must not be used."""
         lines = self._log.fresh()
-        if lines:
-            self._damaged += damaged(lines)
-            self.complaints = lines[-20:]
+        if not lines:
+            return True
+        self.complaints = lines[-20:]
+        self._damaged += damaged(lines)
+        before, now = self._coded_wh, coded_size(lines)
+        self._coded_wh = now or before
+        resized = stale(lines) or (before is not None and now is not None and now != before)
+        if resized and self._reader.info.live:
+            # OpenCV keeps the size that it opened with: it would scale the new pictures, or repeat an old one.
+            self._reader.reopen()
+            self._coded_wh = coded_size(self._log.fresh())
+            return False
+        return not stale(lines)
 
     def _tally(self) -> Tally:
         """Since the last packet."""

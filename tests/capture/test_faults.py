@@ -1,0 +1,359 @@
+"""What cameras and their processes do wrong, really done: the others go on, and the camera comes back."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from edged.capture.cameras import Cameras
+from edged.capture.office import Settings
+from edged.capture.spec import CameraSpec
+from tests.capture.support import (
+    QUICK,
+    Recorder,
+    alive,
+    dripping_server,
+    free_port,
+    mjpeg_server,
+    open_descriptors,
+    pattern,
+    take_until,
+    wait_for_frame,
+    wait_until,
+    write_noise_video,
+    write_video,
+)
+
+
+def stream(port: int, *, name: str = "gate", user: str = "", timeout_s: float = 1.0) -> CameraSpec:
+    """A camera at a server of ours."""
+    return CameraSpec(
+        name=name,
+        source=f"http://{user}127.0.0.1:{port}/video?token=hidden",
+        open_timeout_s=timeout_s,
+        read_timeout_s=timeout_s,
+        frozen_after_s=0,
+    )
+
+
+def test_fault_killed_child_is_replaced_and_others_do_not_notice() -> None:
+    recorder = Recorder()
+    with Cameras([pattern("gate"), pattern("yard")], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: all(count.taken > 0 for count in cameras.counters().values()))
+        wait_until(lambda: len(cameras.pids()) == 2)
+        pids = cameras.pids()
+        os.kill(pids["gate"], signal.SIGSEGV)
+        frames = take_until(cameras, lambda: cameras.counters()["gate"].reconnects == 1)
+        assert cameras.pids()["yard"] == pids["yard"]
+    offline = recorder.wait_for("gate", "offline")
+    assert "ended by SIGSEGV" in offline.reason
+    assert recorder.names("gate") == ["opening", "online", "offline", "online"]
+    assert recorder.names("yard") == ["opening", "online"]
+    sequences = [frame.meta.sequence for frame in frames if frame.meta.camera == "gate"]
+    assert sequences == sorted(set(sequences)), "sequences go on across children"
+
+
+def test_fault_stopped_child_is_killed_and_replaced() -> None:
+    recorder = Recorder()
+    spec = CameraSpec(name="gate", source="test:?size=64x48&fps=50", read_timeout_s=0.7)
+    with Cameras([spec], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > 3)
+        hung = cameras.pids()["gate"]
+        os.kill(hung, signal.SIGSTOP)
+        began_s = time.monotonic()
+        take_until(cameras, lambda: cameras.counters()["gate"].reconnects == 1)
+        took_s = time.monotonic() - began_s
+        assert not alive(hung)
+    assert "gave no frame for 0.7 s" in recorder.wait_for("gate", "offline").reason
+    assert took_s < 5
+
+
+def test_fault_killed_nursery_is_replaced_with_all_its_children() -> None:
+    recorder = Recorder()
+    with Cameras([pattern("gate"), pattern("yard")], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: all(count.taken > 0 for count in cameras.counters().values()))
+        wait_until(lambda: len(cameras.pids()) == 2)
+        children = cameras.pids().values()
+        nursery = parent_of(next(iter(children)))
+        os.kill(nursery, signal.SIGKILL)
+        wait_until(lambda: not any(alive(pid) for pid in children))
+        take_until(cameras, lambda: all(count.reconnects == 1 for count in cameras.counters().values()))
+    assert "capture service died" in recorder.wait_for("gate", "offline").reason
+
+
+def test_fault_stopped_nursery_is_replaced_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.capture.launcher.ANSWER_S", 0.5)
+    with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
+        take_until(cameras, lambda: "gate" in cameras.pids() and cameras.counters()["gate"].taken > 0)
+        child = cameras.pids()["gate"]
+        os.kill(parent_of(child), signal.SIGSTOP)
+        os.kill(child, signal.SIGKILL)
+        take_until(cameras, lambda: cameras.counters()["gate"].reconnects == 1)
+
+
+def test_fault_children_die_with_a_killed_daemon(tmp_path: Path) -> None:
+    script = tmp_path / "daemon.py"
+    script.write_text(
+        "import sys, time\n"
+        f"sys.path[:] = {os.sys.path!r}\n"  # type: ignore[attr-defined]
+        "from edged.capture.cameras import Cameras\n"
+        "from tests.capture.support import pattern, wait_for_frame\n"
+        "cameras = Cameras([pattern('gate'), pattern('yard')], on_state=lambda state: None)\n"
+        "cameras.start()\n"
+        "while len(cameras.pids()) < 2: time.sleep(0.01)\n"
+        "print(*cameras.pids().values(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    import subprocess
+    import sys
+
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        pids = [int(text) for text in daemon.stdout.readline().split()]
+        nursery = parent_of(pids[0])
+        assert len(pids) == 2 and all(alive(pid) for pid in pids)
+        daemon.kill()
+    wait_until(lambda: not any(alive(pid) for pid in [*pids, nursery]))
+
+
+def test_fault_signals_of_the_terminal_do_not_reach_children() -> None:
+    with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
+        take_until(cameras, lambda: "gate" in cameras.pids() and cameras.counters()["gate"].taken > 0)
+        child = cameras.pids()["gate"]
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child, number)
+            os.kill(parent_of(child), number)
+        taken = cameras.counters()["gate"].taken
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > taken + 20)
+        assert cameras.pids()["gate"] == child
+
+
+def test_fault_child_is_named_and_volunteers_for_the_oom_killer() -> None:
+    with Cameras([pattern("front-door")], on_state=Recorder()) as cameras:
+        wait_until(lambda: "front-door" in cameras.pids() and cameras.waiting() == 1)
+        child = Path(f"/proc/{cameras.pids()['front-door']}")
+        assert (child / "comm").read_text().strip() == "edged:front-doo"
+        assert int((child / "oom_score_adj").read_text()) >= 500
+        threads = len(os.listdir(child / "task"))
+    assert threads == 1
+
+
+def test_fault_child_holds_no_descriptor_of_the_daemon(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), bool(file))
+        with Cameras([pattern("gate")], on_state=Recorder()) as cameras:
+            wait_until(lambda: "gate" in cameras.pids() and cameras.waiting() == 1)
+            folder = Path(f"/proc/{cameras.pids()['gate']}/fd")
+            targets = [os.readlink(folder / name) for name in os.listdir(folder)]
+            arguments = (folder.parent / "cmdline").read_bytes()
+    assert not any("secret" in target for target in targets)
+    assert b"test:" not in arguments, "a source may hold a password and process arguments are world-readable"
+
+
+def test_fault_absent_file_is_taken_up_when_it_comes(tmp_path: Path) -> None:
+    recorder = Recorder()
+    path = tmp_path / "later.mp4"
+    with Cameras([CameraSpec(name="file", source=str(path), loop=True)], on_state=recorder, settings=QUICK) as cameras:
+        assert "No such file" in recorder.wait_for("file", "offline").reason
+        write_video(tmp_path / "ready.mp4").rename(path)
+        wait_for_frame(cameras)
+    assert recorder.names("file") == ["opening", "offline", "online"]
+
+
+def test_fault_pauses_grow_up_to_their_limit_with_jitter() -> None:
+    settings = Settings(backoff_first_s=1.0, backoff_max_s=30.0)
+    pauses = {failures: {settings.pause_s(failures, auth=False) for _ in range(50)} for failures in (1, 2, 5, 6, 1000)}
+    for failures, middle_s in {1: 1.0, 2: 2.0, 5: 16.0, 6: 30.0, 1000: 30.0}.items():
+        assert all(0.8 * middle_s <= pause <= 1.2 * middle_s for pause in pauses[failures])
+        assert len(pauses[failures]) > 10
+    assert all(settings.pause_s(1, auth=True) >= 60 for _ in range(50))
+
+
+def test_fault_silent_server_is_given_up_in_time() -> None:
+    recorder = Recorder()
+    with dripping_server(b"", b"") as port, Cameras([stream(port)], on_state=recorder, settings=QUICK) as cameras:
+        began_s = time.monotonic()
+        offline = recorder.wait_for("gate", "offline", timeout_s=8)
+        took_s = time.monotonic() - began_s
+        assert cameras.states()["gate"].state == "offline"
+    assert took_s < 5
+    assert "no answer within 1.0 s" in offline.reason or "did not open within 1 s" in offline.reason
+    assert "hidden" not in str(recorder.states)
+
+
+def test_fault_dripping_server_is_given_up_in_time() -> None:
+    recorder = Recorder()
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+    with dripping_server(head, b"x") as port, Cameras([stream(port)], on_state=recorder, settings=QUICK):
+        began_s = time.monotonic()
+        recorder.wait_for("gate", "offline", timeout_s=8)
+        assert time.monotonic() - began_s < 5
+
+
+def test_fault_refused_port_names_the_cause() -> None:
+    recorder = Recorder()
+    with Cameras([stream(free_port())], on_state=recorder, settings=QUICK):
+        offline = recorder.wait_for("gate", "offline")
+    assert "Connection refused" in offline.reason
+    assert "hidden" not in offline.reason and "\n" not in offline.reason
+
+
+def test_fault_stream_plays_stalls_and_returns() -> None:
+    recorder = Recorder()
+    with mjpeg_server() as (port, server), Cameras([stream(port)], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > 5)
+        server.stalled = True
+        began_s = time.monotonic()
+        recorder.wait_for("gate", "offline", timeout_s=8)
+        detected_s = time.monotonic() - began_s
+        server.stalled = False
+        take_until(cameras, lambda: cameras.counters()["gate"].reconnects == 1)
+        assert cameras.counters()["gate"].reconnects == cameras.states()["gate"].reconnects == 1
+    assert detected_s < 5
+
+
+def test_fault_server_restarts() -> None:
+    recorder = Recorder()
+    port = free_port()
+    with Cameras([stream(port)], on_state=recorder, settings=QUICK) as cameras:
+        with mjpeg_server(port=port):
+            take_until(cameras, lambda: cameras.counters()["gate"].taken > 5)
+        recorder.wait_for("gate", "offline", after=len(recorder.states))
+        with mjpeg_server(port=port):
+            take_until(cameras, lambda: cameras.counters()["gate"].reconnects == 1)
+
+
+def test_fault_wrong_password_is_tried_rarely_and_never_shown() -> None:
+    recorder = Recorder()
+    settings = Settings(backoff_first_s=0.1, backoff_max_s=0.2, auth_first_s=60.0)
+    with mjpeg_server() as (port, server):
+        server.authorization = "Basic " + base64.b64encode(b"joe:right").decode()
+        bad, good = stream(port, user="joe:wrong@"), stream(port, name="good", user="joe:right@")
+        with Cameras([bad, good], on_state=recorder, settings=settings) as cameras:
+            assert "401" in recorder.wait_for("gate", "offline").reason
+            recorder.wait_for("good", "online")
+            requests = server.requests
+            time.sleep(1.0)
+            assert server.requests == requests, "no further attempt for a minute"
+            shown = f"{recorder.states} {cameras.states()} {bad!r}"
+    assert "wrong" not in shown and "joe" not in shown
+
+
+def test_fault_size_changes_when_the_stream_returns() -> None:
+    recorder = Recorder()
+    with mjpeg_server() as (port, server), Cameras([stream(port)], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > 3)
+        held = cameras.take(1, timeout_s=2.0)
+        copy = held[0].pixels.copy()
+        server.size_wh = (320, 240)
+        server.hang_up = True  # as cameras do when their settings change
+        wait_until(lambda: cameras.states()["gate"].size_wh == (320, 240))
+        assert (held[0].pixels == copy).all(), "frames of the old size stay valid"
+        cameras.release(held)
+        frames = take_until(cameras, lambda: cameras.counters()["gate"].taken > 20)
+        assert frames[-1].meta.size_wh == (320, 240)
+        counters = cameras.counters()["gate"]
+    assert counters.captured == counters.taken + sum(counters.dropped.values()) + counters.waiting
+
+
+def test_fault_corrupt_video_is_counted_and_survived(tmp_path: Path) -> None:
+    video = write_noise_video(tmp_path / "v.mp4", 40)
+    data = bytearray(video.read_bytes())
+    for at in range(len(data) // 4, len(data) // 2, 9973):
+        data[at] ^= 0xFF
+    video.write_bytes(bytes(data))
+    recorder = Recorder()
+    with Cameras([CameraSpec(name="file", source=str(video), pace="fast")], on_state=recorder) as cameras:
+        take_until(cameras, lambda: cameras.ended)
+        counters = cameras.counters()["file"]
+    assert counters.taken > 20
+    assert counters.bad_frames > 0
+
+
+def test_fault_video_that_breaks_off_is_no_ended_one(tmp_path: Path) -> None:
+    video = write_noise_video(tmp_path / "v.avi", 40)
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) // 4])
+    recorder = Recorder()
+    with Cameras([CameraSpec(name="file", source=str(video), pace="fast")], on_state=recorder) as cameras:
+        take_until(cameras, lambda: "offline" in recorder.names("file"))
+    assert "announces 40 frames, reading stopped after" in recorder.wait_for("file", "offline").reason
+
+
+def test_fault_zero_frame_video_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    path.write_bytes(b"")
+    recorder = Recorder()
+    with Cameras([CameraSpec(name="file", source=str(path))], on_state=recorder, settings=QUICK):
+        assert "is empty (0 bytes)" in recorder.wait_for("file", "offline").reason
+
+
+def test_fault_frozen_picture_is_told_and_its_end_too(tmp_path: Path) -> None:
+    still = write_noise_video(tmp_path / "still.avi", still=True)
+    moving = write_noise_video(tmp_path / "moving.avi")
+    recorder = Recorder()
+    specs = [
+        CameraSpec(name="still", source=str(still), loop=True, frozen_after_s=1.0),
+        CameraSpec(name="moving", source=str(moving), loop=True, frozen_after_s=1.0),
+    ]
+    with Cameras(specs, on_state=recorder) as cameras:
+        take_until(cameras, lambda: "frozen" in recorder.names("still"))
+        assert cameras.states()["still"].alive
+        take_until(cameras, lambda: cameras.counters()["moving"].taken > 40)
+    assert recorder.names("still") == ["opening", "online", "frozen"]
+    assert recorder.names("moving") == ["opening", "online"]
+
+
+def parent_of(pid: int) -> int:
+    """Its parent's process id."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_fault_no_descriptors_left_is_a_reason_and_no_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    real = socket.socketpair
+    calls = 0
+
+    def scarce(*args: int) -> tuple[socket.socket, socket.socket]:
+        nonlocal calls
+        calls += 1
+        if 1 < calls < 4:  # the first is the nursery's
+            raise OSError(24, "Too many open files")
+        return real(*args)
+
+    monkeypatch.setattr("edged.capture.office.socket.socketpair", scarce)
+    with Cameras([pattern("gate")], on_state=recorder, settings=QUICK) as cameras:
+        assert "Too many open files" in recorder.wait_for("gate", "offline").reason
+        wait_for_frame(cameras)
+
+
+@pytest.mark.slow
+def test_fault_hundred_restarts_leak_nothing() -> None:
+    settings = Settings(backoff_first_s=0.01, backoff_max_s=0.02)
+    with Cameras([pattern("gate", "size=320x240")], on_state=Recorder(), settings=settings) as cameras:
+
+        def restart(times: int) -> None:
+            goal = cameras.counters()["gate"].reconnects + times
+            while cameras.counters()["gate"].reconnects < goal:
+                before = cameras.counters()["gate"].reconnects
+                wait_until(lambda: "gate" in cameras.pids() and cameras.states()["gate"].state == "online")
+                os.kill(cameras.pids()["gate"], signal.SIGKILL)
+                take_until(cameras, lambda: cameras.counters()["gate"].reconnects > before)  # noqa: B023 - runs here
+
+        restart(10)
+        descriptors, memory_kb = open_descriptors(), resident_kb()
+        restart(100)
+        wait_until(lambda: open_descriptors() <= descriptors)
+        assert resident_kb() - memory_kb < 4096
+
+
+def resident_kb() -> int:
+    """Of this process, shared memory included."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
