@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import pickletools
 import sys
+import warnings
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -18,10 +20,15 @@ from edged.core.errors import DataError
 MAX_INSTRUCTIONS = 5_000_000  # an official checkpoint has tens of thousands
 MAX_DIMENSIONS = 8
 
-# Data types of the standard library that training scripts put into checkpoints; everything else there is refused.
-_HARMLESS = frozenset({"argparse", "collections", "datetime", "pathlib", "__main__"})
-_PYTHON_2_NAMES = frozenset({"__builtin__", "copy_reg", "commands", "exceptions"})
-_BUILTINS = frozenset({"__builtin__", "builtins"})
+# Names of the standard library that honest checkpoints hold; everything else there is refused. Nothing is ever called:
+# the difference is only whether a person is told that the file is hostile.
+_HARMLESS = frozenset(
+    {
+        *("argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "functools"),
+        *("pathlib", "typing", "uuid", "_codecs"),  # _codecs.encode: how protocol 2 writes bytes
+    }
+)
+_BUILTINS = "builtins"
 _CONTAINERS = frozenset({"set", "frozenset", "list", "tuple", "dict", "object", "complex", "bytearray", "slice"})
 
 
@@ -82,12 +89,14 @@ def read_pickle(file: BinaryIO) -> object:
     """
     machine = _Machine()
     try:
-        for count, (opcode, arg, _) in enumerate(pickletools.genops(file)):
-            if count >= MAX_INSTRUCTIONS:
-                raise DataError(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions; refused")
-            if opcode.name == "STOP":
-                return machine.pop()
-            machine.step(opcode.name, arg)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # escapes in the text of protocol 0
+            for count, (opcode, arg, _) in enumerate(pickletools.genops(file)):
+                if count >= MAX_INSTRUCTIONS:
+                    raise DataError(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions; refused")
+                if opcode.name == "STOP":
+                    return machine.pop()
+                machine.step(opcode.name, arg)
     except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise DataError(f"damaged pickle ({exc})", remedy="download or copy the file again") from exc
     raise DataError("the pickle ends early", remedy="download or copy the file again")
@@ -149,6 +158,11 @@ class _Machine:
         elif not isinstance(target, Record):  # items of an inert object are of no use
             raise TypeError(f"items for a {type(target).__name__}")
 
+    def _dictionary(self, _: object) -> None:
+        items = self._pop_to_mark()
+        self._stack.append({})
+        self._set(items)
+
     def _set(self, items: Sequence[object]) -> None:
         target = self._stack[-1]
         pairs = list(zip(items[::2], items[1::2], strict=True))
@@ -161,10 +175,10 @@ class _Machine:
             raise TypeError(f"entries for a {type(target).__name__}")
 
     def _push_name(self, module: str, name: str) -> None:
+        module = IMPORT_MAPPING.get(module, module)  # protocols below 3 write the names of Python 2
         root = module.split(".", 1)[0]
-        acts = root in sys.stdlib_module_names or root in _PYTHON_2_NAMES
-        harmless = root in _HARMLESS or (module in _BUILTINS and name in _CONTAINERS)
-        if acts and not harmless:
+        harmless = root in _HARMLESS or (module == _BUILTINS and name in _CONTAINERS)
+        if root in sys.stdlib_module_names and not harmless:
             raise DataError(
                 f"hostile pickle: it asks for {module}.{name}, which no checkpoint needs; "
                 "refused, nothing of it was executed",
@@ -210,7 +224,7 @@ def _made(kind: Name, args: tuple[object, ...]) -> object:
     known = str(kind)
     if known == "collections.OrderedDict" and not args:
         return {}
-    if kind.module in _BUILTINS and kind.name in {"set", "frozenset"} and len(args) == 1 and isinstance(args[0], list):
+    if kind.module == _BUILTINS and kind.name in {"set", "frozenset"} and len(args) == 1 and isinstance(args[0], list):
         return args[0]
     if known == "torch.Size":
         return args[0]
@@ -235,6 +249,7 @@ _LITERALS = frozenset(
         *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("INT", "LONG", "FLOAT", "STRING", "UNICODE"),  # protocol 0
     }
 )
 _FRESH: dict[str, Callable[[], object]] = {
@@ -251,6 +266,8 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine._mark,
     "BINPUT": _Machine._put,
     "LONG_BINPUT": _Machine._put,
+    "PUT": _Machine._put,
+    "GET": _Machine._get,
     "MEMOIZE": _Machine._memoize,
     "BINGET": _Machine._get,
     "LONG_BINGET": _Machine._get,
@@ -259,6 +276,8 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE2": lambda m, _: m._tuple(2),
     "TUPLE3": lambda m, _: m._tuple(3),
     "FROZENSET": lambda m, _: m._stack.append(m._pop_to_mark()),
+    "LIST": lambda m, _: m._stack.append(m._pop_to_mark()),
+    "DICT": _Machine._dictionary,
     "APPEND": lambda m, _: m._add([m.pop()]),
     "APPENDS": lambda m, _: m._add(m._pop_to_mark()),
     "ADDITEMS": lambda m, _: m._add(m._pop_to_mark()),
