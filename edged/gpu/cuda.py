@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from cuda.bindings import driver
@@ -54,6 +55,12 @@ class Cuda:
         if self._thread != threading.get_ident():
             check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
             self._thread = threading.get_ident()
+
+    @property
+    def uuid(self) -> str:
+        """As NVML writes it, `GPU-` and the hexadecimal groups; of a MIG instance, its own or its GPU's by version."""
+        raw = check("cuDeviceGetUuid", driver.cuDeviceGetUuid(self._device)).bytes
+        return f"GPU-{UUID(bytes=bytes(raw[:16]))}"
 
     def memory_bytes(self) -> tuple[int, int]:
         """Free and total device memory."""

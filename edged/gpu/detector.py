@@ -226,6 +226,8 @@ class GpuDetector:
 
     def _captured(self, batch: int) -> int | None:
         """The graph of a batch size; None where it cannot be captured and is enqueued plainly."""
+        if not self.programs[batch].can_be_captured:
+            return None
         try:
             return self._gpu.capture(self._compute, lambda: self.programs[batch].enqueue(self._compute))
         except DeviceLost:

@@ -113,6 +113,7 @@ class Program:
         )
         context = engine.make_context(batch, stream)
         context.bind(memory.tensors)
+        self.can_be_captured = context.can_be_captured
         decode = () if model.in_engine else _decode(model, memory, batch)
         self.stages: dict[str, tuple[Callable[[int], None], ...]] = {
             "preprocess": self._launching(preprocess),

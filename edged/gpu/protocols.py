@@ -124,6 +124,11 @@ class TensorSpec:
 class Context(Protocol):
     """An engine set up for one batch size."""
 
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether a graph of it stays true: nothing else ever reshapes it."""
+        ...
+
     def bind(self, addresses: Mapping[str, int]) -> None:
         """Give every tensor its device address."""
         ...

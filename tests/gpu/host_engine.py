@@ -83,6 +83,8 @@ class HostEngine:
 class HostContext:
     """Implements `edged.gpu.protocols.Context`."""
 
+    can_be_captured = True
+
     def __init__(self, engine: HostEngine, batch: int) -> None:
         self._engine, self._batch = engine, batch
         self._addresses: Mapping[str, int] = {}
