@@ -11,7 +11,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +18,17 @@ from edged.core.errors import EdgedError
 from provisioning.build.maker import ENGINE, TIMING_CACHE
 
 if TYPE_CHECKING:
-    from provisioning.build.tensorrt_build import Log
+    from edged.gpu.cuda import Cuda
 
 _PREFERRED_VICTIM = "800"  # so that the kernel, short of memory, ends this process and not the daemon
 
 
 def main(arguments: list[str]) -> int:
-    """`probe`, or `build` with the job as base64 JSON; 0 when a result was said."""
+    """`probe DEVICE`, or `build JOB` (base64 of JSON); 0 when a result was said."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM, "ascii")
     try:
-        result = probe() if arguments[0] == "probe" else build(json.loads(base64.b64decode(arguments[1])))
+        result = probe(arguments[1]) if arguments[0] == "probe" else build(json.loads(base64.b64decode(arguments[1])))
     except BuildFailed as exc:
         _say({"error": str(exc), "log": exc.log})
         return 1
@@ -48,15 +47,15 @@ class BuildFailed(EdgedError):
         self.log = log
 
 
-def probe() -> dict[str, Any]:
+def probe(device: str) -> dict[str, Any]:
     """TensorRT's version and abilities, and the device; raises where one of them is missing."""
     from provisioning.build import tensorrt_build  # noqa: PLC0415 - it imports TensorRT
 
-    name, capability = _device()
+    gpu = _open(device, with_kernels=False)
     return {
-        "tensorrt": ".".join(map(str, tensorrt_build.version())),
-        "gpu": name,
-        "compute_capability": capability,
+        "tensorrt": tensorrt_build.full_version(),
+        "gpu": gpu.name,
+        "compute_capability": ".".join(map(str, gpu.compute_capability)),
         "typed": tensorrt_build.is_strongly_typed(),
         "python_plugins": tensorrt_build.has_python_plugins(),
     }
@@ -66,19 +65,19 @@ def build(job: Mapping[str, Any]) -> dict[str, int]:
     """Build as told; the files are in the job's folder afterwards."""
     from provisioning.build import tensorrt_build  # noqa: PLC0415 - it imports TensorRT
 
-    _device()
     log = tensorrt_build.Log()
-    folder = Path(job["folder"])
-    cache = Path(job["timing_cache"])
+    folder, cache = Path(job["folder"]), Path(job["timing_cache"])
     order = tensorrt_build.Order(
         precision=job["precision"],
         batch=(job["batch"][0], job["batch"][1], job["batch"][2]),
         workspace_bytes=job["workspace_mb"] << 20,
         timing_cache=cache.read_bytes() if cache.is_file() else b"",
     )
+    uses_plugin = job["decode"] == "plugin"
     try:
-        if job["decode"] == "plugin":
-            _register_plugin(log)
+        gpu = _open(job["device"], with_kernels=uses_plugin)
+        if uses_plugin:
+            _register_plugin(gpu)
         built = tensorrt_build.build(Path(job["model"]).read_bytes(), order, log, _say_progress)
     except Exception as exc:
         raise BuildFailed(str(exc) or type(exc).__name__, list(log.lines)) from exc
@@ -87,16 +86,21 @@ def build(job: Mapping[str, Any]) -> dict[str, int]:
     return {"plan_bytes": len(built.plan)}
 
 
-def _device() -> tuple[str, str]:
-    """Name and compute capability of the device, made current for the builder."""
-    from edged.gpu.cuda import Cuda  # noqa: PLC0415 - it imports CUDA's bindings
+def _open(device: str, *, with_kernels: bool) -> Cuda:
+    """The chosen GPU, current in this thread; with our kernels loaded where the plugin will launch them."""
+    from edged.gpu.choice import select  # noqa: PLC0415 - from here on CUDA's packages are needed
+    from edged.gpu.cuda import Cuda  # noqa: PLC0415
+    from edged.gpu.device import open_gpu  # noqa: PLC0415
+    from edged.gpu.nvml import read_gpus  # noqa: PLC0415
 
-    device = Cuda()
-    return device.name, ".".join(map(str, device.compute_capability))
+    select(device, need_mb=0, read_gpus=read_gpus)
+    return open_gpu() if with_kernels else Cuda()
 
 
-def _register_plugin(log: Log) -> None:
-    import_module("plugins.yolo_layer.plugin").register(log)
+def _register_plugin(gpu: Cuda) -> None:
+    from edged.gpu.device import register_plugin  # noqa: PLC0415 - see _open
+
+    register_plugin(gpu)
 
 
 def _say_progress(phase: str, step: int, steps: int) -> None:

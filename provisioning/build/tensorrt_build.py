@@ -17,6 +17,7 @@ from edged.core.errors import EdgedError
 LOG_LINES = 50
 STRONG_SINCE = (10, 12)  # NVIDIA's advice; the flag itself is older
 PYTHON_PLUGINS_SINCE = (10, 0)
+MOST_PROFILES = 8  # each one lengthens the build
 
 Progress = Callable[[str, int, int], None]  # phase, step, of how many
 
@@ -59,6 +60,11 @@ class Log(trt.ILogger):  # type: ignore[misc] # Any where TensorRT is not instal
             self.lines.append(f"{severity.name}: {msg}")
 
 
+def full_version() -> str:
+    """As the package states it: engines are bound to all of it."""
+    return str(trt.__version__)
+
+
 def version() -> tuple[int, ...]:
     """Of the installed TensorRT, e.g. (10, 3, 0)."""
     return tuple(int(part) for part in trt.__version__.split(".")[:3])
@@ -93,7 +99,8 @@ def build(model: bytes, order: Order, log: Log, progress: Progress) -> Built:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
     _without_foreign_kernels(config)
     _set_precision(config, order.precision)
-    config.add_optimization_profile(_profile(builder, network, order.batch))
+    for batch in profile_batches(order.batch):
+        config.add_optimization_profile(_profile(builder, network, batch))
     cache = _timing_cache(config, order.timing_cache)
     monitor = _monitor(progress)
     if monitor is not None:
@@ -143,6 +150,17 @@ def _set_precision(config: trt.IBuilderConfig, precision: str) -> None:
         return
     for name in ("FP16", "INT8")[: 2 if precision == "int8" else 1]:
         config.set_flag(getattr(trt.BuilderFlag, name))
+
+
+def profile_batches(batch: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """Smallest, optimal and largest batch of each optimisation profile.
+
+    Before TensorRT 10 contexts that live side by side need a profile each, so every batch size gets its own.
+    """
+    smallest, _, largest = batch
+    if version() >= (10,) or largest - smallest >= MOST_PROFILES:
+        return [batch]
+    return [(size, size, size) for size in range(smallest, largest + 1)]
 
 
 def _profile(

@@ -23,6 +23,7 @@ from provisioning.build.maker import ENGINE, TIMING_CACHE, Decode
 
 CHILD = (sys.executable, "-m", "provisioning.build.child")
 PROBE_TIMEOUT_S = 120.0
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,16 @@ class TensorRtMaker:
         machine: from `probe`.
         decode: `auto` takes the plugin where Python plugins exist and our kernel behind the heads otherwise.
         timing_caches: folder where the timing cache is kept from build to build.
+        device: `auto`, an index, or the UUID of a GPU or MIG instance, as in `[engine] device`.
         child: the command of the child process.
 
     Raises:
         UsageError: `plugin` was asked of a TensorRT before 10.
     """
 
-    def __init__(self, machine: Machine, *, decode: str, timing_caches: Path, child: Sequence[str] = CHILD) -> None:
+    def __init__(
+        self, machine: Machine, *, decode: str, timing_caches: Path, device: str = AUTO, child: Sequence[str] = CHILD
+    ) -> None:
         if decode == "plugin" and not machine.python_plugins:
             raise UsageError(
                 f"TensorRT {machine.tensorrt} takes no plugins written in Python (10.0 and up do)",
@@ -60,6 +64,7 @@ class TensorRtMaker:
         self.typed = machine.typed
         self._machine = machine
         self._caches = timing_caches
+        self._device = device
         self._child = tuple(child)
 
     @property
@@ -87,6 +92,7 @@ class TensorRtMaker:
             "batch": batch,
             "workspace_mb": workspace_mb,
             "decode": self.decode,
+            "device": self._device,
             "timing_cache": str(kept),
         }
         encoded = base64.b64encode(json.dumps(job).encode()).decode()
@@ -114,13 +120,13 @@ class TensorRtMaker:
             temporary.replace(kept)
 
 
-def probe(child: Sequence[str] = CHILD) -> Machine:
-    """TensorRT and the device of this machine.
+def probe(device: str = AUTO, *, child: Sequence[str] = CHILD) -> Machine:
+    """TensorRT and the device that an engine would be built for.
 
     Raises:
         DetectorError: one of them is missing or unusable; the message says which, and how to mend it.
     """
-    return Machine(**run_child([*child, "probe"], what="TensorRT", timeout_s=PROBE_TIMEOUT_S))
+    return Machine(**run_child([*child, "probe", device], what="TensorRT", timeout_s=PROBE_TIMEOUT_S))
 
 
 def run_child(command: Sequence[str], *, what: str, timeout_s: float | None = None) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -17,6 +19,8 @@ if __name__ == "__main__":
         sys.exit(3)
     if failure != "missing":
         sys.modules["tensorrt"] = fake_tensorrt.make(version, failure)
-    child._device = lambda: ("Fake GPU", "8.7")
-    child._register_plugin = lambda log: log.lines.append("plugin registered")
+    gpu: Any = types.SimpleNamespace(name="Fake GPU", compute_capability=(8, 7))
+    patched: Any = child
+    patched._open = lambda _device, **_options: gpu
+    patched._register_plugin = lambda _gpu: None
     sys.exit(child.main(arguments))

@@ -35,12 +35,12 @@ def order(folder: Path, made: TensorRtMaker) -> EngineRecord:
 
 
 def test_probe_says_what_the_machine_has() -> None:
-    assert probe(child("10.13.3.9")) == Machine("10.13.3", "Fake GPU", "8.7", typed=True, python_plugins=True)
+    assert probe(child=child("10.13.3.9")) == Machine("10.13.3.9", "Fake GPU", "8.7", typed=True, python_plugins=True)
 
 
 def test_probe_without_tensorrt_says_so() -> None:
     with pytest.raises(DetectorError, match="No module named 'tensorrt'"):
-        probe(child(failure="missing"))
+        probe(child=child(failure="missing"))
 
 
 def test_build_leaves_engine_record_and_timing_cache(tmp_path: Path) -> None:
