@@ -14,7 +14,7 @@ from edged.core.errors import BundleMismatch, DataError
 from edged.core.manifest import FileRecord, Manifest
 from provisioning.files import sync_directory
 
-DIRECTORY_MODE = 0o755
+_DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o644
 _BLOCK_BYTES = 1 << 20
 
@@ -23,7 +23,7 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes 
     """Make `directory` and write every file and the manifest into it, synced.
 
     Args:
-        directory: must not exist.
+        directory: empty or missing.
         manifest: its `files` are replaced by what is written.
         files: content by name, or the file to copy it from.
 
@@ -33,13 +33,23 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes 
     Raises:
         OSError: as the file system says.
     """
-    directory.mkdir(mode=DIRECTORY_MODE)
-    directory.chmod(DIRECTORY_MODE)  # whatever the umask is
+    make_directory(directory)
     records = {name: _write(directory / name, content) for name, content in sorted(files.items())}
     text = dataclasses.replace(manifest, files=records).to_json().encode()
     digest = _write(directory / MANIFEST, text).sha256
     sync_directory(directory)
     return digest
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory (and its parents) that others may read and not write, whatever the umask is.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(_DIRECTORY_MODE)
 
 
 def require_whole(directory: Path) -> None:

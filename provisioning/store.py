@@ -21,7 +21,7 @@ from pathlib import Path
 from edged.core.bundle import ACTIVE, OBJECTS, Bundle
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.manifest import Manifest
-from provisioning.bundle_files import DIRECTORY_MODE, is_whole, require_whole, write_bundle
+from provisioning.bundle_files import is_whole, make_directory, require_whole, write_bundle
 from provisioning.files import sync_directory
 from provisioning.lock import FileLock
 
@@ -72,7 +72,8 @@ class Store:
             DataError: the directory is writable by everyone.
         """
         try:
-            self._objects.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            for directory in (self.root, self._objects):
+                make_directory(directory)
         except OSError as exc:
             raise EdgedError(
                 f"model store {self.root} cannot be made: {exc.strerror}",
@@ -95,7 +96,11 @@ class Store:
             UsageError: a name that cannot be a link.
             EdgedError: the disk is full, the store is not writable or locked; the store is as before then.
         """
-        require_name(manifest.name)
+        link = self.root / require_name(manifest.name)
+        if link.exists() and not link.is_symlink():
+            raise UsageError(
+                f"{link} is in the way: it is not a link to a bundle", remedy="move it or take another name"
+            )
         with self.locked(), _translated(self.root):
             self._sweep()
             unfinished = self._objects / f"{_UNFINISHED}{os.getpid()}"
@@ -105,7 +110,7 @@ class Store:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
             self._link(manifest.name, digest)
-        return Bundle.open(self.root / manifest.name)
+        return Bundle.open(link)
 
     def activate(self, name: str) -> Bundle:
         """Make the bundle of a name the active one, remember the one before, and discard what nothing refers to.
@@ -152,7 +157,7 @@ class Store:
     def entries(self) -> list[Entry]:
         """Every named bundle, by name. Reads links only."""
         active, previous = self._digest(ACTIVE), self._digest(PREVIOUS)
-        found = {name: self._digest(name) for name in self._links() if name not in {ACTIVE, PREVIOUS}}
+        found = {name: self._digest(name) for name in self._links() if _is_name(name)}
         return [
             Entry(name, digest, active=digest == active, previous=digest == previous)
             for name, digest in sorted(found.items())
@@ -253,13 +258,17 @@ class Store:
         (self.root / f"{_UNFINISHED}link").unlink(missing_ok=True)
 
 
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name != ACTIVE
+
+
 def require_name(name: str) -> str:
     """The name itself where it can name a bundle.
 
     Raises:
         UsageError: it cannot.
     """
-    if not _NAME.fullmatch(name) or name == ACTIVE:
+    if not _is_name(name):
         raise UsageError(f"{name!r} cannot name a bundle", remedy=f"use {NAME_RULE}")
     return name
 
@@ -269,8 +278,8 @@ def _translated(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        where = exc.filename or root
+        where = f"{exc.filename}: " if exc.filename else ""
         raise EdgedError(
-            f"model store {root}: {where}: {exc.strerror or exc}",
-            remedy="the store is as it was; free some space or mend its permissions",
+            f"model store {root}: {where}{exc.strerror or exc}",
+            remedy="its bundles are as they were; free some space or mend its permissions",
         ) from exc
