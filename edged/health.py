@@ -17,6 +17,9 @@ from edged.core.types import FrameResult
 
 WINDOW = 512  # latest frames that percentiles and rates are taken over
 PERCENTILES = (50, 95, 99)
+HANG_S = 9.0  # with the main loop's own step this ends a hung inference within ten seconds
+HANG_FACTOR = 20.0  # a machine that is starved of CPU is slow, but does not hang
+FIRST_FRAME_S = 40.0  # until the first result nobody knows how slow this model is here
 
 
 class Health:
@@ -29,16 +32,26 @@ class Health:
         self._total_ms: deque[float] = deque(maxlen=WINDOW)
         self._detect_ms: deque[float] = deque(maxlen=WINDOW)
         self._finished_s: deque[float] = deque(maxlen=WINDOW)
-        self._beat_s = time.monotonic()
+        self._began_s = time.monotonic()
+        self.beats = 0
         self.started_at = datetime.now(timezone.utc)
 
     def beat(self) -> None:
         """The pipeline moved, or found nothing to do."""
-        self._beat_s = time.monotonic()
+        self.beats += 1
 
-    def silence_s(self) -> float:
-        """Seconds since the pipeline last moved."""
-        return time.monotonic() - self._beat_s
+    @property
+    def allowed_s(self) -> float:
+        """How long the pipeline may be silent before it hangs, by what this model took on this machine so far."""
+        with self._lock:
+            slowest_s = max(self._detect_ms, default=0.0) / 1000
+        return max(HANG_S, HANG_FACTOR * slowest_s) if slowest_s else FIRST_FRAME_S
+
+    def new_model(self) -> None:
+        """Latencies so far say nothing about those to come."""
+        with self._lock:
+            self._total_ms.clear()
+            self._detect_ms.clear()
 
     def count(self, result: FrameResult) -> None:
         """Count one processed frame."""
@@ -69,12 +82,12 @@ class Health:
             frames, objects = dict(self._frames), dict(self._objects)
             total, detect = list(self._total_ms), list(self._detect_ms)
         return {
-            "uptime_s": round((datetime.now(timezone.utc) - self.started_at).total_seconds(), 1),
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
             "frames": sum(frames.values()),
             "objects": sum(objects.values()),
             "fps": round(self.rate(), 2),
             "latency_ms": {"total": _percentiles(total), "detect": _percentiles(detect)},
-            "memory_mb": round(resident_mb(), 1),
+            "memory_mb": resident_mb(),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             "temperature_c": temperature_c(),
         }
@@ -86,11 +99,14 @@ def _percentiles(samples: Sequence[float]) -> Mapping[str, float | None]:
     return {f"p{p}": round(float(v), 3) for p, v in zip(PERCENTILES, np.percentile(samples, PERCENTILES), strict=True)}
 
 
-def resident_mb() -> float:
-    """Resident memory of this process, MiB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def resident_mb() -> float | None:
+    """Resident memory of this process, MiB; None while no file can be opened."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
+    except OSError:
+        return None
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 def temperature_c(root: str = "/sys/class/thermal") -> float | None:
@@ -115,9 +131,9 @@ def notify_systemd(*lines: str) -> bool:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
-        except OSError:
-            return False
+    except OSError:  # no descriptor left, or nobody listens: the next word may arrive
+        return False
     return True

@@ -5,21 +5,33 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from edged.core.redact import redact
 
 REPEAT_S = 60.0  # the same warning is written once in so many seconds
+FIELDS = ("CAMERA", "ERROR_CODE")  # what `extra=` of a log call may add to a journal entry
 _MOST_REMEMBERED = 1000
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+# Numbers that stand alone: `frame 17 failed` and `frame 18 failed` have one cause, `camera 1` and `camera 2` are two.
+_NUMBER = re.compile(r"(?<!camera )(?<![\w.-])\d[\d.,]*(?![\w-])")
+_PLAIN = logging.Formatter()
 
 
 class OncePerMinute(logging.Filter):
-    """Lets a warning or error that says the same again pass only once a minute, with the number it stands for."""
+    """Lets a warning or error that says the same again pass only once a minute, with the number it stands for.
 
-    def __init__(self, *, clock: object = time.monotonic) -> None:
+    Lines that differ in nothing but numbers say the same. Also takes the secrets out of every line and traceback.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -28,12 +40,15 @@ class OncePerMinute(logging.Filter):
         """Whether to write the record; rewrites its text to the redacted one."""
         text = redact(record.getMessage())
         record.msg, record.args = text, None
+        if record.exc_info:
+            record.exc_text = redact(_PLAIN.formatException(record.exc_info))
         if record.levelno < logging.WARNING:
             return True
-        now = self._clock()  # type: ignore[operator]
-        written, suppressed = self._seen.pop(text, (-REPEAT_S, 0))
-        passes: bool = now - written >= REPEAT_S
-        self._seen[text] = (now, 0) if passes else (written, suppressed + 1)
+        cause = _NUMBER.sub("#", text)
+        now = self._clock()
+        written, suppressed = self._seen.pop(cause, (-REPEAT_S, 0))
+        passes = now - written >= REPEAT_S
+        self._seen[cause] = (now, 0) if passes else (written, suppressed + 1)
         while len(self._seen) > _MOST_REMEMBERED:
             self._seen.popitem(last=False)
         if passes and suppressed:
@@ -49,22 +64,62 @@ class _PriorityFormatter(logging.Formatter):
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{text}"
 
 
+class JournalHandler(logging.Handler):
+    """Entries of the journal with fields to select by: `journalctl -u edged CAMERA=gate`, `ERROR_CODE=78`.
+
+    Args:
+        send: `systemd.journal.send`.
+    """
+
+    def __init__(self, send: Callable[..., object]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one entry."""
+        fields = {name: str(getattr(record, name)) for name in FIELDS if hasattr(record, name)}
+        if record.exc_text:
+            fields["EXCEPTION_TEXT"] = record.exc_text
+        try:
+            self._send(
+                record.getMessage(),
+                PRIORITY=str(_PRIORITIES.get(record.levelno, 6)),
+                SYSLOG_IDENTIFIER="edged",
+                LOGGER=record.name,
+                THREAD_NAME=record.threadName or "",
+                **fields,
+            )
+        except OSError:  # the journal is away for a moment; logs are no data
+            self.handleError(record)
+
+
+_once = OncePerMinute()  # outlives a reload, which sets logging up again
+
+
 def set_up_logging(level: str) -> None:
     """Log at `level` to the journal with fields under systemd, else to standard error."""
-    handler = _journal_handler() if "JOURNAL_STREAM" in os.environ else _stderr_handler()
-    handler.addFilter(OncePerMinute())
+    logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
+    handler = _journal_handler() if logs_to_journal() else _stderr_handler()
+    handler.addFilter(_once)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def logs_to_journal() -> bool:
+    """Whether standard error is the journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        stream = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"
 
 
 def _journal_handler() -> logging.Handler:
     try:
-        journal = importlib.import_module("systemd.journal")
+        return JournalHandler(importlib.import_module("systemd.journal").send)
     except ImportError:  # systemd-python is an extra: priorities still arrive by prefix
-        handler: logging.Handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_PriorityFormatter("%(name)s: %(message)s"))
         return handler
-    journal_handler: logging.Handler = journal.JournalHandler(SYSLOG_IDENTIFIER="edged")
-    return journal_handler
 
 
 def _stderr_handler() -> logging.Handler:

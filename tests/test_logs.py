@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
-from edged.logs import REPEAT_S, OncePerMinute
+import pytest
+
+from edged.logs import REPEAT_S, JournalHandler, OncePerMinute
 
 
 def record(text: str, *args: object, level: int = logging.WARNING) -> logging.LogRecord:
@@ -30,7 +33,7 @@ def test_information_is_never_held_back() -> None:
 def test_memory_of_warnings_is_bounded() -> None:
     once = OncePerMinute()
     for number in range(5000):
-        once.filter(record("cause %d", number))
+        once.filter(record("cause a%d", number))
     assert len(once._seen) <= 1000
 
 
@@ -38,3 +41,43 @@ def test_credentials_are_taken_out_of_every_line() -> None:
     line = record("cannot open %s", "rtsp://me:secret@10.0.0.9/x")
     OncePerMinute().filter(line)
     assert line.getMessage() == "cannot open rtsp://***@10.0.0.9/x"
+
+
+def test_lines_that_differ_in_numbers_only_have_one_cause() -> None:
+    once = OncePerMinute()
+    passed = [once.filter(record("frame %d of camera cam1 failed after %.1f ms", n, n / 3)) for n in range(100)]
+    assert sum(passed) == 1
+    assert once.filter(record("frame %d of camera cam2 failed after %.1f ms", 1, 2.0))
+    assert once.filter(record("camera %d is offline", 1))
+    assert once.filter(record("camera %d is offline", 2))
+
+
+def test_credentials_are_taken_out_of_tracebacks() -> None:
+    try:
+        int("rtsp://me:secret@10.0.0.9/x")
+    except ValueError:
+        line = logging.LogRecord("edged", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    OncePerMinute().filter(line)
+    shown = logging.Formatter().format(line)
+    assert "ValueError: invalid literal" in shown
+    assert "rtsp://***@10.0.0.9/x" in shown
+    assert "secret" not in shown
+
+
+def test_journal_entries_carry_fields_to_select_by() -> None:
+    sent: list[tuple[str, dict[str, str]]] = []
+    handler = JournalHandler(lambda message, **fields: sent.append((message, fields)))
+    line = record("camera gate: offline")
+    line.CAMERA, line.ERROR_CODE = "gate", 69
+    handler.emit(line)
+    message, fields = sent[0]
+    assert message == "camera gate: offline"
+    assert (fields["CAMERA"], fields["ERROR_CODE"], fields["PRIORITY"]) == ("gate", "69", "4")
+
+
+def test_journal_that_is_away_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_message: str, **_fields: str) -> None:
+        raise OSError("no journal")
+
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    JournalHandler(away).emit(record("anything"))

@@ -1,0 +1,51 @@
+"""Starts the daemon as a process: signals, configuration, logging, the one instance."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from edged.config import load_settings
+from edged.core.errors import EdgedError
+from edged.daemon.daemon import Daemon
+from edged.daemon.signals import Signals
+from edged.health import notify_systemd
+from edged.instance import only_instance
+from edged.logs import logs_to_journal, set_up_logging
+
+logger = logging.getLogger(__name__)
+
+
+def run_daemon(config: Path) -> int:
+    """Capture, detect and publish until SIGTERM or SIGINT; returns the exit code.
+
+    A failure while running ends the process from within: threads that hang would keep the interpreter from ending.
+
+    Raises:
+        EdgedError: it cannot start; told to the journal instead where that is where logs go.
+    """
+    set_up_logging("info")
+    with Signals() as asked:
+        try:
+            settings = load_settings(config)
+            set_up_logging(settings.log.level)
+            with only_instance(settings.device.id):
+                ended = Daemon(config, settings, asked).run()
+        except EdgedError as exc:
+            notify_systemd(f"STATUS=cannot start: {str(exc).splitlines()[0]}")
+            if not logs_to_journal():
+                raise
+            logger.critical("%s", exc, extra={"ERROR_CODE": exc.exit_code})
+            return exc.exit_code
+    if not ended.clean:
+        _leave(ended.code)
+    return ended.code
+
+
+def _leave(code: int) -> NoReturn:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
