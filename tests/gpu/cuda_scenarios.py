@@ -1,0 +1,294 @@
+"""The real CUDA wrapper on a stub driver; each function is run by test_cuda.py in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edged.core.errors import DetectorError
+from edged.gpu.errors import DeviceLost
+from edged.gpu.kernel_cache import MODULES
+
+if TYPE_CHECKING:
+    from edged.gpu.cuda import Cuda
+
+IMAGE = b"\x7fELF stub"
+
+
+class Stub:
+    """The stub driver's own controls."""
+
+    def __init__(self, path: str) -> None:
+        self._library = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+        self._library.stub_live.restype = ctypes.c_size_t
+
+    def fail(self, call: str, status: int) -> None:
+        self._library.stub_fail(call.encode(), status)
+
+    def heal(self) -> None:
+        self._library.stub_heal()
+
+    def count(self, call: str) -> int:
+        return int(self._library.stub_count(call.encode()))
+
+    @property
+    def live(self) -> int:
+        """Handles and memory blocks not given back."""
+        return int(self._library.stub_live())
+
+    @property
+    def retained(self) -> int:
+        """How often the primary context is held."""
+        return int(self._library.stub_retained())
+
+
+def started() -> Cuda:
+    from edged.gpu.cuda import Cuda
+
+    gpu = Cuda()
+    for module in MODULES:
+        gpu.load(IMAGE, module.kernels)
+    return gpu
+
+
+def facts(_stub: Stub) -> None:
+    from edged.gpu.cuda import driver_cuda_version, loading_mode
+
+    gpu = started()
+    assert gpu.name == "Host GPU" and gpu.compute_capability == (8, 7)
+    assert gpu.uuid == "GPU-00112233-4455-6677-8899-aabbccddeeff", gpu.uuid
+    assert gpu.memory_bytes() == (3 << 30, 4 << 30)
+    assert loading_mode() == "LAZY" and driver_cuda_version() == "12.6"
+    assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
+
+
+def eager_loading(_stub: Stub) -> None:
+    os.environ["CUDA_MODULE_LOADING"] = "EAGER"
+    expect(DetectorError, "loads modules eagerly", started)
+
+
+def memory_and_streams(stub: Stub) -> None:
+    gpu = started()
+    stream = gpu.make_stream()
+    host, back = gpu.allocate_pinned(1024), gpu.allocate_pinned(1024)
+    host[:] = np.arange(1024) % 251
+    device = gpu.allocate(1024)
+    gpu.upload(device, host.ctypes.data, 1024, stream)
+    gpu.fill_zero(device + 512, 512, stream)
+    gpu.download(back.ctypes.data, device, 1024, stream)
+    start, end = gpu.make_event(), gpu.make_event()
+    gpu.record(start, stream)
+    gpu.record(end, stream)
+    gpu.wait(stream, start)
+    assert not gpu.is_reached(end)
+    assert gpu.is_reached(end)
+    assert gpu.elapsed_ms(start, end) == 1.5
+    gpu.synchronize(stream)
+    assert (back[:512] == host[:512]).all() and not back[512:].any()
+    gpu.free(device)
+    gpu.free_pinned(host)
+    gpu.close()
+    gpu.close()
+    assert stub.live == 0 and stub.retained == 0
+
+
+def pinning_from_another_thread(stub: Stub) -> None:
+    gpu = started()
+    memory = np.zeros(4096, np.uint8)
+    device, stream = gpu.allocate(4096), gpu.make_stream()
+    expect(DetectorError, "cuMemcpyHtoDAsync", lambda: gpu.upload(device, memory.ctypes.data, 4096, stream))
+    in_thread(lambda: gpu.pin(memory.ctypes.data, 4096))
+    gpu.upload(device, memory.ctypes.data, 4096, stream)
+    in_thread(lambda: gpu.unpin(memory.ctypes.data))
+    assert stub.count("cuMemHostRegister") == stub.count("cuMemHostUnregister") == 1
+    in_thread(lambda: expect(DetectorError, "INVALID_CONTEXT", lambda: gpu.allocate(1)))
+
+    def with_context() -> None:
+        gpu.enter()
+        gpu.free(gpu.allocate(1))
+
+    in_thread(with_context)
+
+
+def kernels_and_graphs(_stub: Stub) -> None:
+    from edged.core.letterbox import Letterbox
+    from edged.core.types import Thresholds
+    from edged.gpu.layout import Header
+    from edged.gpu.stages import preprocess_launch
+
+    gpu = started()
+    stream, header = gpu.make_stream(), Header(1, 1)
+    block, result = gpu.allocate_pinned(header.nbytes), gpu.allocate_pinned(3 * 32 * 32 * 4)
+    pixels, table, out = gpu.allocate(32 * 32 * 3), gpu.allocate(header.nbytes), gpu.allocate(3 * 32 * 32 * 4)
+    gpu.fill_zero(pixels, 32 * 32 * 3, stream)
+    header.write(block, Thresholds(), [Letterbox.fit((32, 32), (32, 32))], [pixels])
+    gpu.upload(table, block.ctypes.data, header.nbytes, stream)
+    launch = preprocess_launch(
+        frames=table + header.frames, network_input=out, network_wh=(32, 32), batch=1, half=False
+    )
+    graph = gpu.capture(stream, lambda: gpu.launch(launch, stream))
+    gpu.download(result.ctypes.data, out, result.nbytes, stream)
+    assert (result == 0xCD).all(), "a capture must not run"
+    gpu.replay(graph, stream)
+    gpu.download(result.ctypes.data, out, result.nbytes, stream)
+    assert not result.any()
+    gpu.close()
+
+
+def failed_capture_leaves_the_stream_usable(stub: Stub) -> None:
+    gpu = started()
+    stream, device = gpu.make_stream(), gpu.allocate(64)
+
+    def refuse() -> None:
+        gpu.fill_zero(device, 64, stream)
+        raise DetectorError("TensorRT could not enqueue")
+
+    live = stub.live
+    expect(DetectorError, "could not enqueue", lambda: gpu.capture(stream, refuse))
+    assert stub.live == live
+    gpu.fill_zero(device, 64, stream)
+    stub.fail("cuGraphInstantiate", 801)
+    expect(
+        DetectorError, "cuGraphInstantiate failed: CUDA_ERROR_NOT_SUPPORTED", lambda: gpu.capture(stream, lambda: None)
+    )
+    assert stub.live == live
+
+
+def failures(stub: Stub) -> None:
+    from edged.gpu.cuda import Cuda
+
+    stub.fail("cuInit", 100)
+    expect(DetectorError, "cuInit failed: CUDA_ERROR_NO_DEVICE (100); no GPU is visible", Cuda)
+    stub.heal()
+    expect(DetectorError, "cuDeviceGet failed: CUDA_ERROR_INVALID_DEVICE", lambda: Cuda(1))
+    gpu = Cuda()
+    expect(DetectorError, "cuModuleLoadData failed: CUDA_ERROR_INVALID_IMAGE", lambda: gpu.load(b"no code", ()))
+    expect(DetectorError, "cuModuleGetFunction failed", lambda: gpu.load(IMAGE, ("no_such_kernel",)))
+    stub.fail("cuMemAlloc", 2)
+    expect(
+        DetectorError, "cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2); free device memory", lambda: gpu.allocate(1)
+    )
+    stub.heal()
+    event = gpu.make_event()
+    stub.fail("cuEventQuery", 700)
+    expect(DeviceLost, "CUDA_ERROR_ILLEGAL_ADDRESS", lambda: gpu.is_reached(event))
+    stub.fail("cuEventDestroy", 700)
+    gpu.close()  # raises nothing, and leaves the rest to the end of the process
+
+
+def whole_detector(stub: Stub) -> None:
+    """The daemon's detector, real wrapper and real launches, an engine of constant heads."""
+    from datetime import datetime, timezone
+
+    from edged.core.manifest import Manifest
+    from edged.core.types import Frame, FrameMeta, Thresholds
+    from edged.cpu.decode import Decoder
+    from edged.gpu.detector import GpuDetector
+    from edged.gpu.protocols import TensorSpec
+    from tests.handmade import ANCHORS, CLASSES, STRIDES
+
+    rng = np.random.default_rng(0)
+    heads = {name: rng.random((24, n, n), np.float32) for name, n in (("p3", 8), ("p4", 4), ("p5", 2))}
+
+    class Context:
+        can_be_captured = True
+
+        def __init__(self, batch: int) -> None:
+            self.batch = batch
+
+        def bind(self, addresses: Mapping[str, int]) -> None:
+            self.addresses = addresses
+
+        def enqueue(self, stream: int) -> None:
+            for name, head in heads.items():
+                staged = kept.setdefault(name, gpu.allocate_pinned(head.nbytes * 2))
+                staged.view(np.float32).reshape(2, *head.shape)[:] = head
+                gpu.upload(self.addresses[name], staged.ctypes.data, head.nbytes * self.batch, stream)
+
+    class Engine:
+        tensors: Mapping[str, TensorSpec] = {
+            "images": TensorSpec((-1, 3, 64, 64), "float32", is_input=True),
+            **{name: TensorSpec((-1, *head.shape), "float32", is_input=False) for name, head in heads.items()},
+        }
+        max_batch = 2
+
+        def make_context(self, batch: int, stream: int) -> Context:
+            assert stream
+            return Context(batch)
+
+        def close(self) -> None:
+            pass
+
+    kept: dict[str, Any] = {}
+    gpu = started()
+    manifest = Manifest(
+        name="stub",
+        architecture="handmade",
+        classes=CLASSES,
+        anchors=ANCHORS,
+        strides=STRIDES,
+        input_wh=(64, 64),
+        licence="Apache-2.0",
+        files={},
+    )
+    detector = GpuDetector(gpu, Engine(), manifest, thresholds=Thresholds(iou=1.0, max_detections=1000))
+    assert detector.graph_batches == {1, 2}
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    frame = Frame(FrameMeta("cam", 0, datetime.now(timezone.utc), 0, (64, 48)), pixels)
+    wanted = Decoder(anchors=ANCHORS, strides=STRIDES)(list(heads.values()), threshold=0.25)
+    for batch in (1, 2, 1):
+        detector.submit([frame] * batch)
+        results = detector.collect()
+        assert len(results) == batch
+        for result in results:
+            assert sorted(result.detections.confidence.tolist()) == sorted(wanted.score.tolist())
+    assert stub.count("cuGraphLaunch") == 3
+    detector.close()
+    assert stub.live == 0 and stub.retained == 0
+
+
+def in_thread(work: Any) -> None:
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits
+            problems.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if problems:
+        raise problems[0]
+
+
+def expect(kind: type[Exception], words: str, work: Any) -> None:
+    try:
+        work()
+    except kind as exc:
+        said = str(exc)
+    else:
+        said = "nothing was raised"
+    assert words in said, f"{words!r} is not in {said!r}"
+
+
+SCENARIOS = (
+    facts,
+    eager_loading,
+    memory_and_streams,
+    pinning_from_another_thread,
+    kernels_and_graphs,
+    failed_capture_leaves_the_stream_usable,
+    failures,
+    whole_detector,
+)
+
+if __name__ == "__main__":
+    {scenario.__name__: scenario for scenario in SCENARIOS}[sys.argv[2]](Stub(sys.argv[1]))

@@ -1,0 +1,297 @@
+// A libcuda.so.1 that runs the kernels on this processor: what the real wrapper calls, in host memory, at once.
+//
+// It proves that every call of ours reaches the driver API with arguments that mean what they should. A call can be
+// made to fail by name. Handles carry a tag, so that one kind given for another is refused.
+
+#include "kernels.cpp"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <map>
+#include <set>
+
+namespace {
+
+constexpr int kInvalidValue = 1, kNotInitialised = 3, kNoDevice = 101, kInvalidContext = 201, kNotFound = 500;
+constexpr int kNotReady = 600, kLazyLoading = 2, kCaptureThreadLocal = 1;
+
+struct Handle {
+    char kind = 0;  // Stream, Event, Module, Function, Graph, eXecutable, Context
+    bool recorded = false;
+    int polls = 0;
+    std::string kernel;
+    std::vector<std::function<int()>> steps;
+    bool capturing = false;
+};
+
+std::set<Handle*> handles;
+std::map<void*, size_t> device_memory, pinned_memory, registered;
+std::map<std::string, int> failures;
+std::map<std::string, int> counts;
+bool initialised = false;
+thread_local std::vector<Handle*> contexts;
+Handle* primary = nullptr;
+int retained = 0;
+
+Handle* make(char kind) {
+    Handle* handle = new Handle;
+    handle->kind = kind;
+    handles.insert(handle);
+    return handle;
+}
+
+bool is(Handle* handle, char kind) { return handles.count(handle) && handle->kind == kind; }
+
+int destroy(Handle* handle, char kind) {
+    if (!is(handle, kind)) return kInvalidValue;
+    handles.erase(handle);
+    delete handle;
+    return 0;
+}
+
+bool within(const std::map<void*, size_t>& ranges, const void* at, size_t bytes) {
+    for (const auto& [start, length] : ranges)
+        if (at >= start && (const char*)at + bytes <= (const char*)start + length) return true;
+    return false;
+}
+
+int put(Handle* stream, std::function<int()> step) {
+    if (!is(stream, 'S')) return kInvalidValue;
+    if (stream->capturing) {
+        stream->steps.push_back(step);
+        return 0;
+    }
+    return step();
+}
+
+// Counted; then the failure asked for, or that of a thread without a context, or none.
+int entered(const char* call, bool needs_context = true) {
+    ++counts[call];
+    if (failures.count(call)) return failures[call];
+    if (!initialised && std::string(call) != "cuInit") return kNotInitialised;
+    if (needs_context && (contexts.empty() || !contexts.back())) return kInvalidContext;
+    return 0;
+}
+
+}  // namespace
+
+#define ENTER(call) \
+    if (int problem = entered(#call)) return problem
+#define ENTER_WITHOUT_CONTEXT(call) \
+    if (int problem = entered(#call, false)) return problem
+
+extern "C" {
+
+void stub_fail(const char* call, int status) { failures[call] = status; }
+void stub_heal() { failures.clear(); }
+int stub_count(const char* call) { return counts[call]; }
+size_t stub_live() { return handles.size() + device_memory.size() + pinned_memory.size() + registered.size() - (primary != nullptr); }
+int stub_retained() { return retained; }
+
+int cuInit(unsigned) { ENTER_WITHOUT_CONTEXT(cuInit); initialised = true; return 0; }
+int cuDriverGetVersion(int* version) { *version = 12060; return 0; }
+int cuModuleGetLoadingMode(int* mode) {
+    ENTER_WITHOUT_CONTEXT(cuModuleGetLoadingMode);
+    const char* wanted = std::getenv("CUDA_MODULE_LOADING");
+    *mode = wanted && !std::strcmp(wanted, "LAZY") ? kLazyLoading : 1;
+    return 0;
+}
+int cuDeviceGet(int* device, int ordinal) {
+    ENTER_WITHOUT_CONTEXT(cuDeviceGet);
+    if (ordinal != 0) return kNoDevice;
+    *device = 0;
+    return 0;
+}
+int cuDeviceGetName(char* name, int length, int) {
+    ENTER_WITHOUT_CONTEXT(cuDeviceGetName);
+    std::snprintf(name, length, "Host GPU");
+    return 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+    ENTER_WITHOUT_CONTEXT(cuDeviceGetAttribute);
+    *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;  // compute capability, major and minor
+    return *value < 0 ? kInvalidValue : 0;
+}
+int cuDeviceGetUuid_v2(char* uuid, int) {
+    ENTER_WITHOUT_CONTEXT(cuDeviceGetUuid);
+    for (int k = 0; k < 16; ++k) uuid[k] = (char)(k * 16 + k);
+    return 0;
+}
+int cuDevicePrimaryCtxRetain(Handle** context, int) {
+    ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRetain);
+    if (!primary) primary = make('C');
+    ++retained;
+    *context = primary;
+    return 0;
+}
+int cuDevicePrimaryCtxRelease_v2(int) { ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRelease); --retained; return 0; }
+int cuCtxSetCurrent(Handle* context) {
+    ENTER_WITHOUT_CONTEXT(cuCtxSetCurrent);
+    if (!is(context, 'C')) return kInvalidContext;
+    if (contexts.empty()) contexts.push_back(context);
+    contexts.back() = context;
+    return 0;
+}
+int cuCtxPushCurrent_v2(Handle* context) {
+    ENTER_WITHOUT_CONTEXT(cuCtxPushCurrent);
+    if (!is(context, 'C')) return kInvalidContext;
+    contexts.push_back(context);
+    return 0;
+}
+int cuCtxPopCurrent_v2(Handle** context) { ENTER(cuCtxPopCurrent); *context = contexts.back(); contexts.pop_back(); return 0; }
+int cuMemGetInfo_v2(size_t* free, size_t* total) { ENTER(cuMemGetInfo); *free = 3u << 30; *total = 4u << 30; return 0; }
+
+int cuMemAlloc_v2(void** address, size_t bytes) {
+    ENTER(cuMemAlloc);
+    *address = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    std::memset(*address, 0xCD, bytes);
+    device_memory[*address] = bytes;
+    return 0;
+}
+int cuMemFree_v2(void* address) {
+    ENTER(cuMemFree);
+    if (!device_memory.erase(address)) return kInvalidValue;
+    std::free(address);
+    return 0;
+}
+int cuMemHostAlloc(void** address, size_t bytes, unsigned flags) {
+    ENTER(cuMemHostAlloc);
+    if (flags) return kInvalidValue;
+    *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    pinned_memory[*address] = bytes;
+    return 0;
+}
+int cuMemFreeHost(void* address) {
+    ENTER(cuMemFreeHost);
+    if (!pinned_memory.erase(address)) return kInvalidValue;
+    std::free(address);
+    return 0;
+}
+int cuMemHostRegister_v2(void* address, size_t bytes, unsigned) { ENTER(cuMemHostRegister); registered[address] = bytes; return 0; }
+int cuMemHostUnregister(void* address) { ENTER(cuMemHostUnregister); return registered.erase(address) ? 0 : kInvalidValue; }
+
+int cuStreamCreate(Handle** stream, unsigned flags) {
+    ENTER(cuStreamCreate);
+    if (flags != 1) return kInvalidValue;  // CU_STREAM_NON_BLOCKING
+    *stream = make('S');
+    return 0;
+}
+int cuStreamDestroy_v2(Handle* stream) { ENTER(cuStreamDestroy); return destroy(stream, 'S'); }
+int cuStreamSynchronize(Handle* stream) { ENTER(cuStreamSynchronize); return is(stream, 'S') ? 0 : kInvalidValue; }
+int cuStreamWaitEvent(Handle* stream, Handle* event, unsigned) {
+    ENTER(cuStreamWaitEvent);
+    return is(stream, 'S') && is(event, 'E') && event->recorded ? 0 : kInvalidValue;
+}
+int cuEventCreate(Handle** event, unsigned) { ENTER(cuEventCreate); *event = make('E'); return 0; }
+int cuEventDestroy_v2(Handle* event) { ENTER(cuEventDestroy); return destroy(event, 'E'); }
+int cuEventRecord(Handle* event, Handle* stream) {
+    ENTER(cuEventRecord);
+    if (!is(event, 'E') || !is(stream, 'S')) return kInvalidValue;
+    event->recorded = true;
+    event->polls = 0;
+    return 0;
+}
+int cuEventQuery(Handle* event) {
+    ENTER(cuEventQuery);
+    if (!is(event, 'E')) return kInvalidValue;
+    return event->polls++ ? 0 : kNotReady;
+}
+int cuEventElapsedTime_v2(float* ms, Handle* start, Handle* end) {
+    ENTER(cuEventElapsedTime);
+    *ms = 1.5f;
+    return is(start, 'E') && is(end, 'E') ? 0 : kInvalidValue;
+}
+int cuMemcpyHtoDAsync_v2(void* device, const void* host, size_t bytes, Handle* stream) {
+    ENTER(cuMemcpyHtoDAsync);
+    if (!within(device_memory, device, bytes)) return kInvalidValue;
+    if (!within(pinned_memory, host, bytes) && !within(registered, host, bytes)) return kInvalidValue;
+    return put(stream, [=] { std::memcpy(device, host, bytes); return 0; });
+}
+int cuMemcpyDtoHAsync_v2(void* host, const void* device, size_t bytes, Handle* stream) {
+    ENTER(cuMemcpyDtoHAsync);
+    if (!within(device_memory, device, bytes) || !within(pinned_memory, host, bytes)) return kInvalidValue;
+    return put(stream, [=] { std::memcpy(host, device, bytes); return 0; });
+}
+int cuMemsetD32Async(void* device, unsigned value, size_t words, Handle* stream) {
+    ENTER(cuMemsetD32Async);
+    if (!within(device_memory, device, words * 4)) return kInvalidValue;
+    return put(stream, [=] { std::fill_n((unsigned*)device, words, value); return 0; });
+}
+
+int cuModuleLoadData(Handle** module, const void* image) {
+    ENTER(cuModuleLoadData);
+    if (std::memcmp(image, "\x7f" "ELF", 4)) return 200;  // CUDA_ERROR_INVALID_IMAGE
+    *module = make('M');
+    return 0;
+}
+int cuModuleUnload(Handle* module) { ENTER(cuModuleUnload); return destroy(module, 'M'); }
+int cuModuleGetFunction(Handle** function, Handle* module, const char* name) {
+    ENTER(cuModuleGetFunction);
+    if (!is(module, 'M') || !find(name)) return kNotFound;
+    static std::map<std::string, Handle> functions;
+    *function = &functions[name];
+    (*function)->kind = 'F';
+    (*function)->kernel = name;
+    return 0;
+}
+int cuLaunchKernel(Handle* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, Handle* stream, void** arguments, void** extra) {
+    ENTER(cuLaunchKernel);
+    if (!function || function->kind != 'F' || shared || extra || !arguments) return kInvalidValue;
+    const std::string kernel = function->kernel;
+    const char* first = (const char*)arguments[0];
+    const std::vector<char> args(first, first + find(kernel.c_str())->args_bytes);  // copied now, as the driver does
+    return put(stream, [=] {
+        const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
+        return host_launch(kernel.c_str(), grid, block, args.data(), 0) ? 719 : 0;  // CUDA_ERROR_LAUNCH_FAILED
+    });
+}
+
+int cuStreamBeginCapture_v2(Handle* stream, int mode) {
+    ENTER(cuStreamBeginCapture);
+    if (!is(stream, 'S') || mode != kCaptureThreadLocal || stream->capturing) return kInvalidValue;
+    stream->capturing = true;
+    return 0;
+}
+int cuStreamEndCapture(Handle* stream, Handle** graph) {
+    ENTER(cuStreamEndCapture);
+    if (!is(stream, 'S') || !stream->capturing) return kInvalidValue;
+    stream->capturing = false;
+    *graph = make('G');
+    (*graph)->steps.swap(stream->steps);
+    return 0;
+}
+int cuGraphInstantiateWithFlags(Handle** executable, Handle* graph, unsigned long long) {
+    ENTER(cuGraphInstantiate);
+    if (!is(graph, 'G')) return kInvalidValue;
+    *executable = make('X');
+    (*executable)->steps = graph->steps;
+    return 0;
+}
+int cuGraphDestroy(Handle* graph) { ENTER(cuGraphDestroy); return destroy(graph, 'G'); }
+int cuGraphExecDestroy(Handle* executable) { ENTER(cuGraphExecDestroy); return destroy(executable, 'X'); }
+int cuGraphUpload(Handle* executable, Handle*) { ENTER(cuGraphUpload); return is(executable, 'X') ? 0 : kInvalidValue; }
+int cuGraphLaunch(Handle* executable, Handle* stream) {
+    ENTER(cuGraphLaunch);
+    if (!is(executable, 'X') || !is(stream, 'S')) return kInvalidValue;
+    for (const auto& step : executable->steps)
+        if (int problem = step()) return problem;
+    return 0;
+}
+
+// The bindings find every function through this one, by its plain name; the newest ABI of each is asked for.
+int cuGetProcAddress_v2(const char* symbol, void** function, int, unsigned long long, int* found) {
+    void* self = dlopen("libcuda.so.1", RTLD_NOLOAD | RTLD_LAZY);
+    *function = nullptr;
+    if (!std::strcmp(symbol, "cuGraphInstantiate")) *function = dlsym(self, "cuGraphInstantiateWithFlags");
+    for (const char* suffix : {"_v2", ""})
+        if (!*function) *function = dlsym(self, (std::string(symbol) + suffix).c_str());
+    if (found) *found = *function ? 0 : 1;
+    return *function ? 0 : kNotFound;
+}
+int cuGetProcAddress(const char* symbol, void** function, int version, unsigned long long flags) {
+    return cuGetProcAddress_v2(symbol, function, version, flags, nullptr);
+}
+
+}  // extern "C"
