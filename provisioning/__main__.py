@@ -9,29 +9,17 @@ from importlib import import_module
 
 from edged import __version__
 from edged.core.errors import EdgedError
+from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
-COMMANDS = ("dataset", "val", "import_weights", "store_list", "show", "activate", "rollback")
+COMMANDS = ("dataset", "train", "val", "import_weights", "store_list", "show", "activate", "rollback")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-USAGE = 2
-
-DESCRIPTION = """\
-Make a model bundle for this device.
-
-  edged-provision import yolov5n.pt --name street --size 640
-  edged-provision list
-  edged-provision activate street
-"""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
     parser = _parser()
     try:
         chosen = parser.parse_args(arguments)
-        if chosen.command is None:
-            parser.print_help()
-            return USAGE
         code = int(chosen.run(chosen))
         sys.stdout.flush()  # a reader that has left is noticed here, not at exit
         return code
@@ -48,9 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="edged-provision", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="edged-provision", description=recipe.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"edged-provision {__version__}")
+    recipe.add_arguments(parser)
+    parser.set_defaults(run=recipe.run)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"provisioning.commands.{name}")

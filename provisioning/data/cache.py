@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edged.core.boxes import box_cxcywh_to_xyxy
+from edged.core.letterbox import Letterbox
 from edged.core.types import Pixels
 from provisioning.data.augment import Labelled
 from provisioning.data.pictures import read_picture
@@ -57,11 +58,9 @@ class PictureCache:
 
 
 def scale_to_fit(pixels: Pixels, side: int) -> Pixels:
-    """Scale so that the longer side has `side` pixels; areas are averaged when shrinking, as aliasing hides people."""
-    height, width = pixels.shape[:2]
-    ratio = side / max(height, width)
-    if ratio == 1:
+    """Scale so that the longer side has `side` pixels, as the daemon's letterbox does it (bilinear)."""
+    source_wh = (pixels.shape[1], pixels.shape[0])
+    resized_wh = Letterbox.fit(source_wh, (side, side)).resized_wh
+    if resized_wh == source_wh:
         return pixels
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
+    return np.asarray(cv2.resize(pixels, resized_wh, interpolation=cv2.INTER_LINEAR), np.uint8)

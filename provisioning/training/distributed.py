@@ -51,10 +51,8 @@ class World:
         """Whether `flag` holds in any process."""
         if self.size == 1:
             return flag
-        return bool(self.sum(torch.tensor(float(flag))).item()) if dist.get_backend() == "gloo" else self._any_gpu(flag)
-
-    def _any_gpu(self, flag: bool) -> bool:  # noqa: FBT001
-        return bool(self.sum(torch.tensor(float(flag), device=f"cuda:{self.local_rank}")).item())
+        device = "cpu" if dist.get_backend() == "gloo" else f"cuda:{self.local_rank}"
+        return bool(self.sum(torch.tensor(float(flag), device=device)).item())
 
 
 @contextlib.contextmanager
@@ -81,22 +79,24 @@ def joined_world(device: str) -> Iterator[World]:
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the batches of all processes; torch's own `SyncBatchNorm` works on GPUs only.
+    """Batch normalisation over the batches of all processes, on CPUs, too, where torch's own does not work.
 
-    The shares of all processes are of one size, so the mean of their means is the mean.
+    The shares of all processes are of one size, so sums and counts are those of one whole batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         if not self.training:
             return super().forward(x)
+        wide = x.float()  # sums of squares leave the range of half precision
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        sums = torch.stack((x.sum((0, 2, 3)), x.square().sum((0, 2, 3))))  # (2, C)
+        sums = torch.stack((wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))))  # (2, C)
         moments = cast("Tensor", all_reduce(sums)) / count  # type: ignore[no-untyped-call]
         mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
         self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        y = wide * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return y.to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -112,6 +112,15 @@ def synchronise_normalisation(model: nn.Module, world: World) -> None:
     """Make every batch normalisation of `model` count the whole batch, in place; parameters stay the same objects."""
     if world.size == 1:
         return
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncedBatchNorm2d if next(module.parameters()).device.type == "cpu" else module.__class__
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, _synced(child))
+
+
+def _synced(norm: nn.BatchNorm2d) -> SyncedBatchNorm2d:
+    synced = SyncedBatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    synced.weight, synced.bias = norm.weight, norm.bias
+    synced.running_mean, synced.running_var = norm.running_mean, norm.running_var
+    synced.num_batches_tracked = norm.num_batches_tracked
+    return synced.train(norm.training)

@@ -25,8 +25,9 @@ from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.training.distributed import World
 from provisioning.training.loss import LossSums
 from provisioning.training.progress import Progress
-from provisioning.training.results import EpochResult, ResultsFile
-from provisioning.training.settings import BEST, LAST, RESULTS
+from provisioning.training.reports import Reports
+from provisioning.training.results import EpochResult
+from provisioning.training.settings import BEST, LAST
 from provisioning.training.setup import Run
 
 logger = logging.getLogger(__name__)
@@ -74,15 +75,15 @@ class Trainer:
         """
         settings = self._run.settings
         settings.output.mkdir(parents=True, exist_ok=True)
-        results = None
-        if self._world.leads:
-            results = ResultsFile(settings.output / RESULTS, keep_before=self._progress.epoch)
+        reports = Reports(settings, first_epoch=self._progress.epoch) if self._world.leads else None
         with self._signals():
             while self._progress.epoch < settings.epochs and not self._progress.finished:
                 line = self._epoch()
-                if results is not None:
-                    results.append(line)
+                if reports is not None:
+                    reports.add(line)
                 self._next_epoch(line)
+        if reports is not None:
+            reports.close()
         return self._progress
 
     def _epoch(self) -> EpochResult:
@@ -123,6 +124,8 @@ class Trainer:
         shared = self._world.sum(parts).tolist()
         sums = [old + new * pictures for old, new in zip(progress.loss_sums, shared, strict=True)]
         self._refuse_divergence(sums)
+        if run.settings.log_every and number % run.settings.log_every == 0:
+            logger.info("batch %d: loss %.9g", number, sum(shared))
         self._progress = replace(
             progress,
             step=progress.step + 1,

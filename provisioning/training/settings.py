@@ -38,6 +38,8 @@ class TrainSettings:
         validate_every: epochs between evaluations; the last epoch is always evaluated.
         anchors: choose anchors for the data set when the present ones fit it poorly.
         resume: go on from the `last.pt` in `output`.
+        wandb: project of Weights & Biases to report to; empty for none.
+        log_every: batches between lines of the log; 0 for none.
     """
 
     spec: DataSpec
@@ -60,6 +62,8 @@ class TrainSettings:
     validate_every: int = 1
     anchors: bool = True
     resume: bool = False
+    wandb: str = ""
+    log_every: int = 0
 
     def identity(self) -> dict[str, object]:
         """What must be the same for a resumed run to repeat the interrupted one; plain data."""

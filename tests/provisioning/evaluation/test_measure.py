@@ -65,7 +65,7 @@ def test_val_refuses_a_model_of_other_classes(data: Path, tmp_path: Path) -> Non
 
 
 def test_val_refuses_what_is_no_model(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(BundleMismatch, match="neither a .pt file nor a bundle"):
+    with pytest.raises(BundleMismatch, match=r"neither a \.pt file nor a bundle"):
         measure(MeasureSettings(data, tmp_path / "nothing"))
     (tmp_path / "dir").mkdir()
     with pytest.raises((BundleMismatch, DataError)):

@@ -101,7 +101,7 @@ def test_metrics_of_a_perfect_detector_are_one() -> None:
     result = evaluate([perfect(3), nothing()], 1)
     assert result.map50 == pytest.approx(1)
     assert result.map50_95 == pytest.approx(1)
-    assert result.mean_precision_recall == (1, 1)
+    assert result.mean_precision_recall == pytest.approx((1, 1))
     assert result.by_class[0].pictures == 1
     assert result.pictures == 2
 

@@ -1,0 +1,74 @@
+"""`edged-provision train`: joins the other processes, prepares, trains, and tells what came of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import torch
+
+from edged.core.errors import UsageError
+from provisioning.model.network import build
+from provisioning.training.distributed import World, joined_world
+from provisioning.training.loop import Trainer
+from provisioning.training.memory import choose_batch_size, translated_out_of_memory
+from provisioning.training.settings import BEST, LAST, RESULTS, TrainSettings
+from provisioning.training.setup import prepare
+
+logger = logging.getLogger(__name__)
+
+
+def launch(settings: TrainSettings) -> list[str]:
+    """Train as settings say; a `batch_size` of 0 stands for the one that fits.
+
+    Returns:
+        What to tell the user; nothing from processes that do not lead.
+
+    Raises:
+        UsageError, DataError, EdgedError: see `prepare` and `Trainer.train`.
+    """
+    with joined_world(settings.device) as world:
+        logging.basicConfig(level=logging.INFO if world.leads else logging.ERROR, format="%(message)s")
+        settings = replace(settings, device=_device(settings.device, world))
+        torch.set_flush_denormal(True)  # numbers near 0 cost a CPU a hundred times the others
+        if not settings.batch_size:
+            settings = replace(settings, batch_size=_fitting_batch(settings, world))
+            logger.info("batch size %d", settings.batch_size)
+        with translated_out_of_memory(settings.batch_size):
+            progress = Trainer(prepare(settings, world), world).train()
+        if not world.leads:
+            return []
+        output = settings.output
+        best = f"0.1 mAP50 + 0.9 mAP50-95 = {progress.best:.4f} in epoch {progress.best_epoch + 1}"
+        return [
+            f"{progress.epoch} epochs; best: {best}",
+            f"written: {output / BEST}, {output / LAST}, {output / RESULTS}",
+            f"next: edged-provision import {output / BEST} --name {output.name} --size {settings.side}",
+        ]
+
+
+def _device(name: str, world: World) -> str:
+    """The device of this process.
+
+    Raises:
+        UsageError: no such device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as exc:
+        raise UsageError(f"--device must be cpu, cuda or cuda:N, got {name!r}") from exc
+    if device.type == "cpu":
+        return "cpu"
+    if device.type != "cuda" or not torch.cuda.is_available():
+        raise UsageError(f"torch {torch.__version__} finds no {device.type} here", remedy="use --device cpu")
+    index = world.local_rank if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise UsageError(f"there is no GPU {index}: torch finds {torch.cuda.device_count()}")
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"
+
+
+def _fitting_batch(settings: TrainSettings, world: World) -> int:
+    device = torch.device(settings.device)
+    model = build(settings.size, classes=len(settings.spec.names)).to(device)
+    return choose_batch_size(model, side=settings.side, device=device) * world.size

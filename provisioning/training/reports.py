@@ -1,0 +1,69 @@
+"""Where an epoch's result goes: CSV and TensorBoard always, Weights & Biases when asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from importlib import import_module
+from typing import Any
+
+from edged.core.errors import UsageError
+from provisioning.training.events import EventFile
+from provisioning.training.results import EpochResult, ResultsFile
+from provisioning.training.settings import EVENTS, RESULTS, TrainSettings
+
+_TAGS = {
+    "box_loss": "train/box_loss",
+    "objectness_loss": "train/obj_loss",
+    "class_loss": "train/cls_loss",
+    "precision": "metrics/precision",
+    "recall": "metrics/recall",
+    "map50": "metrics/mAP50",
+    "map50_95": "metrics/mAP50-95",
+    "rate": "x/rate",
+    "pictures_per_s": "x/pictures_per_s",
+    "waiting_share": "x/waiting_share",
+}
+
+
+class Reports:
+    """Writes every epoch's result to all of its places.
+
+    Args:
+        settings: of the run.
+        first_epoch: where it starts; later lines of an earlier run are dropped.
+
+    Raises:
+        EdgedError: a place cannot be written.
+        UsageError: Weights & Biases was asked for and is not installed.
+    """
+
+    def __init__(self, settings: TrainSettings, *, first_epoch: int) -> None:
+        self._csv = ResultsFile(settings.output / RESULTS, keep_before=first_epoch)
+        self._events = EventFile(settings.output / EVENTS)
+        self._wandb = _start_wandb(settings) if settings.wandb else None
+
+    def add(self, result: EpochResult) -> None:
+        """One epoch.
+
+        Raises:
+            EdgedError: the disk is full.
+        """
+        self._csv.append(result)
+        values = {_TAGS[key]: value for key, value in asdict(result).items() if key in _TAGS and math.isfinite(value)}
+        self._events.scalars(values, step=result.epoch)
+        if self._wandb is not None:
+            self._wandb.log(values, step=result.epoch)
+
+    def close(self) -> None:
+        """End what must be ended."""
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _start_wandb(settings: TrainSettings) -> Any:  # noqa: ANN401  # an optional package without types
+    try:
+        wandb = import_module("wandb")
+    except ImportError as exc:
+        raise UsageError("--wandb needs the package wandb", remedy="pip install wandb") from exc
+    return wandb.init(project=settings.wandb, name=settings.output.name, config=settings.identity(), resume="allow")
