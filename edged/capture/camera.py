@@ -6,23 +6,25 @@ import logging
 import selectors
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 
+from edged.capture.doorbell import Doorbell
 from edged.capture.exchange import Held, Home, Lane
 from edged.capture.frozen import FrozenWatch
 from edged.capture.launcher import Event
+from edged.capture.link import NEVER, Link, check_frame, receive
 from edged.capture.office import Office
 from edged.capture.slots import MAX_SIDE
 from edged.capture.source import utc
 from edged.capture.spec import CameraSpec, CameraState, StateName
 from edged.capture.wire import (
-    MAX_PACKET,
     Ended,
     FromChild,
     Lost,
     NewFrame,
     Opened,
+    Place,
     Tally,
     Want,
     WireError,
@@ -38,27 +40,7 @@ logger = logging.getLogger(__name__)
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
 NURSERY_WAIT_S = 0.1
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
-NEVER = float("inf")
 CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
-_LATEST_WALL_NS = 7_258_118_400 * 10**9  # the year 2200
-_CLOCK_SLACK_NS = 3600 * 10**9
-
-
-@dataclass(slots=True)
-class Link:
-    """One child. `sock` is None once it is being ended."""
-
-    token: int
-    sock: socket.socket | None
-    deadline_s: float = NEVER
-    pid: int = 0
-    opened: bool = False
-    home: Home | None = None
-    areas: int = 0
-    online_s: float = NEVER
-    outcome: Lost | Ended | None = None
-    verdict: str = ""
-    death_due_s: float = NEVER
 
 
 class Camera:
@@ -79,6 +61,7 @@ class Camera:
         self._leaving = False
         self._failures = 0
         self._retry_s = 0.0
+        self._doorbell: Doorbell | None = None
         self._was_online = False
         self._watch = FrozenWatch(spec.frozen_after_s)
         self.state = CameraState(camera=spec.name, state="opening", reason="", since=_now(), reconnects=lane.reconnects)
@@ -87,6 +70,7 @@ class Camera:
     def change(self, spec: CameraSpec) -> None:
         """Go on with another spec, from its first frame."""
         self.spec = spec
+        self._stop_listening()
         self._office.exchange.drop_waiting(self.lane)
         self.lane = self._office.exchange.lane(spec.name, keeps_all=spec.pace == "fast")
         self._failures = 0
@@ -98,6 +82,7 @@ class Camera:
     def leave(self) -> None:
         """Stop for good; `gone` once the child is."""
         self._leaving = True
+        self._stop_listening()
         self._end_link("removed")
         self._office.exchange.drop_waiting(self.lane)
         self.gone = self.link is None
@@ -110,6 +95,9 @@ class Camera:
                 return NEVER
             if now_s >= self._retry_s:
                 self._start(now_s)
+            elif self._doorbell is not None:
+                self._doorbell.step(now_s)
+                return min(self._retry_s, self._doorbell.due_s)
             return self._retry_s if self.link is None else now_s
         if link.sock is None:
             if now_s >= link.death_due_s:
@@ -147,7 +135,7 @@ class Camera:
         if link is None or link.sock is None:
             return False
         try:
-            packet = _receive(link.sock)
+            packet = receive(link.sock)
         except BlockingIOError:
             return False
         if not packet:
@@ -174,14 +162,18 @@ class Camera:
             link.opened = True
             self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
             self.state = replace(self.state, decoder=message.info.decoder, fps=message.info.fps)
+        elif isinstance(message, Place):
+            link.place = message.place
         else:
             link.outcome = message
+            if isinstance(message, Lost):  # told at once: the child may still be busy resolving a name
+                self._set_state("offline", _one_line(redact(message.reason)))
 
     def _take_frame(self, link: Link, new: NewFrame, now_s: float) -> None:
         home = link.home
         if home is None or home.area.layout.number != new.area:
             raise WireError("a frame in slots that it does not have")
-        _check_frame(new, home, now_s)
+        check_frame(new, home, now_s)
         exchange = self._office.exchange
         if not exchange.take_back(home, new.slot):
             raise WireError(f"a frame in slot {new.slot}, which is not its own")
@@ -239,6 +231,7 @@ class Camera:
         except CameraError as exc:
             self._fail(str(exc), auth=False, now_s=now_s)
             return
+        self._stop_listening()
         self.link = Link(token=token, sock=sock)
         self._office.selector.register(sock, selectors.EVENT_READ, self.on_readable)
 
@@ -274,7 +267,18 @@ class Camera:
             self._failures = 0
         lost = link.outcome
         reason = lost.reason if lost else link.verdict or why or "the capture process ended without a word"
-        self._fail(reason, auth=lost is not None and lost.auth, now_s=now_s)
+        auth = lost is not None and lost.auth
+        self._fail(reason, auth=auth, now_s=now_s)
+        if link.place and not auth:
+            self._doorbell = Doorbell(link.place, self._office.selector, self._come_back)
+
+    def _come_back(self) -> None:
+        self._retry_s = 0.0
+
+    def _stop_listening(self) -> None:
+        if self._doorbell is not None:
+            self._doorbell.close()
+            self._doorbell = None
 
     def _fail(self, reason: str, *, auth: bool, now_s: float) -> None:
         self._failures += 1
@@ -299,25 +303,6 @@ class Camera:
         if not link.opened:
             return f"{self.spec.shown_source} did not open within {self.spec.open_timeout_s:g} s"
         return f"{self.spec.shown_source} gave no frame for {self.spec.read_timeout_s:g} s"
-
-
-def _check_frame(new: NewFrame, home: Home, now_s: float) -> None:
-    width, height = new.size_wh
-    if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE and width * height * 3 <= home.area.layout.slot_bytes):
-        raise WireError(f"a frame of {width}x{height} in a slot of {home.area.layout.slot_bytes} bytes")
-    if not (new.wall_ns < _LATEST_WALL_NS and abs(new.mono_ns - now_s * 1e9) < _CLOCK_SLACK_NS):
-        raise WireError("a frame from another time")
-
-
-def _receive(sock: socket.socket) -> bytes:
-    """One packet; empty at the end.
-
-    A child that exits before it read everything resets the connection, but what it said before still lies there.
-    """
-    try:
-        return sock.recv(MAX_PACKET)
-    except ConnectionResetError:
-        return sock.recv(MAX_PACKET)
 
 
 def _now() -> datetime:

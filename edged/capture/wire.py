@@ -36,6 +36,7 @@ class Tag(IntEnum):
     FRAME = 3  # child: a slot holds a new frame and belongs to the supervisor now
     PULSE = 4  # child: alive, no frame
     LOST = 5  # child: the source failed; exits
+    PLACE = 9  # child: where the failed source would be, for the doorbell; after LOST
     ENDED = 6  # child: the file was played once; exits
     AREA = 7  # supervisor: new slots, with their descriptor
     FREE = 8  # supervisor: a slot belongs to the child again
@@ -104,6 +105,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the lost source would be, as `doorbell.resolve` gives it."""
+
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The file was played once."""
 
@@ -125,7 +133,7 @@ class Free:
     slot: int
 
 
-FromChild = Opened | Want | NewFrame | Tally | Lost | Ended
+FromChild = Opened | Want | NewFrame | Tally | Lost | Place | Ended
 
 
 def pack_opened(info: StreamInfo) -> bytes:
@@ -154,6 +162,11 @@ def pack_pulse(tally: Tally) -> bytes:
 def pack_lost(reason: str, *, auth: bool) -> bytes:
     """Lost -> packet; a reason that is too long loses its end."""
     return _LOST.pack(Tag.LOST, auth) + reason.encode("utf-8", "replace")[:MAX_TEXT]
+
+
+def pack_place(place: str) -> bytes:
+    """Place -> packet."""
+    return bytes([Tag.PLACE]) + place.encode("utf-8", "replace")[:MAX_TEXT]
 
 
 def pack_ended() -> bytes:
@@ -190,7 +203,9 @@ def parse_from_child(packet: bytes) -> FromChild:
         if tag == Tag.LOST:
             reason = packet[_LOST.size : _LOST.size + MAX_TEXT].decode("utf-8", "replace")
             return Lost(reason=reason, auth=bool(_LOST.unpack_from(packet)[1]))
-    except (struct.error, ValueError, TypeError) as exc:
+        if tag == Tag.PLACE:
+            return Place(packet[1 : 1 + MAX_TEXT].decode())
+    except (struct.error, ValueError, TypeError, LookupError) as exc:
         raise WireError(f"packet {tag} of {len(packet)} bytes: {exc}") from exc
     if tag == Tag.ENDED:
         return Ended()

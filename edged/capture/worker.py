@@ -9,6 +9,7 @@ import socket
 import time
 
 from edged.capture.decoderlog import DecoderLog, cause, coded_size, damaged, refused, stale
+from edged.capture.doorbell import resolve
 from edged.capture.frozen import fingerprint
 from edged.capture.reader import FrameReader, Moment
 from edged.capture.slots import SlotWindow
@@ -23,6 +24,7 @@ from edged.capture.wire import (
     pack_frame,
     pack_lost,
     pack_opened,
+    pack_place,
     pack_pulse,
     pack_want,
     parse_from_supervisor,
@@ -48,6 +50,7 @@ def run(sock: socket.socket, spec: CameraSpec) -> None:
         except CameraError as exc:
             lines = worker.complaints + log.fresh()
             sock.send(pack_lost(_reason(exc, cause(lines)), auth=refused(lines)))
+            sock.send(pack_place(resolve(spec.source)))  # may take long, and may be killed
         except (SupervisorGone, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
