@@ -22,24 +22,33 @@ class Backoff:
         self._delay_s = options.reconnect_min_s
         self._short_lived = 0
 
-    def next_s(self) -> float:
-        """Seconds to wait after an ordinary failure."""
-        delay_s = self._delay_s
-        self._delay_s = min(2 * delay_s, self._options.reconnect_max_s)
-        return _jittered(delay_s)
+    def failed_s(self) -> float:
+        """Seconds to wait after an attempt that failed."""
+        self._short_lived = 0  # the broker itself is in trouble: nobody takes the client id away
+        return self._next_s()
 
     def refused_s(self) -> float:
         """Seconds to wait after the broker said no."""
         return _jittered(self._options.refused_retry_s)
 
-    def connected(self, lasted_s: float) -> bool:
-        """Note an accepted connection that has ended; True where they end so quickly that something is wrong."""
+    def lost_s(self, lasted_s: float) -> float:
+        """Seconds to wait after the loss of a connection that had been accepted."""
         if lasted_s >= STABLE_S:
             self._delay_s = self._options.reconnect_min_s
             self._short_lived = 0
-            return False
-        self._short_lived += 1
+        else:
+            self._short_lived += 1
+        return self._next_s()
+
+    @property
+    def contested(self) -> bool:
+        """Whether connections are accepted and lost so quickly that another client may claim the same id."""
         return self._short_lived >= SHORT_LIVED_IN_A_ROW
+
+    def _next_s(self) -> float:
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._options.reconnect_max_s)
+        return _jittered(delay_s)
 
 
 def _jittered(delay_s: float) -> float:

@@ -80,7 +80,7 @@ class MqttPublisher:
         context = None if options.tls is None else tls_context(options.tls)
         self._tally = Tally()
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
-        self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally, on_ready=self._wake)
+        self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally)
         self._network = Network(
             options,
             client_id=client_id(options, origin.device),
@@ -90,10 +90,9 @@ class MqttPublisher:
             tally=self._tally,
         )
         self._retain(self.topics.status, ONLINE)
+        if self._outbox is not None:
+            self._outbox.start(on_ready=self._network.wake)
         self._network.start()
-
-    def _wake(self) -> None:
-        self._network.wake()
 
     def publish(self, result: FrameResult) -> None:
         """Accept one result; dropped and counted where it cannot be sent or stored."""

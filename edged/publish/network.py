@@ -101,7 +101,7 @@ class Network:
                 delay_s = backoff.refused_s()
             except BrokerError as exc:
                 self._report(str(exc))
-                delay_s = backoff.next_s()
+                delay_s = backoff.failed_s()
             except Exception:
                 # A packet that paho cannot parse must cost this connection, never the thread.
                 logger.exception("broker %s: unexpected failure, connecting again", self._options.address)
@@ -121,15 +121,18 @@ class Network:
             connection.abort()
         if self._closing:
             return 0.0
-        hasty = backoff.connected(time.monotonic() - began)
-        if connection.lost_code == SESSION_TAKEN_OVER or hasty:
+        delay_s = backoff.lost_s(time.monotonic() - began)
+        if self._sender.refusal:  # some brokers end the connection with it
+            self._report(self._sender.refusal)
+            return backoff.refused_s()
+        if connection.lost_code == SESSION_TAKEN_OVER or backoff.contested:
             self._report(
-                f"broker {self._options.address} ended the connection ({connection.lost}); another client may use"
-                f" the client id {self._client_id!r}; give every device its own"
+                f"broker {self._options.address} accepts this client and drops it again ({connection.lost}): another"
+                f" one may use the client id {self._client_id!r}, or access rules may forbid this device's topics"
             )
             return backoff.refused_s()
         self._report(f"lost broker {self._options.address}: {connection.lost}")
-        return backoff.next_s()
+        return delay_s
 
     def _connected(self) -> None:
         self._sender.connected(self._will.topic)

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from edged.core.errors import ConfigError, EdgedError
 from edged.publish.counters import Tally
 from edged.publish.mailbox import TooLargeError
 from edged.publish.options import OutboxOptions
+from edged.publish.outbox_lock import hold
 from edged.publish.outbox_store import OutboxStore, Row, StoreCorruptError, StoreFailedError, quarantine
 
 logger = logging.getLogger(__name__)
 
-LOCK_FILE = "outbox.lock"
 READY_MAX = 256
+GROUP_ROWS = 256  # in one transaction, fewer while the disk has no room for so many
+FAST_RETRIES = 8  # enough to halve a group down to one row
+LOG_EVERY_S = 60.0
 RETRY_S = 1.0
 EXPIRE_EVERY_S = 60.0
 _IDLE_S = 1.0
 
 Encode = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A message that waits for the disk."""
+
+    topic: str
+    encode: Encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What goes into one commit, what it came from, and what has to wait for the next."""
+
+    rows: list[Row]
+    entries: list[_Entry]
+    rest: list[_Entry]
 
 
 class Outbox:
@@ -35,33 +52,42 @@ class Outbox:
     Args:
         options: where and how much.
         tally: counts drops: `outbox_queue`, `outbox_bytes`, `outbox_age`, `outbox_disk`, `invalid`, `too_large`.
-        on_ready: called from the outbox's thread when there is something to `take`.
 
     Raises:
         ConfigError: the directory cannot be made or written.
         EdgedError: another process holds it.
     """
 
-    def __init__(self, options: OutboxOptions, *, tally: Tally, on_ready: Callable[[], None]) -> None:
+    def __init__(self, options: OutboxOptions, *, tally: Tally) -> None:
         self._options = options
         self._tally = tally
-        self._on_ready = on_ready
-        self._lock_descriptor = _lock(options.directory)
+        self._on_ready: Callable[[], None] = lambda: None
+        self._lock_descriptor = hold(options.directory)
         self._changed = threading.Condition()
-        self._pending: deque[tuple[str, Encode]] = deque()
+        self._pending: deque[_Entry] = deque()
         self._confirmed: list[int] = []
         self._ready: deque[Row] = deque()
         self._loaded = 0  # highest delivery that was put into _ready since the last rewind
         self._committed = 0  # highest delivery on disk
         self._stored = 0
-        self._failing = False
-        self._damaged_in_a_row = 0
+        self._committing = 0
+        self._failures = 0  # in a row
+        self._group_rows = GROUP_ROWS
+        self._quiet_until = 0.0
         self._idle = False
         self._shut = False
         self._closing = False
         self._store: OutboxStore | None = None
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self, *, on_ready: Callable[[], None]) -> None:
+        """Open the file, in the outbox's thread, and begin.
+
+        Args:
+            on_ready: called from that thread when there is something to `take`.
+        """
+        self._on_ready = on_ready
         self._thread.start()
 
     def put(self, topic: str, encode: Encode) -> None:
@@ -73,7 +99,7 @@ class Outbox:
             if self._shut:
                 self._tally.drop("closed")
                 return
-            self._pending.append((topic, encode))
+            self._pending.append(_Entry(topic, encode))
             self._bound_pending()
             self._notify_idle()
 
@@ -86,7 +112,7 @@ class Outbox:
         surplus = len(self._pending) - self._options.queue_messages
         for _ in range(surplus):
             self._pending.popleft()
-        self._tally.drop("outbox_disk" if self._failing else "outbox_queue", max(0, surplus))
+        self._tally.drop("outbox_disk" if self._failures else "outbox_queue", max(0, surplus))
 
     @property
     def ready(self) -> bool:
@@ -97,7 +123,7 @@ class Outbox:
     def waiting(self) -> int:
         """Messages accepted and not confirmed."""
         with self._changed:
-            return len(self._pending) + max(0, self._stored - len(self._confirmed))
+            return len(self._pending) + self._committing + max(0, self._stored - len(self._confirmed))
 
     def take(self) -> Row | None:
         """The next committed message to send, in order of delivery."""
@@ -145,27 +171,44 @@ class Outbox:
         os.close(self._lock_descriptor)
 
     def _run(self) -> None:
-        problem = ""
-        closing = False
-        while not closing:
+        while True:
             closing = self._await_work()
-            try:
-                self._work()
-                problem = ""
-                self._damaged_in_a_row = 0
-            except StoreCorruptError as exc:
-                self._start_over(exc)
-                # Once more also at the end, so that what was accepted finds its way into the new file.
-                closing = closing and self._damaged_in_a_row > 1
-                continue
-            except StoreFailedError as exc:
-                logger.log(logging.DEBUG if str(exc) == problem else logging.ERROR, "%s; retrying", exc)
-                problem = self._tally.last_error = str(exc)
-            self._failing = bool(problem)
-            if not closing:
-                self._pause(RETRY_S if problem else self._options.commit_interval_s)
+            self._round()
+            if closing and (not self._failures or self._failures > FAST_RETRIES):
+                break
+            self._pause(RETRY_S if self._failures > FAST_RETRIES else self._options.commit_interval_s)
         if self._store is not None:
             self._store.close()
+
+    def _round(self) -> None:
+        """Do what there is to do; after a failure everything is still there to be tried again."""
+        try:
+            self._work()
+        except StoreCorruptError as exc:
+            self._failures += 1
+            self._start_over(exc)
+        except StoreFailedError as exc:
+            self._failures += 1
+            # A group may be too large for what is left of the disk where a smaller one is not.
+            self._group_rows = max(1, self._group_rows // 2)
+            self._report(str(exc))
+        except Exception as exc:
+            # A defect must cost a round, never the thread: durable messages would stop without a word.
+            self._failures += 1
+            logger.exception("outbox %s: unexpected failure", self._options.directory)
+            self._report(f"unexpected failure: {exc}")
+        else:
+            self._failures = 0
+            self._group_rows = min(GROUP_ROWS, self._group_rows + 1)
+
+    def _report(self, problem: str) -> None:
+        """Log a failure once a minute, however often it is retried."""
+        now = time.monotonic()
+        level = logging.DEBUG if now < self._quiet_until else logging.ERROR
+        if level == logging.ERROR:
+            self._quiet_until = now + LOG_EVERY_S
+        self._tally.last_error = problem
+        logger.log(level, "%s; retrying", problem)
 
     def _await_work(self) -> bool:
         """Wait until there is something to do; True where it is the last time."""
@@ -185,7 +228,7 @@ class Outbox:
         until = time.monotonic() + seconds
         with self._changed:
             while not self._closing and (left_s := until - time.monotonic()) > 0:
-                if not self._failing and self._refillable():
+                if not self._failures and self._refillable():
                     return
                 self._changed.wait(left_s)
 
@@ -200,52 +243,63 @@ class Outbox:
             if store.count:
                 logger.info("outbox: %d messages wait from before", store.count)
         store = self._store
-        if not self._commit(store):
-            store.tidy()
         self._expire(store)
+        busy = self._commit(store)
         self._refill(store)
+        while busy and self._pending:
+            busy = self._commit(store)
+            self._refill(store)
+        if not busy:
+            store.tidy()
 
     def _commit(self, store: OutboxStore) -> bool:
         with self._changed:
-            batch, self._pending = self._pending, deque()
+            batch = [self._pending.popleft() for _ in range(min(len(self._pending), self._group_rows))]
             confirmed, self._confirmed = self._confirmed, []
+            self._committing = len(batch)
         if not (batch or confirmed):
             return False
-        rows = list(self._encoded(batch, store.next_delivery))
+        group = self._encoded(batch, store)
         try:
-            dropped = store.commit(rows, confirmed, max_bytes=self._options.max_bytes)
-        except EdgedError:
-            self._take_back(batch, confirmed)
+            dropped = store.commit(group.rows, confirmed, max_bytes=self._options.max_bytes)
+        except BaseException:
+            self._take_back(group.entries + group.rest, confirmed)
             raise
-        for cause, count in dropped.items():
-            self._tally.drop(cause, count)
-        self._committed_rows(store, rows)
+        self._take_back(group.rest, [])
+        if dropped:
+            self._withdraw(store, dropped)
+        self._offer(store, group.rows)
         return True
 
-    def _encoded(self, batch: deque[tuple[str, Encode]], first: int) -> Iterator[Row]:
-        """Rows numbered without gaps; a message that cannot be encoded is dropped from `batch` too."""
-        delivery = first
-        for _ in range(len(batch)):
-            topic, encode = batch.popleft()
+    def _encoded(self, batch: list[_Entry], store: OutboxStore) -> _Group:
+        """As many of `batch` as one commit may hold, numbered without gaps; what cannot be encoded is dropped."""
+        rows: list[Row] = []
+        entries: list[_Entry] = []
+        room = store.group_bytes
+        for index, entry in enumerate(batch):
+            if room <= 0:
+                return _Group(rows, entries, batch[index:])
             try:
-                row = Row(delivery, topic, encode(delivery))
-            except ValueError as exc:
+                row = Row(store.next_delivery + len(rows), entry.topic, entry.encode(store.next_delivery + len(rows)))
+            except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
                 cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"
                 self._tally.drop(cause)
-                logger.warning("message for %s dropped (%s): %s", topic, cause, exc)
+                logger.warning("message for %s dropped (%s): %s", entry.topic, cause, exc)
                 continue
-            batch.append((topic, encode))
-            delivery += 1
-            yield row
+            room -= len(row.payload)
+            rows.append(row)
+            entries.append(entry)
+        return _Group(rows, entries, [])
 
-    def _take_back(self, batch: deque[tuple[str, Encode]], confirmed: list[int]) -> None:
+    def _take_back(self, entries: list[_Entry], confirmed: list[int]) -> None:
         with self._changed:
-            self._failing = True
-            self._pending.extendleft(reversed(batch))
+            self._committing = 0
+            self._pending.extendleft(reversed(entries))
             self._bound_pending()
             self._confirmed[:0] = confirmed
 
-    def _committed_rows(self, store: OutboxStore, rows: list[Row]) -> None:
+    def _offer(self, store: OutboxStore, rows: list[Row]) -> None:
+        """What was just committed goes to the network from memory, unless older rows have to be read first."""
         with self._changed:
             follows = self._loaded >= self._committed and len(self._ready) + len(rows) <= READY_MAX
             self._committed, self._stored = store.next_delivery - 1, store.count
@@ -254,6 +308,15 @@ class Outbox:
                 self._loaded = self._committed
         if follows and rows:
             self._on_ready()
+
+    def _withdraw(self, store: OutboxStore, dropped: Mapping[str, int]) -> None:
+        """Count what was dropped from the disk, and do not send it from memory either."""
+        for cause, count in dropped.items():
+            self._tally.drop(cause, count)
+        oldest = store.oldest()
+        with self._changed:
+            while self._ready and self._ready[0].delivery < oldest:
+                self._ready.popleft()
 
     def _refill(self, store: OutboxStore) -> None:
         with self._changed:
@@ -274,7 +337,9 @@ class Outbox:
         if now < self._expire_at:
             return
         self._expire_at = now + EXPIRE_EVERY_S
-        self._tally.drop("outbox_age", store.expire(self._options.max_age_s))
+        expired = store.expire(self._options.max_age_s)
+        if expired:
+            self._withdraw(store, {"outbox_age": expired})
         with self._changed:
             self._stored = store.count
 
@@ -282,9 +347,6 @@ class Outbox:
         if self._store is not None:
             self._store.close()
             self._store = None
-        self._damaged_in_a_row += 1
-        if self._damaged_in_a_row > 1:
-            self._pause(RETRY_S)
         try:
             aside = quarantine(self._options.directory)
         except OSError as failure:
@@ -294,26 +356,3 @@ class Outbox:
         self._tally.last_error = str(exc)
         logger.error("%s; put aside as %s, starting empty: what waited in it is lost", exc, aside)
         self.rewind()
-
-
-def _lock(directory: Path) -> int:
-    """Take the outbox for this process; the descriptor holds the lock."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as exc:
-        raise ConfigError(
-            f"outbox directory {directory} cannot be used: {exc.strerror}", remedy="make it writable for this user"
-        ) from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise EdgedError(
-            f"outbox {directory} is in use by process {holder or 'unknown'}", remedy="stop it, or use another directory"
-        ) from exc
-    with contextlib.suppress(OSError):  # a full disk must not keep the daemon from starting
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
-    return descriptor

@@ -120,6 +120,11 @@ class OutboxStore:
         disk = os.statvfs(self._directory)
         return int(min(_HEADROOM_BYTES, _HEADROOM_SHARE * disk.f_blocks * disk.f_frsize))
 
+    @property
+    def group_bytes(self) -> int:
+        """Payloads in one commit at most: with what it removes and the log of both, it must fit into the headroom."""
+        return max(1, self._headroom() // 8)
+
     def _may_grow(self) -> bool:
         disk = os.statvfs(self._directory)
         return disk.f_bavail * disk.f_frsize > self._headroom()
@@ -232,6 +237,15 @@ class OutboxStore:
                 (after, limit),
             ).fetchall()
         return [Row(int(delivery), str(topic), bytes(payload)) for delivery, topic, payload in found]
+
+    def oldest(self) -> int:
+        """The lowest delivery on disk; of the next one where there is none.
+
+        Raises:
+            StoreCorruptError, StoreFailedError: cannot be read.
+        """
+        with _translated(self._path):
+            return self._number("SELECT MIN(delivery) FROM message") or self.next_delivery
 
     def tidy(self) -> None:
         """Give space of removed rows back to the disk, a little at a time; call when there is nothing to do."""

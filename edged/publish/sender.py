@@ -45,7 +45,8 @@ class Sender:
         self._tally = tally
         self._in_flight: dict[int, _InFlight] = {}
         self._paused_until = 0.0
-        self._last_refusal = 0
+        self._logged = ""
+        self.refusal = ""  # of a message on this connection, for a person
 
     @property
     def waiting(self) -> bool:
@@ -65,6 +66,7 @@ class Sender:
 
     def connected(self, first_topic: str) -> None:
         """Say every state again, `first_topic` first."""
+        self.refusal = ""
         self._mailbox.connected(first_topic)
 
     def disconnected(self) -> None:
@@ -98,10 +100,8 @@ class Sender:
         try:
             most = min(self._options.max_payload_bytes, _room(connection, message.topic))
             payload = message.encode(most)
-        except TooLargeError as exc:
-            self._drop("too_large", message.topic, exc)
-        except ValueError as exc:
-            self._drop("invalid", message.topic, exc)
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
+            self._drop("too_large" if isinstance(exc, TooLargeError) else "invalid", message.topic, exc)
         else:
             self._hand_over(connection, message.topic, payload, message if message.qos else None)
         return True
@@ -143,7 +143,7 @@ class Sender:
             return
         self._tally.add("published")
 
-    def _drop(self, cause: str, topic: str, exc: ValueError) -> None:
+    def _drop(self, cause: str, topic: str, exc: Exception) -> None:
         self._tally.drop(cause)
         logger.warning("message for %s dropped (%s): %s", topic, cause, exc)
 
@@ -156,8 +156,9 @@ class Sender:
             if code >= FAILED:
                 self._refused(record, code)
                 continue
-            self._last_refusal = 0
             self._tally.add("acknowledged")
+            if not isinstance(record, RetainedState):
+                self._logged = ""
             if isinstance(record, _DurableInFlight):
                 self._settle(record)
             elif isinstance(record, RetainedState) and not record.payload:
@@ -170,7 +171,7 @@ class Sender:
 
     def _refused(self, record: _InFlight, code: int) -> None:
         """The broker confirmed with a refusal: what may pass later stays in the outbox, the rest is lost."""
-        self._log_refusal(code)
+        self._note_refusal(code)
         if not isinstance(record, _DurableInFlight):
             self._tally.drop("refused")
         elif code in HOPELESS:
@@ -179,11 +180,14 @@ class Sender:
         else:
             self._paused_until = time.monotonic() + self._options.refused_retry_s
 
-    def _log_refusal(self, code: int) -> None:
-        level = logging.DEBUG if code == self._last_refusal else logging.WARNING
-        self._last_refusal = code
-        self._tally.last_error = f"broker {self._options.address} refuses messages (reason 0x{code:02x})"
-        logger.log(level, "%s; check its access rules for this device's topics", self._tally.last_error)
+    def _note_refusal(self, code: int) -> None:
+        self.refusal = (
+            f"broker {self._options.address} refuses messages (reason 0x{code:02x}); check its access rules for this"
+            " device's topics"
+        )
+        self._tally.last_error = self.refusal
+        logger.log(logging.DEBUG if self.refusal == self._logged else logging.WARNING, "%s", self.refusal)
+        self._logged = self.refusal
 
 
 def _room(connection: Connection, topic: str) -> int:
