@@ -12,8 +12,13 @@ from edged.core.errors import EdgedError
 from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
-COMMANDS = ("dataset", "train", "val", "import_weights", "store_list", "show", "activate", "rollback")
+COMMANDS = (
+    *("dataset", "train", "val"),
+    *("fetch", "import_weights", "sample", "quantize", "patch", "build", "verify"),
+    *("store_list", "show", "activate", "rollback"),
+)
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""

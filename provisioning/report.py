@@ -71,6 +71,16 @@ def report_facts(subject: Subject, comparison: Comparison) -> dict[str, Any]:
     return facts
 
 
+def summary(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a report goes into the manifest."""
+    kept = {
+        "candidate": facts["candidate"],
+        "passed": facts["verdict"]["passed"],
+        "verdict": facts["verdict"]["reason"],
+    }
+    return {**kept, "f1": facts["agreement"]["f1"], "median_ms": facts["median_ms"]["candidate"].get("detect")}
+
+
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
 

@@ -36,6 +36,10 @@ class Quantised:
     frames_sha256: str
     reused: bool
 
+    def facts(self) -> dict[str, object]:
+        """What the manifest says of the calibration."""
+        return {"method": self.method, "frames": self.frames, "frames_sha256": self.frames_sha256}
+
 
 def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache: Path, threads: int = 0) -> Quantised:
     """Calibrate on the frames kept for it, through the daemon's own letterbox, and place Q/DQ.

@@ -1,0 +1,70 @@
+"""edged-provision build: the TensorRT engine for this very device."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edged.core.errors import UsageError
+from edged.core.paths import STATE_DIR
+from provisioning.commands.common import active_line, add_store_argument, human_bytes, say
+
+NAME = "build"
+HELP = "build the TensorRT engine of a bundle for this device"
+DESCRIPTION = """\
+Build a TensorRT engine (8.5 to 11) from a bundle of the store and add it. An engine runs only on the kind of GPU and
+with the TensorRT that built it: run this on the device itself, with the daemon stopped where memory is short.
+
+  edged-provision build street --precision fp16 --activate
+  edged-provision build street --precision int8 --frames frames --activate
+
+With --frames the engine is verified against float32 before it may become active. The build runs in a process of its
+own; minutes on a desktop, up to an hour on a small device. A timing cache makes the next one faster.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("name", help="of the bundle")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="(default: the bundle's)")
+    parser.add_argument("--decode", choices=("auto", "plugin", "kernel"), default="auto", help="(default: auto)")
+    parser.add_argument("--batch", type=int, nargs=3, default=(1, 1, 4), metavar=("MIN", "OPT", "MAX"))
+    parser.add_argument("--workspace-mb", type=int, default=1024, help="device memory for the build (default: 1024)")
+    parser.add_argument("--device", default="auto", help="auto, an index, or the UUID of a GPU or MIG instance")
+    parser.add_argument("--frames", type=Path, metavar="DIR", help="verify on these before it may become active")
+    parser.add_argument("--activate", action="store_true", help="make it the bundle that the daemon runs")
+    parser.add_argument("--work", type=Path, default=STATE_DIR / "provision", metavar="DIR", help="for timing caches")
+    add_store_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, verify where frames are given, say what was made; 0."""
+    from provisioning.build.bundle_engine import add_engine
+    from provisioning.build.tensorrt_maker import TensorRtMaker, probe
+    from provisioning.store import Store
+    from provisioning.verify.checked import verified
+
+    smallest, optimal, largest = args.batch
+    if not 1 <= smallest <= optimal <= largest:
+        raise UsageError(f"--batch must be three ascending numbers from 1, got {smallest} {optimal} {largest}")
+    store = Store(args.store)
+    bundle = store.open(args.name)
+    maker = TensorRtMaker(
+        probe(args.device), decode=args.decode, timing_caches=args.work / "timing", device=args.device
+    )
+    built = add_engine(
+        store,
+        bundle,
+        maker,
+        precision=args.precision or bundle.manifest.precision,
+        batch=(smallest, optimal, largest),
+        workspace_mb=args.workspace_mb,
+    )
+    engine = built.manifest.engines[-1]
+    size = human_bytes(built.manifest.files[engine.file].bytes)
+    say(f"{args.name}: {engine.precision} engine of {size}, decode by {engine.decode}, TensorRT {engine.tensorrt}")
+    if args.frames is not None:
+        say(verified(store, built, args.frames).reason)
+    if args.activate:
+        say(active_line(store.activate(args.name)))
+    return 0

@@ -1,0 +1,50 @@
+"""edged-provision patch: the decode node appended to a bundle's graph."""
+
+from __future__ import annotations
+
+import argparse
+
+from edged.core.errors import UsageError
+from provisioning.commands.common import add_store_argument, say
+
+NAME = "patch"
+HELP = "append the YoloLayer_TRT decode node to a bundle's graph"
+DESCRIPTION = """\
+Append one YoloLayer_TRT node to the graph of a bundle's precision: what an engine with the decode inside is built from.
+Prints the graph before and after. `edged-provision build` does this by itself.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("name", help="of the bundle")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="prenms_score_threshold of the node; the daemon cannot go below it (default: the bundle's, 0.001)",
+    )
+    parser.add_argument(
+        "--typed", action="store_true", help="in FP16, for strongly typed networks (TensorRT 10.12 and up)"
+    )
+    add_store_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Patch, print both tables; 0."""
+    import dataclasses
+
+    from provisioning.graph_table import before_and_after
+    from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
+    from provisioning.store import Store
+
+    store = Store(args.store)
+    bundle = store.open(args.name)
+    threshold = bundle.manifest.min_confidence if args.threshold is None else args.threshold
+    if not 0 <= threshold < 1:
+        raise UsageError(f"--threshold must be in 0..1, got {threshold}")
+    manifest = dataclasses.replace(bundle.manifest, min_confidence=threshold)
+    model = model_for(bundle, manifest.precision)
+    heads, patched = engine_models(manifest, model, typed=args.typed)
+    revise(store, bundle, {PLUGIN_MODEL: patched.SerializeToString()}, min_confidence=threshold)
+    say(before_and_after(heads, patched))
+    return 0

@@ -1,0 +1,51 @@
+"""edged-provision verify: a bundle against float32."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from provisioning.commands.common import active_line, add_store_argument, say
+
+NAME = "verify"
+HELP = "hold a bundle's INT8 graph or engine against float32"
+DESCRIPTION = """\
+Run what shall run and the float32 model over frames that calibration never saw, and add the report to the bundle.
+
+  edged-provision verify street --frames frames --activate
+  edged-provision verify street --frames frames --data yard.yaml --max-fall 0.01
+
+It passes when F1 against the float32 boxes (IoU 0.5) reaches --min-f1 over at least --min-boxes boxes, or with labelled
+pictures (--data) when mAP50-95 falls by no more than --max-fall. Below that it ends with 65 and activates nothing.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("name", help="of the bundle")
+    parser.add_argument("--frames", type=Path, required=True, metavar="DIR", help="made by `edged-provision sample`")
+    parser.add_argument("--data", type=Path, metavar="DATA.yaml", help="labelled pictures; their `val` decides")
+    parser.add_argument("--min-f1", type=float, default=0.90, help="(default: %(default)s)")
+    parser.add_argument("--min-boxes", type=int, default=50, help="(default: %(default)s)")
+    parser.add_argument("--max-fall", type=float, default=0.010, help="of mAP50-95 (default: %(default)s)")
+    parser.add_argument("--activate", action="store_true", help="make it the bundle that the daemon runs, if it passes")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="copy the report there, too")
+    parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
+    add_store_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify, say the verdict; 0 when it passed."""
+    from provisioning.store import Store
+    from provisioning.verify.checked import verified
+    from provisioning.verify.gate import Gate
+
+    store = Store(args.store)
+    gate = Gate(max_fall=args.max_fall, min_f1=args.min_f1, min_boxes=args.min_boxes)
+    bundle = store.open(args.name)
+    verdict = verified(store, bundle, args.frames, gate=gate, labelled=args.data, out=args.out, threads=args.threads)
+    say(f"passed: {verdict.reason}")
+    say(f"report: {store.root / args.name / 'report.md'}")
+    if args.activate:
+        say(active_line(store.activate(args.name)))
+    return 0

@@ -1,0 +1,235 @@
+"""The stages in order, each from the outputs before it: weights, export, frames, quantize, patch, engine, verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edged import __version__
+from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.errors import DataError
+from edged.core.manifest import EngineRecord, Manifest
+from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
+from provisioning.bundle_files import write_bundle
+from provisioning.frames.frameset import FrameSet
+from provisioning.frames.sample import sample
+from provisioning.frames.sources import is_stream
+from provisioning.importing import export_checkpoint
+from provisioning.quantize.int8 import quantize
+from provisioning.recipe.settings import ProvisionSettings
+from provisioning.recipe.weights import Weights
+from provisioning.recipe.workshop import Output, Workshop
+from provisioning.report import summary
+from provisioning.revision import CALIBRATION, PLUGIN_MODEL, engine_models
+from provisioning.verify.gate import Gate
+from provisioning.verify.stage import verify_bundle
+
+HEADS_MODEL = "heads.onnx"
+REPORT = "report.json"
+_MANIFEST_PART = "manifest-part.json"
+_BUNDLE = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One run of the recipe.
+
+    Attributes:
+        settings: what to make.
+        workshop: where outputs are kept.
+        maker: builds engines on this machine; None where it cannot.
+    """
+
+    settings: ProvisionSettings
+    workshop: Workshop
+    maker: EngineMaker | None
+
+    def run(self, weights: Weights) -> Output:
+        """Everything up to a verified bundle; the last output holds it, and the report.
+
+        Raises:
+            EdgedError: a stage failed; outputs made before it stay.
+        """
+        exported = self._export(weights)
+        needs_frames = self.settings.precision == "int8" or (self.maker is not None and bool(self.settings.frames))
+        frames = self._frames() if needs_frames else None
+        quantised = self._quantize(exported, frames) if self.settings.precision == "int8" and frames else None
+        patched = self._patch(exported, quantised)
+        engine = self._engine(patched) if self.maker is not None else None
+        bundled = self._bundle(exported, quantised, patched, engine)
+        return self._verify(bundled, frames) if frames is not None else bundled
+
+    def _export(self, weights: Weights) -> Output:
+        settings = self.settings
+        inputs = {"weights": weights.sha256, "size": settings.size, "name": settings.name, "tool": __version__}
+
+        def work(folder: Path) -> None:
+            exported = export_checkpoint(
+                weights.path, name=settings.name, input_wh=settings.input_wh, licence=weights.licence
+            )
+            (folder / MODEL).write_bytes(exported.onnx)
+            _write_manifest(folder, exported.manifest)
+
+        return self.workshop.make("export", {**inputs, "licence": weights.licence}, work)
+
+    def _frames(self) -> Output:
+        settings = self.settings
+        counts = {"count": settings.frames_count, "verification": settings.frames_verification, "seed": settings.seed}
+        inputs = {**counts, "sources": [fingerprint(source) for source in settings.frames]}
+
+        def work(folder: Path) -> None:
+            folder.rmdir()  # `sample` makes it, whole
+            sample(settings.frames, folder, **counts, every_s=settings.frames_every_s)
+
+        return self.workshop.make("frames", inputs, work)
+
+    def _quantize(self, exported: Output, frames: Output) -> Output:
+        settings = self.settings
+        inputs = {"export": exported.key, "frames": frames.key, "method": settings.calibration}
+
+        def work(folder: Path) -> None:
+            cache = (
+                self.workshop.root / CALIBRATION
+            )  # of the last calibration: another method may find its ranges there
+            result = quantize(
+                onnx.load(str(exported.folder / MODEL)),
+                FrameSet.read(frames.folder),
+                method=settings.calibration,
+                cache=cache,
+                threads=settings.threads,
+            )
+            shutil.copyfile(cache, folder / CALIBRATION)
+            onnx.save(result.model, str(folder / MODEL_INT8))
+            manifest = dataclasses.replace(_read_manifest(exported.folder), calibration=result.facts())
+            _write_manifest(folder, manifest)
+
+        return self.workshop.make("quantize", inputs, work)
+
+    def _patch(self, exported: Output, quantised: Output | None) -> Output:
+        settings = self.settings
+        source = quantised or exported
+        typed = self.maker is not None and self.maker.typed and settings.precision != "fp32"
+        inputs = {"model": source.key, "typed": typed, "threshold": settings.prenms_score_threshold}
+
+        def work(folder: Path) -> None:
+            manifest = _read_manifest(source.folder)
+            model = onnx.load(str(source.folder / (MODEL_INT8 if quantised else MODEL)))
+            manifest = dataclasses.replace(manifest, min_confidence=settings.prenms_score_threshold)
+            heads, patched = engine_models(manifest, model, typed=typed)
+            onnx.save(heads, str(folder / HEADS_MODEL))  # for an engine that decodes behind its heads
+            onnx.save(patched, str(folder / PLUGIN_MODEL))
+
+        return self.workshop.make("patch", inputs, work)
+
+    def _engine(self, patched: Output) -> Output:
+        settings, maker = self.settings, _present(self.maker)
+        order = {"precision": settings.precision, "batch": settings.batch, "workspace_mb": settings.workspace_mb}
+        inputs = {"patch": patched.key, "machine": dict(maker.facts), **order}
+
+        def work(folder: Path) -> None:
+            source = patched.folder / (PLUGIN_MODEL if maker.decode == "plugin" else HEADS_MODEL)
+            record = maker.build(
+                source,
+                folder,
+                precision=settings.precision,
+                batch=(settings.batch[0], settings.batch[1], settings.batch[2]),
+                workspace_mb=settings.workspace_mb,
+            )
+            (folder / "engine.json").write_text(json.dumps(dataclasses.asdict(record)), "utf-8")
+
+        return self.workshop.make("engine", inputs, work)
+
+    def _bundle(self, exported: Output, quantised: Output | None, patched: Output, engine: Output | None) -> Output:
+        settings = self.settings
+        parts = {"export": exported, "quantize": quantised, "patch": patched, "engine": engine}
+        inputs = {name: part.key for name, part in parts.items() if part is not None}
+
+        def work(folder: Path) -> None:
+            manifest = _read_manifest((quantised or exported).folder)
+            files = {MODEL: exported.folder / MODEL, PLUGIN_MODEL: patched.folder / PLUGIN_MODEL}
+            if quantised is not None:
+                files |= {name: quantised.folder / name for name in (MODEL_INT8, CALIBRATION)}
+            if engine is not None:
+                files |= {name: engine.folder / name for name in (ENGINE, TIMING_CACHE)}
+            manifest = dataclasses.replace(
+                manifest,
+                precision=settings.precision,
+                min_confidence=settings.prenms_score_threshold,
+                engines=(_engine_record(engine.folder),) if engine is not None else (),
+            )
+            write_bundle(folder / _BUNDLE, manifest, files)
+
+        return self.workshop.make("bundle", {**inputs, "precision": settings.precision}, work)
+
+    def _verify(self, bundled: Output, frames: Output) -> Output:
+        settings = self.settings
+        gate = Gate(max_fall=settings.max_fall, min_f1=settings.min_f1, min_boxes=settings.min_boxes)
+        inputs = {
+            "bundle": bundled.key,
+            "frames": frames.key,
+            "gate": dataclasses.asdict(gate),
+            "labelled": fingerprint(settings.labelled) if settings.labelled else "",
+        }
+
+        def work(folder: Path) -> None:
+            bundle = Bundle.open(bundled.folder / _BUNDLE)
+            spec = Path(settings.labelled) if settings.labelled else None
+            files = verify_bundle(bundle, FrameSet.read(frames.folder), gate, labelled=spec, threads=settings.threads)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            shutil.copytree(bundled.folder / _BUNDLE, folder / _BUNDLE)
+
+        return self.workshop.make("verify", inputs, work)
+
+
+def bundle_content(output: Output) -> tuple[Manifest, dict[str, bytes | Path]]:
+    """Manifest and files of the bundle that the chain ended with, the report among them."""
+    directory = output.folder / _BUNDLE
+    manifest = Bundle.open(directory).manifest
+    files: dict[str, bytes | Path] = {name: directory / name for name in manifest.files}
+    reports = sorted(output.folder.glob("report*"))
+    files |= {path.name: path for path in reports}
+    if (output.folder / REPORT).exists():
+        facts: Mapping[str, Any] = json.loads((output.folder / REPORT).read_text("utf-8"))
+        manifest = dataclasses.replace(manifest, report=summary(facts))
+    return manifest, files
+
+
+def fingerprint(source: str) -> object:
+    """What tells whether a source of frames changed: names, sizes and times of its files; of a camera its address."""
+    path = Path(source)
+    if is_stream(source):
+        return hashlib.sha256(source.encode()).hexdigest()  # it may hold a password
+    if not path.exists():
+        raise DataError(f"{source} does not exist", remedy="correct frames or labelled in [provision]")
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    listing = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _present(maker: EngineMaker | None) -> EngineMaker:
+    if maker is None:
+        raise DataError("no engine can be built on this machine")
+    return maker
+
+
+def _engine_record(folder: Path) -> EngineRecord:
+    raw = json.loads((folder / "engine.json").read_text("utf-8"))
+    return EngineRecord(**{**raw, "batch": tuple(raw["batch"])})
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / _MANIFEST_PART).write_text(manifest.to_json(), "utf-8")
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / _MANIFEST_PART
+    return Manifest.from_json(path.read_text("utf-8"), where=str(path))

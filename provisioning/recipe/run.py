@@ -1,0 +1,124 @@
+"""`edged-provision` without a subcommand: the chain, then the store, then activation if the gate lets it pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from edged.core.bundle import Bundle
+from edged.core.errors import DataError, EdgedError
+from edged.core.manifest import FileRecord, Manifest
+from provisioning.build.maker import EngineMaker
+from provisioning.build.tensorrt_maker import TensorRtMaker, probe
+from provisioning.recipe.chain import REPORT, Chain, bundle_content
+from provisioning.recipe.settings import ProvisionSettings
+from provisioning.recipe.weights import file_sha256, obtain
+from provisioning.recipe.workshop import Output, Workshop
+from provisioning.store import Store
+
+TIMING_CACHES = "timing"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did.
+
+    Attributes:
+        outputs: of every stage, in order.
+        bundle: in the store and active; None after a dry run.
+        changed: whether anything was made or activated.
+        left: what this machine could not do, and the command that does it elsewhere; empty if nothing.
+    """
+
+    outputs: tuple[Output, ...]
+    bundle: Bundle | None
+    changed: bool
+    left: str
+
+
+def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: Callable[[str], None]) -> Outcome:
+    """Make what is out of date, put the bundle into the store and activate it.
+
+    Args:
+        settings: `[provision]`.
+        force: make every stage anew.
+        dry_run: only say what would be made.
+        say: gets one line a stage.
+
+    Raises:
+        DataError: the model is below the gate, or an input is not what it should be; the active bundle is untouched.
+        EdgedError: a stage failed, another run is under way, or the disk is full; likewise.
+    """
+    workshop = Workshop(Path(settings.work), force=force, dry_run=dry_run, say=say)
+    with workshop.locked():
+        weights = obtain(settings, workshop)
+        maker, reason = find_maker(settings)
+        if reason:
+            say(f"{'engine':<9} left for the device: {reason}")
+        last = Chain(settings, workshop, maker).run(weights)
+        left = f"{reason}; on the device run: edged-provision build {settings.name}" if reason else ""
+        if dry_run:
+            return Outcome(tuple(workshop.outputs), None, changed=False, left=left)
+        _require_passed(last)
+        bundle, stored = _stored(settings, last)
+        workshop.prune()
+        changed = stored or any(output.fresh for output in workshop.outputs)
+        return Outcome(tuple(workshop.outputs), bundle, changed, left)
+
+
+def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
+    """What builds engines here, or None and the reason.
+
+    Raises:
+        UsageError: decode = "plugin" with a TensorRT that takes none.
+    """
+    if find_spec("tensorrt") is None:
+        return None, "TensorRT is not installed here"
+    try:
+        machine = probe(settings.device)
+    except EdgedError as exc:
+        return None, str(exc).splitlines()[0]
+    caches = Path(settings.work) / TIMING_CACHES
+    return TensorRtMaker(machine, decode=settings.decode, timing_caches=caches, device=settings.device), ""
+
+
+def _require_passed(last: Output) -> None:
+    report = last.folder / REPORT
+    if not report.exists():
+        return  # float32, or an engine that is still to be built
+    verdict = json.loads(report.read_text("utf-8"))["verdict"]
+    if not verdict["passed"]:
+        raise DataError(
+            f"not activated: {verdict['reason']} (see {last.folder / 'report.md'})",
+            remedy="calibrate on more or other frames, by another method, or choose fp16",
+        )
+
+
+def _stored(settings: ProvisionSettings, last: Output) -> tuple[Bundle, bool]:
+    """The bundle in the store, active; and whether that took any change."""
+    manifest, files = bundle_content(last)
+    store = Store(Path(settings.store))
+    with store.locked():
+        added = not _holds(store, manifest, files)
+        if added:
+            store.add(manifest, files)
+        named = next(entry for entry in store.entries() if entry.name == settings.name)
+        if not named.active:
+            return store.activate(settings.name), True
+        return store.open(settings.name), added
+
+
+def _holds(store: Store, manifest: Manifest, files: Mapping[str, bytes | Path]) -> bool:
+    """Whether the store's bundle of that name is this very one."""
+    if manifest.name not in store.names():
+        return False
+    paths = {name: path for name, path in files.items() if isinstance(path, Path)}
+    records = {name: FileRecord(file_sha256(path), path.stat().st_size) for name, path in paths.items()}
+    try:
+        return store.open(manifest.name).manifest == dataclasses.replace(manifest, files=records)
+    except EdgedError:
+        return False  # a damaged one is replaced

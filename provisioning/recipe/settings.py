@@ -1,0 +1,162 @@
+"""`[provision]` of edged.toml, read strictly: what `edged-provision` without a subcommand makes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from edged.config.lines import Key, key_lines, line_of
+from edged.core.errors import ConfigError
+from edged.core.manifest import MAX_SIDE
+from edged.core.paths import MODELS, STATE_DIR
+from provisioning.quantize.thresholds import Method
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_BYTES = 1 << 20
+SECTION = "provision"
+_SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
+
+Batch = Annotated[int, Field(ge=1, le=64)]
+
+
+class ProvisionSettings(BaseModel):
+    """The keys of `[provision]`; each has a default but one of `weights` and `dataset`.
+
+    Attributes:
+        name: of the bundle in the store.
+        weights: an official name (`yolov5n`, `yolov5s@6.2`), an address, or a `.pt` or `.onnx` file.
+        dataset: a data-set YAML to train on instead; `train_arguments` go to `edged-provision train`.
+        train_arguments: further options of the training.
+        sha256, trust_first: what a download must hash to, or that the first one is believed.
+        licence: of the weights, where they do not say.
+        size: network input, `640` or `640x384` (width x height).
+        precision: fp32, fp16 or int8.
+        decode: where boxes are decoded in an engine: `plugin`, `kernel`, or what the installed TensorRT can.
+        frames: videos, folders, cameras for calibration and verification.
+        frames_count, frames_verification: how many for each.
+        frames_every_s: seconds between two frames of a live source.
+        seed: of the choice of frames.
+        calibration: `percentile`, `minmax` or `entropy`.
+        batch: smallest, optimal and largest batch of the engine.
+        workspace_mb: device memory that TensorRT may use while it builds.
+        prenms_score_threshold: baked into the engine; the daemon's confidence cannot go below it.
+        max_fall: of mAP50-95 against float32 on `labelled`.
+        min_f1, min_boxes: against float32 boxes where nothing is labelled.
+        labelled: a data-set YAML whose `val` decides instead.
+        store: where bundles are kept.
+        work: where the outputs of the stages are kept; may be deleted at any time.
+        threads: of ONNX Runtime, 0 for every core.
+        device: the GPU to build for: `auto`, an index, or the UUID of a GPU or MIG instance.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field("camera", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    weights: str = ""
+    dataset: str = ""
+    train_arguments: list[str] = []
+    sha256: str = Field("", pattern=r"^([0-9a-fA-F]{64})?$")
+    trust_first: bool = False
+    licence: str = ""
+    size: str = "640"
+    precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    decode: Literal["auto", "plugin", "kernel"] = "auto"
+    frames: list[str] = []
+    frames_count: int = Field(200, ge=1, le=100_000)
+    frames_verification: int = Field(50, ge=1, le=100_000)
+    frames_every_s: float = Field(2.0, gt=0, le=86400)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    calibration: Method = "percentile"
+    batch: list[Batch] = [1, 1, 4]
+    workspace_mb: int = Field(1024, ge=16, le=1 << 20)
+    prenms_score_threshold: float = Field(0.001, ge=0, lt=1)
+    max_fall: float = Field(0.010, ge=0, le=1)
+    min_f1: float = Field(0.90, ge=0, le=1)
+    min_boxes: int = Field(50, ge=1)
+    labelled: str = ""
+    store: str = str(MODELS)
+    work: str = str(STATE_DIR / "provision")
+    threads: int = Field(0, ge=0, le=1024)
+    device: str = "auto"
+
+    @field_validator("size")
+    @classmethod
+    def _possible_size(cls, text: str) -> str:
+        match = _SIZE.fullmatch(text)
+        if match is None or any(int(side) % 32 or int(side) > MAX_SIDE for side in match.groups() if side):
+            raise ValueError(f"must be like 640 or 640x384 (width x height), multiples of 32 up to {MAX_SIDE}")
+        return text
+
+    @field_validator("batch")
+    @classmethod
+    def _ascending_batch(cls, batch: list[int]) -> list[int]:
+        if len(batch) != 3 or sorted(batch) != batch:  # noqa: PLR2004 - smallest, optimal, largest
+            raise ValueError("must be three ascending numbers: smallest, optimal and largest batch")
+        return batch
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> ProvisionSettings:
+        if bool(self.weights) == bool(self.dataset):
+            raise ValueError("needs either weights (a file, name or address) or dataset (a YAML to train on)")
+        if self.precision == "int8" and not self.frames:
+            raise ValueError('precision = "int8" needs frames = ["video.mp4", ...] to calibrate and verify on')
+        return self
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """Network input, pixels."""
+        width, _, height = self.size.partition("x")
+        return int(width), int(height or width)
+
+
+def read_settings(path: Path) -> ProvisionSettings:
+    """The checked `[provision]` table of a configuration file.
+
+    Raises:
+        ConfigError: one line a problem, `file:line: [provision] key: problem; remedy`.
+    """
+    text = _text(path)
+    try:
+        table = tomllib.loads(text).get(SECTION)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    if not isinstance(table, dict):
+        raise ConfigError(
+            f"{path}: has no [{SECTION}] table",
+            remedy='add one, e.g. [provision] with weights = "yolov5n" and precision = "int8", frames = ["yard.mp4"]',
+        )
+    try:
+        return ProvisionSettings.model_validate(table)
+    except ValidationError as exc:
+        lines = key_lines(text)
+        problems = [_problem(path, lines, error["loc"], error["type"], error["msg"]) for error in exc.errors()]
+        raise ConfigError("\n".join(problems)) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES).decode("utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", remedy="name another with --config FILE") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}", remedy="save the file as UTF-8") from exc
+
+
+def _problem(path: Path, lines: dict[Key, int], place: tuple[Any, ...], kind: str, message: str) -> str:
+    where = f"{path}:{line_of(lines, (SECTION, *place))}: [{SECTION}]" + (f" {place[0]}" if place else "")
+    if kind == "extra_forbidden":
+        nearest = difflib.get_close_matches(str(place[0]), ProvisionSettings.model_fields, n=1)
+        hint = nearest[0] if nearest else ", ".join(ProvisionSettings.model_fields)
+        return f'{where}: unknown key; did you mean "{hint}"?' if nearest else f"{where}: unknown key; known: {hint}"
+    said = message.removeprefix("Value error, ")
+    return f"{where}: {said[0].lower()}{said[1:]}"

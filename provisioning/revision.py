@@ -1,0 +1,70 @@
+"""A bundle of the store with something added: the same name, the files of before and the new ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.manifest import Manifest
+from provisioning.patch import patch
+from provisioning.quantize.typed import with_fp16
+from provisioning.store import Store
+
+CALIBRATION = "calibration.json"
+PLUGIN_MODEL = "model.plugin.onnx"
+
+
+def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **changes: Any) -> Bundle:  # noqa: ANN401
+    """Add files to a bundle and change fields of its manifest; what is active stays until `activate`.
+
+    Args:
+        store: that holds it.
+        bundle: opened from there.
+        files: new or replacing ones.
+        changes: of manifest fields.
+
+    Raises:
+        DataError: a file of the bundle is damaged.
+        EdgedError: the store cannot be written or is in use.
+    """
+    kept = {name: bundle.read(name) for name in bundle.manifest.files}
+    return store.add(dataclasses.replace(bundle.manifest, **changes), {**kept, **files})
+
+
+def engine_models(
+    manifest: Manifest, model: onnx.ModelProto, *, typed: bool
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """What an engine is built from: ending in the heads, and with the decode node.
+
+    Args:
+        manifest: of the model; `min_confidence` becomes the node's threshold.
+        model: float32, with or without Q/DQ.
+        typed: for a strongly typed network that shall compute in FP16.
+
+    Raises:
+        DataError: a model that cannot be typed, or does not belong to the manifest.
+    """
+    heads = with_fp16(model) if typed else model
+    patched = patch(
+        heads,
+        anchors=manifest.anchors,
+        strides=manifest.strides,
+        num_classes=len(manifest.classes),
+        prenms_score_threshold=manifest.min_confidence,
+    )
+    return heads, patched
+
+
+def model_for(bundle: Bundle, precision: str) -> onnx.ModelProto:
+    """The graph of a precision: with Q/DQ for int8, float32 otherwise.
+
+    Raises:
+        BundleMismatch: int8 is wanted of a bundle that was never quantised.
+        DataError: the file is damaged.
+    """
+    return onnx.load_from_string(bundle.read(MODEL_INT8 if precision == "int8" else MODEL))

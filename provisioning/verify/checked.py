@@ -1,0 +1,63 @@
+"""Verification of a bundle of the store: the report is added to it, a verdict below the gate is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edged.core.bundle import Bundle
+from edged.core.errors import DataError, EdgedError
+from provisioning.frames.frameset import FrameSet
+from provisioning.report import summary
+from provisioning.revision import revise
+from provisioning.store import Store
+from provisioning.verify.gate import Gate, Verdict
+from provisioning.verify.stage import verify_bundle
+
+
+def verified(
+    store: Store,
+    bundle: Bundle,
+    frames: Path,
+    *,
+    gate: Gate | None = None,
+    labelled: Path | None = None,
+    out: Path | None = None,
+    threads: int = 0,
+) -> Verdict:
+    """Verify and keep the report in the bundle, passed or not.
+
+    Args:
+        store: that holds it.
+        bundle: opened from there.
+        frames: folder that `sample` made.
+        gate: the limits; the usual ones if None.
+        labelled: a data-set YAML whose `val` decides instead.
+        out: gets a copy of the report.
+        threads: of ONNX Runtime; 0 for every core.
+
+    Raises:
+        DataError: below the gate, or an input is not what it should be.
+        EdgedError: the report cannot be written; and as `verify_bundle` raises.
+    """
+    files = verify_bundle(bundle, FrameSet.read(frames), gate or Gate(), labelled=labelled, threads=threads)
+    facts = json.loads(files["report.json"])
+    revise(store, bundle, files, report=summary(facts))
+    if out is not None:
+        _write(out, files)
+    verdict = Verdict(**facts["verdict"])
+    if not verdict.passed:
+        raise DataError(
+            f"{bundle.manifest.name} is not activated: {verdict.reason}",
+            remedy="calibrate on more or other frames, by another method, or choose fp16",
+        )
+    return verdict
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as exc:
+        raise EdgedError(f"{folder} cannot be written: {exc.strerror or exc}") from exc

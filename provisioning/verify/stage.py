@@ -1,0 +1,63 @@
+"""Verification of a bundle on this machine: opens what shall run and the float32 model, compares, writes the report."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.errors import UsageError
+from edged.core.protocols import TunableDetector
+from edged.cpu.detector import CpuDetector
+from provisioning.frames.frameset import FrameSet
+from provisioning.report import Subject, report_files
+from provisioning.verify.compare import Labelled, compare
+from provisioning.verify.gate import Gate
+from provisioning.verify.observe import SERVICE
+
+
+def verify_bundle(
+    bundle: Bundle, frames: FrameSet, gate: Gate, *, labelled: Path | None = None, threads: int = 0
+) -> dict[str, bytes]:
+    """Verify the bundle's engine if it has one for its precision, else its INT8 graph on ONNX Runtime.
+
+    Args:
+        bundle: to be verified.
+        frames: with some for verification.
+        gate: the limits; the verdict is in the report, nothing is raised for it.
+        labelled: a data-set YAML whose `val` decides instead of the frames.
+        threads: of ONNX Runtime; 0 for every core.
+
+    Returns:
+        The files of the report.
+
+    Raises:
+        UsageError: the bundle has nothing but the float32 model.
+        BundleMismatch, DataError, DetectorError: a model or frame cannot be used here.
+    """
+    spec = Labelled.read(labelled, bundle.manifest.classes) if labelled is not None else None
+    reference = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL)
+    with contextlib.closing(reference), _candidate(bundle, threads) as (candidate, name):
+        comparison = compare(reference, candidate, frames, gate, spec)
+    manifest = bundle.manifest
+    return report_files(Subject(manifest, manifest.files, name), comparison, frames)
+
+
+@contextlib.contextmanager
+def _candidate(bundle: Bundle, threads: int) -> Iterator[tuple[TunableDetector, str]]:
+    if any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
+        from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
+
+        opened = open_detector(bundle, thresholds=SERVICE)
+        with contextlib.closing(opened.detector):
+            yield opened.detector, opened.backend
+    elif MODEL_INT8 in bundle.manifest.files:
+        detector = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL_INT8)
+        with contextlib.closing(detector):
+            yield detector, f"{MODEL_INT8} on ONNX Runtime"
+    else:
+        raise UsageError(
+            f"{bundle.manifest.name} holds the float32 model only, there is nothing to compare it with",
+            remedy="run: edged-provision quantize, or on the device: edged-provision build",
+        )
