@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
 from edged.core.bundle import MODEL, MODEL_INT8, Bundle
-from edged.core.errors import BundleMismatch, ConfigError
+from edged.core.errors import BundleMismatch, ConfigError, DetectorError
 from edged.core.protocols import TunableDetector
 from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
+from edged.gpu.backend import open_detector
 from edged.publish.identity import Origin
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
@@ -47,9 +48,31 @@ def load_model(model: Model, engine: Engine) -> LoadedModel:
     """
     bundle = Bundle.open(model.bundle)
     limits = thresholds(model, bundle)
+    if engine.backend != "cpu":
+        try:
+            return _on_gpu(bundle, limits, engine)
+        except (BundleMismatch, DetectorError) as exc:
+            if engine.backend == "tensorrt":
+                raise
+            # A bundle without an engine was made for the CPU; with one, its owner expects the GPU.
+            level = logging.WARNING if bundle.manifest.engines else logging.INFO
+            logger.log(level, "running on the CPU: %s", exc)
+    return _on_cpu(bundle, limits, engine)
+
+
+def _on_gpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
+    opened = open_detector(
+        bundle,
+        thresholds=limits,
+        device=engine.device,
+        precision=engine.precision,
+        need_mb=engine.free_memory_mb,
+    )
+    return LoadedModel(opened.detector, bundle, opened.backend)
+
+
+def _on_cpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
     precision = bundle.manifest.precision if engine.precision == "auto" else engine.precision
-    if engine.backend == "tensorrt":
-        raise ConfigError("[engine] backend: tensorrt is not part of this release yet", remedy='say backend = "cpu"')
     file = MODEL_INT8 if precision == "int8" else MODEL
     if precision == "fp16":
         logger.info("the CPU has no use for fp16: %s runs as fp32", bundle.manifest.name)

@@ -20,6 +20,7 @@ from edged.daemon.signals import Signals, limit_stop
 from edged.daemon.systemd import Systemd
 from edged.daemon.vitals import Vitals, WallClock
 from edged.health import Health
+from edged.pinning import SlotPins
 from edged.pipeline import Pipeline
 from edged.publish.identity import origin
 
@@ -65,7 +66,8 @@ class Daemon:
         speaker = origin(device=settings.device.id, model=bundle.manifest.name, classes=bundle.manifest.classes)
         specs = camera_specs(settings.camera)
         self.publisher = make_publisher(settings, speaker)
-        self.cameras = Cameras(specs, on_state=self._on_state)
+        self._pins = SlotPins()
+        self.cameras = Cameras(specs, on_state=self._on_state, watcher=self._pins)
         self._loading = Loading(settings.model, settings.engine)
         self.pipeline: Pipeline | None = None
 
@@ -89,6 +91,7 @@ class Daemon:
 
     def _serve(self, model: LoadedModel) -> Ended:
         self.model = model
+        self._pins.serve(model.detector)
         self.pipeline = pipeline = Pipeline(
             supply=self.cameras, detector=model.detector, publisher=self.publisher, health=self._health
         )
@@ -164,6 +167,7 @@ class Daemon:
 
         def on_swap() -> None:
             self._health.new_model()
+            self._pins.serve(model.detector)
             self.publisher.set_model(manifest.name, manifest.classes)
 
         if self.pipeline is not None:
