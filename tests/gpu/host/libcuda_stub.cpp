@@ -140,7 +140,7 @@ int cuCtxPushCurrent_v2(Handle* context) {
     return 0;
 }
 int cuCtxPopCurrent_v2(Handle** context) { ENTER(cuCtxPopCurrent); *context = contexts.back(); contexts.pop_back(); return 0; }
-int cuMemGetInfo_v2(size_t* free, size_t* total) { ENTER(cuMemGetInfo); *free = 3u << 30; *total = 4u << 30; return 0; }
+int cuMemGetInfo_v2(size_t* free, size_t* total) { ENTER(cuMemGetInfo); *free = 3ull << 30; *total = 4ull << 30; return 0; }
 
 int cuMemAlloc_v2(void** address, size_t bytes) {
     ENTER(cuMemAlloc);
