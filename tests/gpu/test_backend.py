@@ -1,0 +1,149 @@
+"""Opening the TensorRT backend: the bundle is judged first, nothing half-open stays behind, reasons are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edged.core.bundle import MODEL, Bundle
+from edged.core.errors import BundleMismatch, DataError, DetectorError
+from edged.core.manifest import EngineRecord, FileRecord
+from edged.core.types import Thresholds
+from edged.gpu import backend
+from edged.gpu.choice import GpuFacts
+from tests.gpu.host_engine import HostEngine
+from tests.gpu.host_gpu import HostGpu
+from tests.handmade import write_bundle
+
+RECORD = EngineRecord(
+    file="engine.plan",
+    tensorrt="10.3.0",
+    gpu="Host GPU",
+    compute_capability="8.7",
+    precision="fp32",
+    decode="kernel",
+    plugin_version="",
+    batch=(1, 2, 2),
+)
+CHOSEN = GpuFacts(0, "GPU-00aa", "Host GPU", "8.7", 1 << 30, partitioned=False, mig=False)
+
+
+class NamedGpu(HostGpu):
+    name = "Host GPU"
+    uuid = "GPU-00aa"
+    compute_capability = (8, 7)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """The hand-made model with an engine that is its own ONNX."""
+    plain = Bundle.open(write_bundle(tmp_path / "bundle"))
+    content = plain.read(MODEL)
+    (plain.directory / RECORD.file).write_bytes(content)
+    files = {**plain.manifest.files, RECORD.file: FileRecord(plain.manifest.files[MODEL].sha256, len(content))}
+    return Bundle(plain.directory, replace(plain.manifest, files=files, engines=(RECORD,)))
+
+
+class Stage:
+    """Stands in for what needs a GPU: packages, device, plugin, engine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+        self.gpu = NamedGpu()
+        self.engines: list[HostEngine] = []
+        self.plugin_on: list[NamedGpu] = []
+        self.manifest = bundle.manifest
+        device: Any = types.ModuleType("edged.gpu.device")
+        device.open_gpu = lambda: self.gpu
+        device.register_plugin = self.plugin_on.append
+        engine: Any = types.ModuleType("edged.gpu.engine")
+        engine.TensorRtEngine = self.load
+        monkeypatch.setitem(sys.modules, "edged.gpu.device", device)
+        monkeypatch.setitem(sys.modules, "edged.gpu.engine", engine)
+        monkeypatch.setattr(backend, "_require_packages", lambda: "10.3.0")
+        monkeypatch.setattr(backend, "_select", lambda _device, _need_mb: CHOSEN)
+
+    def load(self, plan: bytes, gpu: NamedGpu, *, where: str) -> HostEngine:
+        assert where.endswith("engine.plan")
+        self.engines.append(HostEngine(gpu, plan, self.manifest, max_batch=2))
+        return self.engines[-1]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> Stage:
+    return Stage(monkeypatch, bundle)
+
+
+def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> None:
+    opened = backend.open_detector(bundle, thresholds=Thresholds())
+    assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU"
+    assert opened.detector.room == 2
+    opened.detector.close()
+    assert stage.gpu.closed and stage.engines[0].closed and not stage.plugin_on
+
+
+def test_open_detector_registers_the_plugin_where_the_engine_holds_it(stage: Stage, bundle: Bundle) -> None:
+    record = replace(RECORD, decode="plugin", plugin_version="1")
+    whole = Bundle(bundle.directory, replace(bundle.manifest, engines=(record,)))
+    backend.open_detector(whole, thresholds=Thresholds()).detector.close()
+    assert stage.plugin_on == [stage.gpu]
+
+
+def test_open_detector_on_another_machine_closes_the_device(stage: Stage, bundle: Bundle) -> None:
+    stage.gpu.compute_capability = (8, 6)
+    with pytest.raises(
+        BundleMismatch, match=r"built for .* SM 8\.7; running on .* SM 8\.6; run: edged-provision build"
+    ):
+        backend.open_detector(bundle, thresholds=Thresholds())
+    assert stage.gpu.closed and not stage.engines
+
+
+def test_open_detector_with_a_damaged_engine_closes_the_device(stage: Stage, bundle: Bundle) -> None:
+    (bundle.directory / RECORD.file).write_bytes(b"altered")
+    with pytest.raises(DataError, match="damaged or was altered"):
+        backend.open_detector(bundle, thresholds=Thresholds())
+    assert stage.gpu.closed and not stage.engines
+
+
+def test_open_detector_that_runs_out_of_memory_closes_engine_and_device(stage: Stage, bundle: Bundle) -> None:
+    stage.gpu.failures["allocate"] = DetectorError("cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)")
+    with pytest.raises(DetectorError, match="OUT_OF_MEMORY"):
+        backend.open_detector(bundle, thresholds=Thresholds())
+    assert stage.engines[0].closed and stage.gpu.closed
+
+
+def test_open_detector_on_another_gpu_than_chosen_is_an_error(stage: Stage, bundle: Bundle) -> None:
+    stage.gpu.uuid = "GPU-ffff"
+    with pytest.raises(DetectorError, match="not on the chosen GPU-00aa: it was started before the choice"):
+        backend.open_detector(bundle, thresholds=Thresholds())
+    assert stage.gpu.closed
+
+
+def test_open_detector_judges_the_bundle_before_it_looks_for_a_gpu(bundle: Bundle) -> None:
+    bare = Bundle(bundle.directory, replace(bundle.manifest, engines=()))
+    with pytest.raises(BundleMismatch, match="no engine at all; run: edged-provision build"):
+        backend.open_detector(bare, thresholds=Thresholds())
+
+
+def test_open_detector_without_tensorrt_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(DetectorError, match=r"TensorRT's Python package cannot be imported.*install TensorRT"):
+        backend.open_detector(bundle, thresholds=Thresholds())
+
+
+def test_gpu_folder_imports_neither_cuda_nor_tensorrt_before_it_must() -> None:
+    """Every module that a machine without a GPU may import, in a fresh process."""
+    code = """
+import sys
+import edged.gpu.backend, edged.gpu.detector, edged.gpu.choice, edged.gpu.fit, edged.gpu.kernel_cache, edged.gpu.slots
+import plugins.yolo_layer.contract, plugins.yolo_layer.kernel, plugins.yolo_layer.launch
+heavy = {"tensorrt", "cuda", "pynvml", "torch", "cv2", "onnxruntime"} & {name.split(".")[0] for name in sys.modules}
+sys.exit(f"imported: {heavy}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
