@@ -24,13 +24,20 @@ QUICK = Settings(backoff_first_s=0.1, backoff_max_s=0.4, auth_first_s=2.0)
 
 
 def numbered_picture(index: int, size_wh: tuple[int, int] = (160, 120)) -> Pixels:
-    """A picture whose grey tells its number even after lossy coding."""
-    return np.full((size_wh[1], size_wh[0], 3), 24 + index * 4 % 224, np.uint8)
+    """A picture whose two greys tell its number, below 64, even after lossy coding."""
+    picture = np.full((size_wh[1], size_wh[0], 3), 28 + index // 8 * 24, np.uint8)
+    picture[:, size_wh[0] // 2 :] = 28 + index % 8 * 24
+    return picture
 
 
 def number_of(pixels: Pixels) -> int:
-    """The number of a `numbered_picture`, below 56."""
-    return round((float(pixels.mean()) - 22) / 4)  # coding darkens by 1 to 3
+    """The number of a `numbered_picture`; coding shifts a grey by a few."""
+    half = pixels.shape[1] // 2
+    return sum(round((float(side.mean()) - 26) / 24) * weight for side, weight in _halves(pixels, half))
+
+
+def _halves(pixels: Pixels, half: int) -> tuple[tuple[Pixels, int], tuple[Pixels, int]]:
+    return (pixels[:, : half - 16], 8), (pixels[:, half + 16 :], 1)
 
 
 def write_video(path: Path, frames: int = 20, *, fps: float = 20.0, size_wh: tuple[int, int] = (160, 120)) -> Path:
