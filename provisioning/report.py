@@ -99,7 +99,7 @@ def _markdown(subject: Subject, comparison: Comparison, facts: Mapping[str, Any]
         *_table(("", "float32", "candidate"), _accuracy_rows(comparison)),
         "",
         f"{found.matched} boxes of both match (mean IoU {found.mean_iou:.3f}).",
-        f"Their scores differ by {found.mean_score_difference:.3f}, by {found.max_score_difference:.3f} at most.",
+        f"Scores differ by {found.mean_score_difference:.3f} on average, by {found.max_score_difference:.3f} at most.",
         "",
         "## Speed and memory",
         "",
