@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
 import tensorrt as trt
 
@@ -76,7 +75,7 @@ class TensorRtEngine:
         if min(smallest for smallest, _ in self._batches) > 1:
             raise BundleMismatch(f"{where} takes no batch of 1: its profiles are {self._batches}", remedy=REMEDY)
         self._scratch = gpu.allocate(max(_scratch_bytes(engine), 1))
-        self._contexts: list[Any] = []
+        self._contexts: list[trt.IExecutionContext] = []
         self._shared: SharedContext | None = None
 
     @property
@@ -98,12 +97,14 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free contexts, engine and runtime, in this order."""
+        if not self._scratch:
+            return
         self._shared = None
         self._contexts.clear()
-        self._engine = self._runtime = None
-        if self._scratch:
-            self._gpu.free(self._scratch)
-            self._scratch = 0
+        del self._engine
+        del self._runtime
+        self._gpu.free(self._scratch)
+        self._scratch = 0
 
     @property
     def _own_contexts(self) -> bool:
@@ -120,7 +121,7 @@ class TensorRtEngine:
             raise DetectorError(f"the engine takes no batch of {batch}, its profiles are {self._batches}")
         return min(fitting)[1]
 
-    def _new_context(self, profile: int, stream: int) -> Any:  # noqa: ANN401 - trt.IExecutionContext
+    def _new_context(self, profile: int, stream: int) -> trt.IExecutionContext:
         context = _context_without_memory(self._engine)
         if context is None:
             raise DetectorError(f"TensorRT made no execution context: {LOG.reasons()}")
@@ -137,7 +138,7 @@ class OwnedContext:
 
     can_be_captured = True
 
-    def __init__(self, context: Any) -> None:  # noqa: ANN401 - trt.IExecutionContext
+    def __init__(self, context: trt.IExecutionContext) -> None:
         self._context = context
 
     def bind(self, addresses: Mapping[str, int]) -> None:
@@ -152,7 +153,7 @@ class OwnedContext:
 class SharedContext:
     """One context for several batch sizes: reshaped whenever another size comes than before."""
 
-    def __init__(self, context: Any, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:  # noqa: ANN401
+    def __init__(self, context: trt.IExecutionContext, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:
         self.context = context
         self.shaped_for = 0
         self._input = input_name
@@ -197,7 +198,7 @@ def _refused(where: str) -> BundleMismatch | DetectorError:
     return BundleMismatch(message, remedy=REMEDY)
 
 
-def _tensors(engine: Any, where: str) -> dict[str, TensorSpec]:  # noqa: ANN401 - trt.ICudaEngine
+def _tensors(engine: trt.ICudaEngine, where: str) -> dict[str, TensorSpec]:
     specs = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
@@ -212,32 +213,34 @@ def _tensors(engine: Any, where: str) -> dict[str, TensorSpec]:  # noqa: ANN401 
     return specs
 
 
-def _batch_range(engine: Any, input_name: str, profile: int) -> tuple[int, int]:  # noqa: ANN401
+def _batch_range(engine: trt.ICudaEngine, input_name: str, profile: int) -> tuple[int, int]:
     smallest, _best, largest = engine.get_tensor_profile_shape(input_name, profile)
     return int(smallest[0]), int(largest[0])
 
 
-def _scratch_bytes(engine: Any) -> int:  # noqa: ANN401
+def _scratch_bytes(engine: trt.ICudaEngine) -> int:
     """By the name that this version has: 11 dropped the older one."""
-    size = getattr(engine, "device_memory_size_v2", None)
-    return int(engine.device_memory_size if size is None else size)
+    names = ("device_memory_size_v2", "device_memory_size")
+    return int(next(getattr(engine, name) for name in names if hasattr(engine, name)))
 
 
-def _context_without_memory(engine: Any) -> Any:  # noqa: ANN401
+def _context_without_memory(engine: trt.ICudaEngine) -> trt.IExecutionContext | None:
     strategies = getattr(trt, "ExecutionContextAllocationStrategy", None)
     if strategies is None:  # before 10
-        return engine.create_execution_context_without_device_memory()
+        create = getattr(engine, "create_execution_context_without_device_memory")  # noqa: B009 - gone in 11
+        made: trt.IExecutionContext | None = create()
+        return made
     return engine.create_execution_context(strategies.USER_MANAGED)
 
 
-def _give_memory(context: Any, address: int, nbytes: int) -> None:  # noqa: ANN401
+def _give_memory(context: trt.IExecutionContext, address: int, nbytes: int) -> None:
     if hasattr(context, "set_device_memory"):
         context.set_device_memory(address, nbytes)
     else:
         context.device_memory = address
 
 
-def _set_shape(context: Any, name: str, shape: tuple[int, ...]) -> None:  # noqa: ANN401
+def _set_shape(context: trt.IExecutionContext, name: str, shape: tuple[int, ...]) -> None:
     if not context.set_input_shape(name, shape):
         raise DetectorError(f"TensorRT refused the shape {list(shape)} for {name}: {LOG.reasons()}")
     missing = context.infer_shapes() if hasattr(context, "infer_shapes") else []
@@ -245,12 +248,12 @@ def _set_shape(context: Any, name: str, shape: tuple[int, ...]) -> None:  # noqa
         raise DetectorError(f"TensorRT lacks a shape for {', '.join(missing)}")
 
 
-def _bind(context: Any, addresses: Mapping[str, int]) -> None:  # noqa: ANN401
+def _bind(context: trt.IExecutionContext, addresses: Mapping[str, int]) -> None:
     for name, address in addresses.items():
         if not context.set_tensor_address(name, address):
             raise DetectorError(f"TensorRT refused the address of {name}: {LOG.reasons()}")
 
 
-def _execute(context: Any, stream: int) -> None:  # noqa: ANN401
+def _execute(context: trt.IExecutionContext, stream: int) -> None:
     if not context.execute_async_v3(stream):
         raise DetectorError(f"TensorRT could not enqueue the network: {LOG.reasons()}")
