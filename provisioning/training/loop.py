@@ -56,7 +56,7 @@ class Trainer:
         self._network: nn.Module = run.model
         if world.size > 1:
             devices = None if self._device.type == "cpu" else [self._device]
-            self._network = DistributedDataParallel(run.model, device_ids=devices, broadcast_buffers=False)
+            self._network = DistributedDataParallel(run.model, device_ids=devices)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._device.type == "cuda")
         self._progress = Progress()
         self._saved_at = time.monotonic()
