@@ -148,7 +148,7 @@ class Yolov5(nn.Module):
         """
         per_anchor = 5 + self.classes
         return tuple(
-            head.view(len(head), -1, per_anchor, *head.shape[2:]).permute(0, 1, 3, 4, 2).contiguous()
+            head.view(head.shape[0], -1, per_anchor, *head.shape[2:]).permute(0, 1, 3, 4, 2).contiguous()
             for head in self._heads(images)
         )
 

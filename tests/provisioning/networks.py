@@ -26,7 +26,8 @@ def _made(size: Size, release: Release, classes: int, activation: Activation) ->
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # a plain mean, so that one picture sets it
         with torch.no_grad():
-            heads = net(torch.rand(2, 3, 128, 128))
+            net(torch.rand(2, 3, 128, 128))
+            heads = net.eval()(torch.rand(1, 3, 64, 96))
             for conv, logits in zip(net.detect.m, heads, strict=True):
                 if isinstance(conv, nn.Conv2d):
                     conv.weight.div_(logits.std())

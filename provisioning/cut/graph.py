@@ -1,0 +1,217 @@
+"""Graph surgery on a user's ONNX file: read it safely, find its head convolutions, keep only what leads to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, helper
+
+from edged.core.errors import DataError
+from provisioning.export import INPUT, OUTPUTS
+
+MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
+MAX_IR_VERSION = 10  # what ONNX Runtime 1.20 reads
+
+# What may lie between a head and an output that is not decoded: layout and one sigmoid, no arithmetic.
+_LAYOUT = frozenset(
+    {
+        *("Sigmoid", "Reshape", "Transpose", "Identity"),
+        *("Shape", "Gather", "Concat", "Unsqueeze", "Constant", "Cast", "Slice"),  # on shapes
+    }
+)
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The head convolutions of a graph.
+
+    Attributes:
+        tensors: their outputs, in no particular order.
+        channels: of each, A*(5+classes).
+        behind: kinds of the nodes between them and the graph's outputs.
+    """
+
+    tensors: tuple[str, ...]
+    channels: int
+    behind: frozenset[str]
+
+    @property
+    def raw(self) -> bool:
+        """Whether nothing behind the heads decodes them."""
+        return self.behind <= _LAYOUT
+
+
+def read_onnx(content: bytes) -> onnx.ModelProto:
+    """Parse and check an ONNX file.
+
+    Raises:
+        DataError: empty, too large, truncated, invalid, with parts outside the file or operators of other domains.
+    """
+    size = f"{len(content):,} bytes"
+    if not content or len(content) > MAX_BYTES:
+        raise DataError(f"an ONNX file of {size}, expected 1 to {MAX_BYTES:,}")
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as exc:  # protobuf's DecodeError is of another class in each of its implementations
+        raise DataError(f"truncated, or no ONNX file ({size}): {_first_line(exc)}") from exc
+    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    if outside:
+        raise DataError(
+            f"weights outside the file ({outside[0]} and {len(outside) - 1} more); refused",
+            remedy="export it as a single file",
+        )
+    foreign = [node for node in model.graph.node if node.domain not in {"", "ai.onnx"}]
+    if foreign:
+        raise DataError(
+            f"node {foreign[0].name or foreign[0].output[0]} is {foreign[0].domain}::{foreign[0].op_type}, "
+            "no standard operator",
+            remedy="export without NMS and without plugins",
+        )
+    try:
+        onnx.checker.check_model(model)
+    except Exception as exc:  # the checker's errors share no base below Exception
+        raise DataError(f"invalid ONNX: {_first_line(exc)}") from exc
+    return model
+
+
+def image_input(model: onnx.ModelProto) -> tuple[str, tuple[int, int] | None]:
+    """Name and fixed size (width, height) of the picture input; None where the size is free.
+
+    Raises:
+        DataError: not exactly one float32 input (B, 3, H, W).
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
+    if len(inputs) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in {0, 3}:  # noqa: PLR2004 (B, 3, H, W)
+        found = ", ".join(f"{value.name} {shape}" for value, shape in zip(inputs, shapes, strict=True)) or "none"
+        raise DataError(f"expected one picture input (B, 3, H, W), got {found}")
+    kind = inputs[0].type.tensor_type.elem_type
+    if kind != TensorProto.FLOAT:
+        raise DataError(
+            f"input {inputs[0].name} is {TensorProto.DataType.Name(kind).lower()}, expected float32",
+            remedy="export without --half",
+        )
+    height, width = shapes[0][2:]
+    return inputs[0].name, (width, height) if width and height else None
+
+
+def find_heads(model: onnx.ModelProto) -> Heads:
+    """Trace back from the outputs to the first convolution on every way.
+
+    Raises:
+        DataError: these are not three 1x1 convolutions of equally many channels, as YOLOv5's heads are.
+    """
+    maker = {output: node for node in model.graph.node for output in node.output if output}
+    waiting, seen = [value.name for value in model.graph.output], set[str]()
+    heads: list[onnx.NodeProto] = []
+    behind = set[str]()
+    while waiting:
+        tensor = waiting.pop()
+        node = maker.get(tensor)
+        if tensor in seen or node is None:
+            continue
+        seen.update(node.output)
+        if node.op_type == "Conv":
+            heads.append(node)
+        else:
+            behind.add(node.op_type)
+            waiting.extend(node.input)
+    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    weights |= {node.output[0]: _constant_dims(node) for node in model.graph.node if node.op_type == "Constant"}
+    shapes = [weights.get(node.input[1], []) for node in heads]
+    channels = {shape[0] for shape in shapes if _is_1x1(shape)}
+    if len(heads) != len(OUTPUTS) or len(channels) != 1 or not all(map(_is_1x1, shapes)):
+        shown = list(zip(heads, shapes, strict=True))[:_SHOWN]
+        found = ", ".join(f"{node.name or node.output[0]} {shape}" for node, shape in shown)
+        raise DataError(
+            f"not a YOLOv5 detector: its outputs come from {len(heads)} convolutions ({found or 'none'}), "
+            f"expected {len(OUTPUTS)} of 1x1 with equally many channels"
+        )
+    return Heads(tuple(node.output[0] for node in heads), channels=shapes[0][0], behind=frozenset(behind))
+
+
+def with_outputs(model: onnx.ModelProto, tensors: tuple[str, ...]) -> bytes:
+    """The same model that gives these tensors too."""
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    present = {value.name for value in twin.graph.output}
+    twin.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in tensors if name not in present)
+    content: bytes = twin.SerializeToString(deterministic=True)
+    return content
+
+
+def cut(
+    model: onnx.ModelProto,
+    heads: tuple[str, ...],
+    *,
+    input_wh: tuple[int, int],
+    strides: tuple[int, ...],
+    channels: int,
+) -> onnx.ModelProto:
+    """What leads from the picture to the heads, a sigmoid behind each; free batch, fixed size, names as in our export.
+
+    Args:
+        model: the whole graph.
+        heads: tensors by rising stride.
+        input_wh: network input, pixels.
+        strides: of the heads.
+        channels: of each head.
+
+    Raises:
+        DataError: an inner tensor has a name of ours.
+    """
+    picture, _ = image_input(model)
+    nodes = _upstream(model, heads)
+    taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
+    if taken:
+        raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, as edged calls its own")
+    needed = {name for node in nodes for name in node.input} | set(heads)
+    sigmoids = [helper.make_node("Sigmoid", [h], [p], name=p) for h, p in zip(heads, OUTPUTS, strict=True)]
+    for node in nodes:
+        node.input[:] = [INPUT if name == picture else name for name in node.input]
+    width, height = input_wh
+    shapes: list[list[str | int | None]] = [
+        ["batch", channels, height // stride, width // stride] for stride in strides
+    ]
+    graph = helper.make_graph(
+        [*nodes, *sigmoids],
+        "yolov5",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, height, width])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in zip(OUTPUTS, shapes, strict=True)],
+        initializer=[tensor for tensor in model.graph.initializer if tensor.name in needed],
+    )
+    opsets = [opset for opset in model.opset_import if opset.domain in {"", "ai.onnx"}]
+    ir_version = min(model.ir_version, MAX_IR_VERSION)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="edged")
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """The file's key-value metadata."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:
+    """Copies of the nodes that lead to `tensors`, in the graph's order."""
+    wanted, kept = set(tensors), list[onnx.NodeProto]()
+    for node in reversed(model.graph.node):  # sorted topologically, which the checker has confirmed
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            twin = onnx.NodeProto()
+            twin.CopyFrom(node)
+            kept.append(twin)
+    return kept[::-1]
+
+
+def _constant_dims(node: onnx.NodeProto) -> list[int]:
+    return next((list(attribute.t.dims) for attribute in node.attribute if attribute.name == "value"), [])
+
+
+def _is_1x1(shape: list[int]) -> bool:
+    return len(shape) == 4 and shape[2:] == [1, 1]  # noqa: PLR2004 (outputs, inputs, height, width)
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:300]

@@ -1,0 +1,181 @@
+"""Users' ONNX exports: cut, anchors recovered, the same numbers; and everything that is no YOLOv5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from edged.core.errors import DataError, EdgedError, UsageError
+from provisioning.cut.heads import CutModel, cut_at_heads
+from provisioning.export import OUTPUTS, export_onnx
+from provisioning.model.network import COCO_ANCHORS, Release, Yolov5, build
+from tests.provisioning.networks import lively
+from tests.provisioning.yolo_exports import Raw, WithDecode, exported
+
+NAMES = ("cat", "dog")
+METADATA = "{0: 'cat', 1: 'dog'}"
+
+
+def _require_same(cut: CutModel, net: Yolov5, batch: int = 2) -> None:
+    """The cut model computes what the network does, on pictures that the import did not use."""
+    images = torch.rand(batch, 3, cut.input_wh[1], cut.input_wh[0])
+    session = ort.InferenceSession(cut.onnx, providers=["CPUExecutionProvider"])
+    assert [node.name for node in session.get_outputs()] == list(OUTPUTS)
+    with torch.no_grad():
+        expected = net.sigmoid_maps(images)
+    for got, wanted in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
+        np.testing.assert_allclose(got, wanted.numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("release", "opset", "dynamic", "descending"),
+    [("6", 12, False, False), ("5", 12, False, True), ("6", 17, True, False), ("5", 17, True, False)],
+)
+def test_cut_decode_inside(release: Release, opset: int, *, dynamic: bool, descending: bool) -> None:
+    net = lively(release=release)
+    content = exported(WithDecode(net, descending=descending), dynamic=dynamic, opset=opset, names=METADATA)
+    cut = cut_at_heads(content, input_wh=(96, 64))
+    assert (cut.names, cut.strides, cut.input_wh) == (NAMES, (8, 16, 32), (96, 64))
+    np.testing.assert_allclose(np.array(cut.anchors), COCO_ANCHORS, rtol=2e-4)
+    _require_same(cut, net)
+    kinds = {node.op_type for node in onnx.load_model_from_string(cut.onnx).graph.node}
+    assert not kinds & {"Shape", "Gather", "Reshape", "Transpose", "Pow", "BatchNormalization"}
+
+
+def test_cut_recovers_anchors_of_its_own() -> None:
+    anchors = (((5.5, 7.25), (9.0, 21.0)), ((40.0, 40.0), (99.0, 45.0)), ((160.0, 310.0), (300.0, 300.0)))
+    net = build("n", classes=2, anchors=anchors)
+    cut = cut_at_heads(exported(WithDecode(net)), names=NAMES)
+    np.testing.assert_allclose(np.array(cut.anchors), np.array(anchors), rtol=2e-4)
+
+
+def test_cut_raw_heads_with_given_anchors() -> None:
+    content = exported(Raw(lively()), names=METADATA)
+    with pytest.raises(UsageError, match="--anchors with 18 numbers"):
+        cut_at_heads(content)
+    with pytest.raises(UsageError, match="4 anchor numbers, expected 18"):
+        cut_at_heads(content, anchors=[1, 2, 3, 4])
+    flat = [side for head in COCO_ANCHORS for anchor in head for side in anchor]
+    cut = cut_at_heads(content, anchors=flat)
+    assert cut.anchors == COCO_ANCHORS
+    _require_same(cut, lively())
+
+
+def test_cut_our_own_export_changes_nothing() -> None:
+    content = export_onnx(lively(), input_wh=(96, 64), names=NAMES)
+    cut = cut_at_heads(content)
+    assert (cut.names, cut.anchors, cut.strides, cut.input_wh) == (NAMES, COCO_ANCHORS, (8, 16, 32), (96, 64))
+    _require_same(cut, lively())
+
+
+def test_cut_same_file_same_bytes() -> None:
+    content = exported(WithDecode(lively()), names=METADATA)
+    assert cut_at_heads(content).onnx == cut_at_heads(content).onnx
+
+
+def test_cut_needs_names() -> None:
+    content = exported(WithDecode(lively()))
+    with pytest.raises(UsageError, match="--names FILE with one a line: 2 names"):
+        cut_at_heads(content)
+    with pytest.raises(DataError, match="3 class names do not fit heads of 21 channels, its output is made for 2"):
+        cut_at_heads(content, names=("a", "b", "c"))
+
+
+def test_cut_refuses_another_size_than_exported() -> None:
+    content = exported(WithDecode(lively()), names=METADATA)
+    with pytest.raises(UsageError, match="exported for 96x64, not for 640x640"):
+        cut_at_heads(content, input_wh=(640, 640))
+
+
+def test_cut_refuses_another_decode() -> None:
+    content = exported(WithDecode(lively(), exponential=True), names=METADATA)
+    with pytest.raises(DataError, match="its decode is not YOLOv5's: at stride 8 its anchors differ"):
+        cut_at_heads(content)
+
+
+def test_cut_refuses_a_result_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoiled(model: onnx.ModelProto) -> onnx.ModelProto:
+        weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+        return model
+
+    monkeypatch.setattr("onnxslim.slim", spoiled)
+    with pytest.raises(EdgedError, match="differs by"):
+        cut_at_heads(exported(WithDecode(lively()), names=METADATA))
+
+
+class _Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.linear = nn.Linear(8, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.linear(self.conv(images).mean((2, 3)))
+        return scores
+
+
+def _edited(edit: Callable[[onnx.ModelProto], object]) -> bytes:
+    model = onnx.load_model_from_string(export_onnx(lively(), input_wh=(96, 64), names=NAMES))
+    edit(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _outside(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+
+
+def _cycle(model: onnx.ModelProto) -> None:
+    model.graph.node[0].input[0] = model.graph.node[5].output[0]
+
+
+def _half_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+
+
+def _plugin(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("EfficientNMS_TRT", ["p3"], ["boxes"], "nms", domain="trt"))
+
+
+def _unknown_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[3].op_type = "Frobnicate"
+
+
+def _opset_99(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 99
+
+
+def _two_heads(model: onnx.ModelProto) -> None:
+    del model.graph.output[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(lambda: b"", "0 bytes", id="empty"),
+        pytest.param(lambda: b"<html>", "no ONNX file", id="html"),
+        pytest.param(lambda: export_onnx(lively(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
+        pytest.param(lambda: exported(_Classifier()), "come from 1 convolutions", id="classifier"),
+        pytest.param(lambda: _edited(_two_heads), "come from 2 convolutions", id="two heads"),
+        pytest.param(lambda: _edited(_outside), "weights outside the file", id="external data"),
+        pytest.param(lambda: _edited(_cycle), "invalid ONNX", id="cycle"),
+        pytest.param(lambda: _edited(_half_input), "float16, expected float32; export without --half", id="half"),
+        pytest.param(lambda: _edited(_plugin), "nms is trt::EfficientNMS_TRT", id="plugin"),
+        pytest.param(lambda: _edited(_unknown_operator), "Frobnicate", id="unknown operator"),
+        pytest.param(lambda: _edited(_opset_99), "invalid ONNX|cannot load|no model that", id="opset 99"),
+    ],
+)
+def test_cut_refuses(content: Callable[[], bytes], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        cut_at_heads(content(), names=NAMES)
