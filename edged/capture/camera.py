@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from edged.capture.doorbell import Doorbell
+from edged.capture.doorbell import EVERY_S, Doorbell
 from edged.capture.exchange import Held, Home, Lane
 from edged.capture.frozen import FrozenWatch
 from edged.capture.launcher import Event
@@ -38,6 +38,7 @@ from edged.core.types import Frame, FrameMeta
 logger = logging.getLogger(__name__)
 
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
+FORCED_S = 300.0  # a child is started as often, even where knocking found nobody: names move to other addresses
 NURSERY_WAIT_S = 0.1
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
 CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
@@ -61,6 +62,8 @@ class Camera:
         self._leaving = False
         self._failures = 0
         self._retry_s = 0.0
+        self._pause_s = 0.0
+        self._forced_s = 0.0
         self._doorbell: Doorbell | None = None
         self._was_online = False
         self._watch = FrozenWatch(spec.frozen_after_s)
@@ -94,7 +97,7 @@ class Camera:
             if self._leaving or self.state.state == "ended":
                 return NEVER
             if now_s >= self._retry_s:
-                self._start(now_s)
+                self._retry(now_s)
             elif self._doorbell is not None:
                 self._doorbell.step(now_s)
                 return min(self._retry_s, self._doorbell.due_s)
@@ -222,6 +225,15 @@ class Camera:
             self._office.exchange.retire(link.home)
             link.home = None
 
+    def _retry(self, now_s: float) -> None:
+        """Start a child, unless it is known that it would find nobody."""
+        shut = self._doorbell is not None and self._doorbell.shut
+        if shut and self._pause_s > EVERY_S and now_s < self._forced_s:
+            self._retry_s = now_s + self._pause_s
+        else:
+            self._forced_s = now_s + FORCED_S
+            self._start(now_s)
+
     def _start(self, now_s: float) -> None:
         if self._office.launcher is None:  # no fault of the camera's: it is started anew by and by
             self._retry_s = now_s + NURSERY_WAIT_S
@@ -282,7 +294,8 @@ class Camera:
 
     def _fail(self, reason: str, *, auth: bool, now_s: float) -> None:
         self._failures += 1
-        self._retry_s = now_s + self._office.settings.pause_s(self._failures, auth=auth)
+        self._pause_s = self._office.settings.pause_s(self._failures, auth=auth)
+        self._retry_s = now_s + self._pause_s
         self._set_state("offline", _one_line(redact(reason)))
 
     def _set_state(self, name: StateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:

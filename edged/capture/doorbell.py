@@ -1,6 +1,6 @@
 """Notices that an absent camera is back long before the next attempt is due, without a process or a thread.
 
-While a network camera is away, its port is knocked on every two seconds with a connection that is closed at once; a
+While a network camera is away, its port is knocked on every three seconds with a connection that is closed at once; a
 device is looked for by its path. Only a change from closed to open rings: a camera that is there and fails for
 another reason keeps its growing pauses.
 """
@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-EVERY_S = 2.0
+EVERY_S = 3.0
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
@@ -45,6 +45,10 @@ class Doorbell:
         place: as `resolve` gives it; comes from the child and is not trusted.
         selector: to hear of the connection.
         ring: called when the camera is back.
+
+    Attributes:
+        shut: the last knock found nobody.
+        due_s: when the next one is due, monotonic.
     """
 
     def __init__(self, place: str, selector: selectors.BaseSelector, ring: Callable[[], None]) -> None:
@@ -52,7 +56,7 @@ class Doorbell:
         self._selector = selector
         self._ring = ring
         self._knock: socket.socket | None = None
-        self._was_closed = False
+        self.shut = False
         self.due_s = 0.0
 
     def step(self, now_s: float) -> None:
@@ -98,10 +102,10 @@ class Doorbell:
         self._judge(is_open=code == 0)
 
     def _judge(self, *, is_open: bool) -> None:
-        if is_open and self._was_closed:
+        if is_open and self.shut:
             self.close()
             self._ring()
-        self._was_closed = not is_open
+        self.shut = not is_open
 
     def _hang_up(self) -> None:
         if self._knock is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -78,12 +79,16 @@ class PatternStream:
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._index = -1
-        random = np.random.default_rng(pattern.seed)
+        rng = random.Random(pattern.seed)  # noqa: S311 - no secret; numpy's generator would cost each child 2 MB
         short = min(pattern.size_wh)
-        self._sides = random.integers(short // 8, short // 3 + 1, size=(RECTANGLES, 2)).tolist()
-        self._starts = random.integers(0, max(pattern.size_wh), size=(RECTANGLES, 2)).tolist()
-        self._steps = random.integers(1, max(2, short // 40), size=(RECTANGLES, 2)).tolist()
-        self._colours = random.integers(60, 256, size=(RECTANGLES, 3)).tolist()
+
+        def draw(count: int, least: int, most: int) -> list[list[int]]:
+            return [[rng.randint(least, most) for _ in range(count)] for _ in range(RECTANGLES)]
+
+        self._sides = draw(2, short // 8, short // 3)
+        self._starts = draw(2, 0, max(pattern.size_wh))
+        self._steps = draw(2, 1, max(1, short // 40))
+        self._colours = draw(3, 60, 255)
 
     @property
     def info(self) -> StreamInfo:
