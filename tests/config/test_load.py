@@ -9,6 +9,7 @@ import pytest
 
 from edged.config import Settings, load_settings
 from edged.core.errors import ConfigError
+from provisioning.recipe.settings import ProvisionSettings
 
 MINIMAL = '[[camera]]\nname = "gate"\nsource = "gate.mp4"\n'
 
@@ -146,6 +147,9 @@ def test_example_file_documents_every_key_and_loads() -> None:
         body = text.split(f"[{name}]", 1)[1].split("\n[", 1)[0]
         for key in section.model_fields:
             assert f"\n{key} = " in body or f"\n# {key} = " in body, f"[{name}] {key} is not in etc/edged.toml"
+    provision = text.split("\n[provision]", 1)[1].split("\n[[", 1)[0]
+    for key in ProvisionSettings.model_fields:
+        assert f"\n# {key} = " in provision, f"[provision] {key} is not in etc/edged.toml"
     camera = text.split("[[camera]]", 1)[1]
     for key in type(settings.camera[0]).model_fields:
         assert f"\n{key} = " in camera or f"\n# {key} = " in camera, f"[[camera]] {key} is not in etc/edged.toml"
