@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=("n", "s", "m", "l", "x"), default="n", help="size, without --weights")
     parser.add_argument("--weights", default="none", metavar="FILE.pt|none", help="start from these (default: none)")
     parser.add_argument("--epochs", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end well in this time, if --epochs take longer")
     parser.add_argument("--batch-size", default="16", metavar="N|auto", help="of all processes together (default: 16)")
     parser.add_argument("--size", type=int, default=640, help="input side, a multiple of 32 (default: 640)")
     parser.add_argument("--workers", type=int, default=2, help="threads that prepare pictures (default: 2)")
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         validate_every=args.val_every,
         anchors=not args.keep_anchors,
         resume=args.resume,
+        minutes=args.minutes,
         wandb=args.wandb or "",
         log_every=args.log_every,
     )
@@ -100,5 +102,7 @@ def _require_sensible(args: argparse.Namespace) -> None:
     for name, least in (("epochs", 1), ("size", 32), ("workers", 0), ("seed", 0), ("patience", 0), ("val_every", 1)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
+    if args.minutes < 0 or args.cache_gb < 0:
+        raise UsageError("--minutes and --cache-gb must be at least 0")
     if "/" in args.name or args.name in {".", ".."}:
         raise UsageError(f"--name must be a plain name, got {args.name!r}", remedy="choose the folder with --runs")

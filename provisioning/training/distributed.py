@@ -42,6 +42,10 @@ class World:
             dist.all_reduce(total)
         return total
 
+    def from_leader(self, value: float) -> float:
+        """The leading process's `value`, in all of them."""
+        return float(self.sum(self._scalar(value if self.leads else 0.0)).item())
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
@@ -51,8 +55,11 @@ class World:
         """Whether `flag` holds in any process."""
         if self.size == 1:
             return flag
-        device = "cpu" if dist.get_backend() == "gloo" else f"cuda:{self.local_rank}"
-        return bool(self.sum(torch.tensor(float(flag), device=device)).item())
+        return bool(self.sum(self._scalar(float(flag))).item())
+
+    def _scalar(self, value: float) -> Tensor:
+        on_gpu = self.size > 1 and dist.get_backend() != "gloo"
+        return torch.tensor(value, dtype=torch.float64, device=f"cuda:{self.local_rank}" if on_gpu else "cpu")
 
 
 @contextlib.contextmanager

@@ -59,7 +59,8 @@ class Trainer:
             self._network = DistributedDataParallel(run.model, device_ids=devices)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._device.type == "cuda")
         self._progress = Progress()
-        self._saved_at = time.monotonic()
+        self._started_s = self._saved_at = time.monotonic()
+        self._trained_before_s = 0.0
         self._stop = False
         self._pending = False  # gradients that have not moved the weights yet
         if run.resumed:
@@ -102,6 +103,8 @@ class Trainer:
                 bar.set_postfix(self._postfix(), refresh=False)
                 bar.update()
                 self._pause()
+                if self._clock() >= 1 and not self._pending:
+                    break
         trained_s = time.monotonic() - started
         return self._line(trained_s, self._run.batches.waited_s / max(trained_s, 1e-9))
 
@@ -109,7 +112,7 @@ class Trainer:
         """One batch; the optimiser moves when enough gradients have added up."""
         run, progress = self._run, self._progress
         number = progress.epoch * run.batches.steps + progress.step
-        run.schedule.apply(run.optimizer, number=number)
+        run.schedule.apply(run.optimizer, number=number, clock=self._clock())
         due = self._step_is_due(number)
         images, targets = self._on_device(batch)
         with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):
@@ -132,6 +135,14 @@ class Trainer:
             loss_sums=cast("tuple[float, float, float]", tuple(sums)),
             pictures=progress.pictures + pictures,
         )
+
+    def _clock(self) -> float:
+        """Share of the time limit that has passed, the same in every process; 0 without a limit."""
+        limit_s = self._run.settings.minutes * 60
+        return self._world.from_leader(self._trained_s() / limit_s) if limit_s else 0.0
+
+    def _trained_s(self) -> float:
+        return self._trained_before_s + time.monotonic() - self._started_s
 
     def _step_is_due(self, number: int) -> bool:
         """A step ends with every `accumulate`-th batch and with the epoch, so that checkpoints hold no gradients."""
@@ -179,7 +190,8 @@ class Trainer:
     def _line(self, seconds: float, waiting: float) -> EpochResult:
         progress, settings = self._progress, self._run.settings
         losses = [total / max(1, progress.pictures) for total in progress.loss_sums]
-        due = (progress.epoch + 1) % settings.validate_every == 0 or progress.epoch + 1 == settings.epochs
+        last = progress.epoch + 1 == settings.epochs or self._clock() >= 1
+        due = last or (progress.epoch + 1) % settings.validate_every == 0
         measured = self._evaluate() if due and self._world.leads else None
         self._world.wait()
         scores = (math.nan,) * 4
@@ -205,7 +217,7 @@ class Trainer:
             epoch=progress.epoch + 1,
             best=best,
             best_epoch=best_epoch,
-            finished=self._world.any(tired) or progress.epoch + 1 == settings.epochs,
+            finished=self._world.any(tired) or progress.epoch + 1 == settings.epochs or self._clock() >= 1,
         )
         self._save(LAST)
         if better:
@@ -235,6 +247,7 @@ class Trainer:
 
     def _save(self, name: str) -> None:
         self._saved_at = time.monotonic()
+        self._progress = replace(self._progress, trained_s=self._trained_s())
         if not self._world.leads:
             return
         run = self._run
@@ -255,6 +268,7 @@ class Trainer:
             self._run.optimizer.load_state_dict(training["optimizer"])
             self._scaler.load_state_dict(training["scaler"])
             self._progress = Progress.from_plain(training["progress"])
+            self._trained_before_s = self._progress.trained_s
         except (KeyError, TypeError, ValueError, RuntimeError) as exc:
             raise DataError(f"the training state in {LAST} is incomplete: {exc}") from exc
 

@@ -45,7 +45,7 @@ def accumulation(batch_size: int, nominal: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Rates, momentum and accumulation as a function of the batch number alone, so that a resumed run repeats them.
+    """Rates, momentum and accumulation as a function of the batch number, so that a resumed run repeats them.
 
     Attributes:
         hyper: shape and warm-up.
@@ -61,9 +61,8 @@ class Schedule:
     steps: int
     batch_size: int
 
-    def factor(self, epoch: float) -> float:
-        """Of the rate, after the warm-up: 1 at the start, `final_rate` at the end."""
-        passed = min(1.0, epoch / max(1, self.epochs))
+    def factor(self, passed: float) -> float:
+        """Of the rate, after the warm-up: 1 at the start (`passed` 0), `final_rate` at the end (1)."""
         fall = (1 - math.cos(math.pi * passed)) / 2 if self.hyper.shape == "cosine" else passed
         return 1 + (self.hyper.final_rate - 1) * fall
 
@@ -80,10 +79,16 @@ class Schedule:
         full = accumulation(self.batch_size, self.optimizer.nominal_batch)
         return max(1, round(1 + (full - 1) * self._warmed(number)))
 
-    def apply(self, optimizer: torch.optim.Optimizer, *, number: int) -> None:
-        """Set rates and momentum for batch `number` of the run."""
+    def apply(self, optimizer: torch.optim.Optimizer, *, number: int, clock: float = 0.0) -> None:
+        """Set rates and momentum for batch `number` of the run.
+
+        Args:
+            optimizer: from `make_optimizer`.
+            number: from 0.
+            clock: share of a time limit that has passed; it counts where it is ahead of the epochs.
+        """
         warmed = self._warmed(number)
-        rate = self.optimizer.rate * self.factor(number / self.steps)
+        rate = self.optimizer.rate * self.factor(min(1.0, max(clock, number / (self.steps * self.epochs))))
         momentum = self.hyper.warmup_momentum + (self.optimizer.momentum - self.hyper.warmup_momentum) * warmed
         for place, group in enumerate(optimizer.param_groups):
             start = self.hyper.warmup_bias_rate if place == _BIASES and self.optimizer.name == "sgd" else 0.0

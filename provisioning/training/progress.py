@@ -18,6 +18,7 @@ class Progress:
         pictures: of it, seen.
         best: fitness of the best epoch so far; -1 before the first.
         best_epoch: its number.
+        trained_s: time spent on it, in all of its sessions.
         finished: the run ended as planned or stopped early.
     """
 
@@ -27,6 +28,7 @@ class Progress:
     pictures: int = 0
     best: float = -1.0
     best_epoch: int = 0
+    trained_s: float = 0.0
     finished: bool = False
 
     def to_plain(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class TrainSettings:
         validate_every: epochs between evaluations; the last epoch is always evaluated.
         anchors: choose anchors for the data set when the present ones fit it poorly.
         resume: go on from the `last.pt` in `output`.
+        minutes: end after this time, the rates falling with the clock where it is ahead of the epochs; 0 for no limit.
         wandb: project of Weights & Biases to report to; empty for none.
         log_every: batches between lines of the log; 0 for none.
     """
@@ -62,6 +63,7 @@ class TrainSettings:
     validate_every: int = 1
     anchors: bool = True
     resume: bool = False
+    minutes: float = 0.0
     wandb: str = ""
     log_every: int = 0
 

@@ -154,6 +154,17 @@ def test_training_ends_early_without_gain(data: Path, tmp_path: Path, monkeypatc
     assert progress.finished
 
 
+def test_training_ends_in_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock passes the limit in the third batch: that epoch ends there, evaluated and saved."""
+    trainer = runs.trainer(runs.settings(data, tmp_path / "run", epochs=9, minutes=1.0))
+    monkeypatch.setattr(trainer, "_trained_s", lambda: 25.0 * (trainer._progress.step + 3 * trainer._progress.epoch))
+    progress = trainer.train()
+    assert progress.finished
+    [line] = runs.rows(tmp_path / "run")
+    assert line["map50"] != "nan"
+    assert read_checkpoint(tmp_path / "run" / LAST, training=True).training["updates"] == 3
+
+
 def test_training_that_diverges_says_so_and_keeps_the_checkpoint(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

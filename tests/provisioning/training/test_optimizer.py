@@ -16,7 +16,7 @@ def schedule(**changes: object) -> Schedule:
 
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 def test_schedule_falls_from_the_first_to_the_final_rate(shape: str) -> None:
-    factors = [schedule(shape=shape).factor(epoch) for epoch in range(21)]
+    factors = [schedule(shape=shape).factor(tenth / 20) for tenth in range(21)]
     assert factors[0] == 1
     assert factors[10] == pytest.approx(0.55)
     assert factors[20] == pytest.approx(0.1)
@@ -31,10 +31,19 @@ def test_schedule_warms_up() -> None:
     assert optimizer.param_groups[0]["momentum"] == 0.8
     assert plan.accumulate(0) == 1
     plan.apply(optimizer, number=200)
-    expected = 0.01 * plan.factor(2)
+    expected = 0.01 * plan.factor(0.1)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected] * 3)
     assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.937)
     assert plan.accumulate(200) == 4
+
+
+def test_schedule_follows_the_clock_where_it_is_ahead() -> None:
+    optimizer = make_optimizer(build("n", classes=1), OptimizerHyper(), batch_size=16)
+    plan = schedule(warmup_epochs=0.0)
+    plan.apply(optimizer, number=1000, clock=0.2)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * plan.factor(0.5))
+    plan.apply(optimizer, number=1000, clock=0.9)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * plan.factor(0.9))
 
 
 def test_schedule_without_warmup_starts_at_once() -> None:
