@@ -59,12 +59,12 @@ class TensorRtEngine:
 
     Raises:
         BundleMismatch: TensorRT does not take it on this machine.
-        DetectorError: device memory is short.
+        DetectorError: TensorRT cannot start, or device memory is short.
     """
 
     def __init__(self, plan: bytes, gpu: Gpu, *, where: str) -> None:
         self._gpu = gpu
-        self._runtime = trt.Runtime(LOG)
+        self._runtime = _runtime()
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise _refused(where)
@@ -188,6 +188,16 @@ class SizedContext:
         """Run."""
         self._shared.reshape(self._batch)
         _execute(self._shared.context, stream)
+
+
+def _runtime() -> trt.Runtime:
+    try:
+        return trt.Runtime(LOG)
+    except TypeError as exc:  # how the bindings say that the library gave no object
+        raise DetectorError(
+            f"TensorRT {trt.__version__} cannot start on this machine: {LOG.reasons()}",
+            remedy="it needs the NVIDIA driver of its CUDA version",
+        ) from exc
 
 
 def _refused(where: str) -> BundleMismatch | DetectorError:

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 _STUB = Path(__file__).with_name("host") / "tensorrt_stub.cpp"
-_FIRST_SLOT = {10: 12, 11: 8}
-_LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+_FIRST_SLOT = {8: 40, 10: 12, 11: 8}
+_LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers")
 
 
 def bindings_folder() -> Path:

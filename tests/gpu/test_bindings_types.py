@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edged.core.errors import DetectorError
 from tests.gpu.bindings import bindings_folder, load_bindings
+from tests.gpu.host_gpu import HostGpu
 from tests.gpu.host_kernels import ROOT
 
 OURS = ("edged/gpu/engine.py", "plugins/yolo_layer/plugin.py", "provisioning/build/tensorrt_build.py")
@@ -91,3 +94,19 @@ def test_names_that_a_version_has_or_lacks_are_told_apart_by_what_it_offers() ->
     else:
         assert hasattr(engine, "create_execution_context_without_device_memory")
     assert hasattr(engine, "device_memory_size_v2") or hasattr(engine, "device_memory_size")
+
+
+def test_loader_over_the_real_bindings_logs_and_says_that_tensorrt_cannot_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stub libraries give no runtime, as the real ones do where there is no driver."""
+    bindings = load_bindings()
+    monkeypatch.setitem(sys.modules, "tensorrt", bindings)
+    monkeypatch.delitem(sys.modules, "edged.gpu.engine", raising=False)
+    engine = importlib.import_module("edged.gpu.engine")
+    monkeypatch.delitem(sys.modules, "edged.gpu.engine")
+    engine.LOG.log(bindings.ILogger.Severity.WARNING, "a warning")
+    engine.LOG.log(bindings.ILogger.Severity.ERROR, "CUDA initialization failure with error: 35")
+    assert "TensorRT: a warning" in caplog.text
+    with pytest.raises(DetectorError, match="cannot start on this machine: CUDA initialization failure"):
+        engine.TensorRtEngine(b"plan", HostGpu(), where="engine.plan")

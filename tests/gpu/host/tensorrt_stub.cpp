@@ -1,7 +1,7 @@
 // What TensorRT's Python bindings need of its C++ libraries to be imported, and a plugin registry that remembers.
 //
-// FIRST_SLOT is where `registerCreator` stands in the registry's table of virtual functions: 12 in TensorRT 10, 8 in 11,
-// followed by getAllCreators, getCreator and deregisterCreator. Seen by calling the bindings.
+// FIRST_SLOT is where `registerCreator` stands in the registry's table of virtual functions: 12 in TensorRT 10, 8 in 11
+// (8.x knows no plugins of this kind), followed by getAllCreators, getCreator and deregisterCreator. Seen by calling the bindings.
 
 #include <algorithm>
 #include <cstdint>
@@ -74,4 +74,13 @@ void* createNvOnnxParserRefitter_INTERNAL(void*, void*, int) { return nullptr; }
 void* createNvOnnxParser_INTERNAL(void*, void*, int) { return nullptr; }
 int getNvOnnxParserVersion() { return 0; }
 bool initLibNvInferPlugins(void*, const char*) { return true; }
+// 8.x only: parsers of formats that nobody uses any more.
+void* uff_parser() asm("_ZN11nvuffparser15createUffParserEv");
+void uff_field() asm("_ZN11nvuffparser8FieldMapC1EPKcPKvNS_9FieldTypeEi");
+void* caffe_parser() asm("_ZN14nvcaffeparser117createCaffeParserEv");
+void caffe_end() asm("_ZN14nvcaffeparser123shutdownProtobufLibraryEv");
+void* uff_parser() { return nullptr; }
+void uff_field() {}
+void* caffe_parser() { return nullptr; }
+void caffe_end() {}
 }
