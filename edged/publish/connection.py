@@ -1,4 +1,4 @@
-"""One connection to a broker, from CONNECT to its end, driven step by step by the one thread that owns it.
+"""One connection to a broker, from CONNECT to its end, driven step by step, by one thread at a time.
 
 paho keeps state of an old connection (queue, in-flight messages, a downgraded protocol) in its client; a fresh
 client for each connection leaves that to us, so that memory is bounded and order is ours.
@@ -7,13 +7,13 @@ client for each connection leaves that to us, so that memory is bounded and orde
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
@@ -47,7 +47,7 @@ class BrokerLimits:
 
 
 class Connection:
-    """A connection that is opened once, used by one thread and thrown away.
+    """A connection that is opened once, used by one thread at a time and thrown away.
 
     Args:
         options: the broker.
@@ -65,6 +65,7 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._poll = select.poll()
+        self._socket_fd = -1
         self._answer: ReasonCode | None = None
         self._transport_error = ""
         self.limits = BrokerLimits(MAX_INFLIGHT, MAX_MQTT_PAYLOAD_BYTES)
@@ -121,38 +122,43 @@ class Connection:
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else 0
 
-    def step(self, timeout_s: float, *, wake_fd: int = -1) -> None:
-        """Wait for the network (or for `wake_fd` to become readable), then read, write and keep alive.
+    def step(self, timeout_s: float) -> None:
+        """Wait for the network, then `process`."""
+        self.process(self.wait(self.watch(), timeout_s))
+
+    def watch(self, *, wake_fd: int = -1) -> bool:
+        """Prepare `wait`: for the socket, and for `wake_fd` to become readable. True where data wait already."""
+        sock = self._client.socket()
+        if sock is None:
+            return True
+        self._socket_fd = sock.fileno()
+        self._poll.register(self._socket_fd, select.POLLIN | (select.POLLOUT if self.congested else 0))
+        if wake_fd >= 0:
+            self._poll.register(wake_fd, select.POLLIN)
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+    def wait(self, pending: bool, timeout_s: float) -> int:  # noqa: FBT001 - handed on from `watch`
+        """Poll events of the socket. The only part during which another thread may `send`."""
+        timeout_ms = 0 if pending else math.ceil(min(timeout_s, _TICK_S) * 1000)
+        events = dict(self._poll.poll(timeout_ms)).get(self._socket_fd, 0)
+        return events | (select.POLLIN if pending else 0)
+
+    def process(self, events: int) -> None:
+        """Read, write and keep alive.
 
         Afterwards `acknowledged` holds (packet id, reason code) of what the broker confirmed, `lost` the
         reason where the connection ended.
         """
-        sock = self._client.socket()
-        if sock is None:
-            self.lost = self.lost or "connection closed"
-            return
-        readable, writable = self._wait(sock, timeout_s, wake_fd)
-        if readable:
+        if events & ~select.POLLOUT:
             # Set only here: paho would also call it, at a price, for every QoS 0 message it wrote.
             self._client.on_publish = self._on_publish
             self._client.loop_read()
             self._client.on_publish = None
-        if writable:
+        if events & select.POLLOUT:
             self._client.loop_write()
         self._client.loop_misc()
         if self._client.socket() is None:
-            self.lost = self.lost or "connection closed"
-
-    def _wait(self, sock: Any, timeout_s: float, wake_fd: int) -> tuple[bool, bool]:  # noqa: ANN401 - paho's union
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        wanted = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
-        self._poll.register(sock.fileno(), wanted)
-        if wake_fd >= 0:
-            self._poll.register(wake_fd, select.POLLIN)
-        timeout_ms = 0 if pending else int(min(timeout_s, _TICK_S) * 1000) + 1
-        events = dict(self._poll.poll(timeout_ms)).get(sock.fileno(), 0)
-        ended = bool(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL))
-        return pending or ended or bool(events & select.POLLIN), bool(events & select.POLLOUT)
+            self.lost = self.lost or "the connection broke"
 
     def close(self) -> None:
         """Say goodbye: the broker forgets the will."""

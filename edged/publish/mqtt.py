@@ -86,6 +86,7 @@ class MqttPublisher:
             client_id=client_id(options, origin.device),
             will=Will(self.topics.status, OFFLINE),
             context=context,
+            mailbox=self._mailbox,
             sender=Sender(options, mailbox=self._mailbox, outbox=self._outbox, tally=self._tally),
             tally=self._tally,
         )
@@ -103,8 +104,8 @@ class MqttPublisher:
         origin = self._origin
         if self._outbox is not None:
             self._outbox.put(topic, partial(self._encode_durable, result, origin))
-        elif self._mailbox.put(Outgoing(topic, self._qos, partial(self._encode, result, origin))):
-            self._network.wake()
+        else:
+            self._network.send(Outgoing(topic, self._qos, partial(self._encode, result, origin)))
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         """Results published from now on come from this bundle."""
@@ -177,8 +178,7 @@ class MqttPublisher:
             published_at=_now(),
         )
         encoded = encode(payload)
-        if self._mailbox.put(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded))):
-            self._network.wake()
+        self._network.send(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded)))
 
     def counters(self) -> PublishCounters:
         """What became of the messages so far."""

@@ -18,6 +18,7 @@ from edged.publish.backoff import Backoff
 from edged.publish.connection import Connection, Will
 from edged.publish.counters import Tally
 from edged.publish.faults import SESSION_TAKEN_OVER, BrokerRefusal
+from edged.publish.mailbox import Mailbox, Outgoing
 from edged.publish.options import MqttOptions
 from edged.publish.sender import Sender
 
@@ -35,6 +36,7 @@ class Network:
         client_id: what it knows us by.
         will: retained on the device's status topic when we are lost.
         context: TLS; None speaks plain TCP.
+        mailbox: where messages wait for the thread.
         sender: what there is to send.
         tally: where everything is counted.
     """
@@ -46,6 +48,7 @@ class Network:
         client_id: str,
         will: Will,
         context: ssl.SSLContext | None,
+        mailbox: Mailbox,
         sender: Sender,
         tally: Tally,
     ) -> None:
@@ -53,8 +56,11 @@ class Network:
         self._client_id = client_id
         self._will = will
         self._context = context
+        self._mailbox = mailbox
         self._sender = sender
         self._tally = tally
+        self._using = threading.Lock()  # connection and sender: one thread at a time
+        self._live: Connection | None = None
         self._wake_lock = threading.Lock()
         self._asleep = False
         self._closing = False
@@ -65,6 +71,28 @@ class Network:
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message, or leave it to the thread; never waits."""
+        if message.qos == 0 and self._sent_at_once(message):
+            return
+        if self._mailbox.put(message):
+            self.wake()
+
+    def _sent_at_once(self, message: Outgoing) -> bool:
+        # Handing over to the thread costs more than a message does: two context switches.
+        if not self._using.acquire(blocking=False):
+            return False
+        try:
+            live = self._live
+            if live is None or self._closing or not self._sender.send_at_once(live, message):
+                return False
+            needs_thread = bool(live.lost) or live.congested
+        finally:
+            self._using.release()
+        if needs_thread:
+            self.wake()
+        return True
 
     def wake(self) -> None:
         """Let the thread look for work; cheap while it is awake."""
@@ -169,15 +197,25 @@ class Network:
             os.eventfd_read(self._wake_fd)
 
     def _serve(self, connection: Connection) -> None:
-        while not connection.lost:
-            if self._closing:
-                self._sender.hold_durable()
-            blocked = self._sender.feed(connection)
-            if self._closing and self._finished(connection):
-                return
-            connection.step(self._doze(blocked=blocked), wake_fd=self._wake_fd)
-            self._clear_wake()
-            self._sender.confirm(connection)
+        with self._using:
+            self._live = connection
+        try:
+            while not connection.lost:
+                with self._using:
+                    if self._closing:
+                        self._sender.hold_durable()
+                    blocked = self._sender.feed(connection)
+                    if self._closing and self._finished(connection):
+                        return
+                    pending = connection.watch(wake_fd=self._wake_fd)
+                events = connection.wait(pending, self._doze(blocked=blocked))
+                self._clear_wake()
+                with self._using:
+                    connection.process(events)
+                    self._sender.confirm(connection)
+        finally:
+            with self._using:
+                self._live = None
 
     def _doze(self, *, blocked: bool) -> float:
         """How long the thread may wait for the network; callers wake it only where they could change anything."""

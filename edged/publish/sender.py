@@ -29,7 +29,7 @@ _InFlight: TypeAlias = RetainedState | Outgoing | _DurableInFlight
 
 
 class Sender:
-    """Fills connections, one after the other, from mailbox and outbox; used by the network thread alone.
+    """Fills connections, one after the other, from mailbox and outbox; used by one thread at a time.
 
     Args:
         options: limits and the wait after a refusal.
@@ -97,6 +97,17 @@ class Sender:
         message = self._mailbox.next_message()
         if message is None:
             return False
+        self._send_one(connection, message)
+        return True
+
+    def send_at_once(self, connection: Connection, message: Outgoing) -> bool:
+        """Send `message` (QoS 0) where nothing waits before it and the socket takes it; else False."""
+        if connection.lost or connection.congested or self._mailbox.waiting:
+            return False
+        self._send_one(connection, message)
+        return True
+
+    def _send_one(self, connection: Connection, message: Outgoing) -> None:
         try:
             most = min(self._options.max_payload_bytes, _room(connection, message.topic))
             payload = message.encode(most)
@@ -104,7 +115,6 @@ class Sender:
             self._drop("too_large" if isinstance(exc, TooLargeError) else "invalid", message.topic, exc)
         else:
             self._hand_over(connection, message.topic, payload, message if message.qos else None)
-        return True
 
     def _send_durable(self, connection: Connection) -> bool:
         if self._outbox is None or self._paused():
@@ -145,7 +155,7 @@ class Sender:
 
     def _drop(self, cause: str, topic: str, exc: Exception) -> None:
         self._tally.drop(cause)
-        logger.warning("message for %s dropped (%s): %s", topic, cause, exc)
+        logger.warning("message for %s dropped (%s): %s", topic, cause, str(exc))
 
     def confirm(self, connection: Connection) -> None:
         """Settle what the broker confirmed since the last call."""

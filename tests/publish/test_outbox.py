@@ -201,7 +201,7 @@ def test_outbox_slow_disk_drops_the_oldest_and_does_not_block(tmp_path: Path, mo
     monkeypatch.setattr(OutboxStore, "commit", slow)
     with opened(tmp_path, queue_messages=50) as ours:
         ours.put(1)
-        wait_for(lambda: ours.outbox._pending.maxlen is None and not ours.outbox._pending)
+        wait_for(lambda: not ours.outbox._buffer._pending)
         began = time.monotonic()
         ours.put(1000, first=1)
         assert time.monotonic() - began < 1
@@ -215,7 +215,6 @@ def test_outbox_failing_disk_is_retried_and_its_drops_are_counted(
 ) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.02)
     failing = threading.Event()
-    failing.set()
     real = OutboxStore.commit
 
     def commit(store: OutboxStore, rows: Any, confirmed: Any, *, max_bytes: int) -> dict[str, int]:
@@ -225,10 +224,13 @@ def test_outbox_failing_disk_is_retried_and_its_drops_are_counted(
 
     monkeypatch.setattr(OutboxStore, "commit", commit)
     with opened(tmp_path, queue_messages=50) as ours:
-        for n in range(200):
-            ours.put(1, first=n)
-            time.sleep(0.001)
+        ours.put(1, first=-1)
+        ours.take(1)
+        failing.set()
+        ours.put(1)
         wait_for(lambda: "I/O" in ours.tally.last_error)
+        ours.put(199, first=1)
+        time.sleep(0.1)  # some more attempts
         failing.clear()
         got = [n for _, n in numbers(ours.take(50))]
         assert got == list(range(150, 200))
