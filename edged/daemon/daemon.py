@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from edged import __version__
@@ -29,19 +28,6 @@ LOADING_TICK_S = 0.1
 DRAIN_S = 1.0  # frames under way at the end; with closing publisher and cameras this stays below five seconds
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a run ended.
-
-    Attributes:
-        code: for the process to exit with.
-        clean: no thread is left behind that hangs.
-    """
-
-    code: int
-    clean: bool
 
 
 class Daemon:
@@ -71,8 +57,8 @@ class Daemon:
         self._loading = Loading(settings.model, settings.engine)
         self.pipeline: Pipeline | None = None
 
-    def run(self) -> Ended:
-        """Until asked to stop, all sources ended, or a stage failed.
+    def run(self) -> int:
+        """Until asked to stop, all sources ended, or a stage failed; the exit code. A thread that hangs may be left.
 
         Raises:
             EdgedError: the model cannot be used.
@@ -89,7 +75,7 @@ class Daemon:
             self._close()
             raise
 
-    def _serve(self, model: LoadedModel) -> Ended:
+    def _serve(self, model: LoadedModel) -> int:
         self.model = model
         self._pins.serve(model.detector)
         self.pipeline = pipeline = Pipeline(
@@ -115,7 +101,7 @@ class Daemon:
             return self._give_up(f"the pipeline failed: {pipeline.failure}")
         return self._stop("stopping")
 
-    def _give_up(self, why: str) -> Ended:
+    def _give_up(self, why: str) -> int:
         """A stage failed or hangs: say so, say `offline`, and let a new process begin."""
         code = DetectorError.exit_code
         limit_stop()
@@ -124,9 +110,9 @@ class Daemon:
         self.publisher.stats(self._stats())
         # Cameras are not closed: the thread that would do it may be what hangs, and their processes end with us.
         self.publisher.close()
-        return Ended(code, clean=False)
+        return code
 
-    def _stop(self, why: str) -> Ended:
+    def _stop(self, why: str) -> int:
         limit_stop()
         self._systemd.stopping(why)
         drained = self.pipeline is None or self.pipeline.stop(timeout_s=DRAIN_S)
@@ -135,11 +121,11 @@ class Daemon:
         self._close()
         if failure is not None:
             logger.critical("the pipeline failed: %s", failure, extra={"ERROR_CODE": DetectorError.exit_code})
-            return Ended(DetectorError.exit_code, clean=False)
+            return DetectorError.exit_code
         if not drained:
             logger.warning("an inference still runs; ending without it")
         logger.info("stopped after %d frames", self._health.frames)
-        return Ended(0, clean=drained and not self._loading.under_way)
+        return 0
 
     def _close(self) -> None:
         """Say `offline` first, then stop the cameras; safe to call twice."""

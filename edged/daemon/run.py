@@ -20,9 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_daemon(config: Path) -> int:
-    """Capture, detect and publish until SIGTERM or SIGINT; returns the exit code.
-
-    A failure while running ends the process from within: threads that hang would keep the interpreter from ending.
+    """Capture, detect and publish until SIGTERM or SIGINT, then end the process; returns only where it cannot start.
 
     Raises:
         EdgedError: it cannot start; told to the journal instead where that is where logs go.
@@ -33,19 +31,18 @@ def run_daemon(config: Path) -> int:
             settings = load_settings(config)
             set_up_logging(settings.log.level)
             with only_instance(settings.device.id):
-                ended = Daemon(config, settings, asked).run()
+                code = Daemon(config, settings, asked).run()
+                _leave(code)
         except EdgedError as exc:
             notify_systemd(f"STATUS=cannot start: {str(exc).splitlines()[0]}")
             if not logs_to_journal():
                 raise
             logger.critical("%s", exc, extra={"ERROR_CODE": exc.exit_code})
             return exc.exit_code
-    if not ended.clean:
-        _leave(ended.code)
-    return ended.code
 
 
 def _leave(code: int) -> NoReturn:
+    """End without the interpreter's farewell, in which threads of foreign libraries hang or crash."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

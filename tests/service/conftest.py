@@ -1,0 +1,39 @@
+"""One booted system with edged installed into it from wheels, for all tests of the service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boxes import write_video
+from tests.handmade import write_bundle
+from tests.service.device import PROJECT, WHEELS, Device
+from tests.service.guest import Guest, build, why_not
+
+ROOT = Path(__file__).parents[2]
+KEPT_WHEELS = Path(os.environ.get("EDGED_TEST_WHEELS", "/var/tmp/edged-wheels"))
+
+
+@pytest.fixture(scope="session")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """A clean machine with a broker that asks for a password, one camera and edged installed; not started."""
+    if reason := why_not():
+        pytest.skip(reason)
+    build()
+    environment = {**os.environ, "WHEELS": str(KEPT_WHEELS), "PYTHON": sys.executable}
+    subprocess.run(["sh", "systemd/install.sh", "wheels"], cwd=ROOT, check=True, capture_output=True, env=environment)
+    folder = tmp_path_factory.mktemp("device")
+    fixtures = folder / "fixtures"
+    write_bundle(fixtures / "squares")
+    write_video(fixtures / "street.avi")
+    fixtures.chmod(0o755)
+    with Guest(folder, binds={PROJECT: ROOT, WHEELS: KEPT_WHEELS, "/srv/fixtures": fixtures}) as guest:
+        device = Device(guest)
+        device.install()
+        device.prepare()
+        yield device
