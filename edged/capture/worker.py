@@ -82,6 +82,8 @@ class Worker:
         self._print = b""  # of the first picture of a pair
         self._pair_due_s = 0.0
         self._coded_wh: tuple[int, int] | None = None
+        self._stale = False
+        self._resized = False
         self._missed = 0
         self._damaged = 0
         self._told = Tally(0, 0, 0)
@@ -102,7 +104,7 @@ class Worker:
             while (moment := reader.advance()) is not None:
                 self._deliver(moment)
                 self._pulse_if_silent()
-            self._damaged += damaged(self._log.fresh())
+            self._read_log()
             self._send(pack_pulse(self._tally()))
             self._send(pack_ended())
 
@@ -176,20 +178,26 @@ class Worker:
 
     def _heed_complaints(self) -> bool:
         """Read what the decoder printed; False if the picture just decoded must not be used."""
-        lines = self._log.fresh()
-        if not lines:
-            return True
-        self.complaints = lines[-20:]
-        self._damaged += damaged(lines)
-        before, now = self._coded_wh, coded_size(lines)
-        self._coded_wh = now or before
-        resized = stale(lines) or (before is not None and now is not None and now != before)
-        if resized and self._reader.info.live:
+        self._read_log()
+        stale, self._stale = self._stale, False
+        resized, self._resized = self._resized, False
+        if (stale or resized) and self._reader.info.live:
             # OpenCV keeps the size that it opened with: it would scale the new pictures, or repeat an old one.
             self._reader.reopen()
             self._coded_wh = coded_size(self._log.fresh())
             return False
-        return not stale(lines)
+        return not stale
+
+    def _read_log(self) -> None:
+        lines = self._log.fresh()
+        if not lines:
+            return
+        self.complaints = lines[-20:]
+        self._damaged += damaged(lines)
+        self._stale |= stale(lines)
+        before, now = self._coded_wh, coded_size(lines)
+        self._resized |= before is not None and now is not None and now != before
+        self._coded_wh = now or before
 
     def _tally(self) -> Tally:
         """Since the last packet."""
@@ -204,6 +212,7 @@ class Worker:
 
     def _pulse_if_silent(self) -> None:
         if time.monotonic() - self._spoke_s >= PULSE_S:
+            self._read_log()  # else it would grow while no frame is delivered
             self._send(pack_pulse(self._tally()))
 
     def _send(self, packet: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -109,6 +110,21 @@ def test_cameras_realtime_file_plays_at_its_own_rate(tmp_path: Path) -> None:
         frames = take_until(cameras, lambda: cameras.ended)
     span_s = (frames[-1].meta.captured_ns - frames[0].meta.captured_ns) / 1e9
     assert span_s == pytest.approx(0.95, abs=0.12)
+
+
+@pytest.mark.parametrize("source", ["test:?size=64x48&fps=50", "video"])
+def test_cameras_low_fps_limit_is_no_stall(tmp_path: Path, source: str) -> None:
+    path = str(write_video(tmp_path / "v.mp4", 50, fps=50)) if source == "video" else source
+    spec = CameraSpec(name="gate", source=path, fps=0.7, loop=True, read_timeout_s=0.5)
+    recorder = Recorder()
+    with Cameras([spec], on_state=recorder) as cameras:
+        frames = take_until(cameras, lambda: cameras.counters()["gate"].taken >= 3)
+        counters = cameras.counters()["gate"]
+    assert recorder.names("gate") == ["opening", "online"]
+    gaps_s = [(b.meta.captured_ns - a.meta.captured_ns) / 1e9 for a, b in itertools.pairwise(frames)]
+    assert all(gap == pytest.approx(1.43, abs=0.2) for gap in gaps_s)
+    assert counters.skipped > 50
+    assert [frame.meta.sequence for frame in frames] == [0, 1, 2], "frames passed over are no drops"
 
 
 def test_cameras_loop_goes_on_with_growing_sequences(tmp_path: Path) -> None:
