@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 
+import cv2
 import numpy as np
 from onnxruntime import InferenceSession
 
@@ -72,6 +73,8 @@ class CpuDetector:
         file: str = MODEL,
         deadline_s: float = DEADLINE_S,
     ) -> None:
+        # Cores are shared out here: OpenCV's own threads would wait for work in a loop, beside those of the model.
+        cv2.setNumThreads(1)
         self.thresholds = thresholds
         self._deadline_s = deadline_s
         self.cores = threads or available_cores()

@@ -9,9 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edged.core.boxes import box_iou
+from edged.core.boxes import box_area
 from edged.core.limits import MAX_CANDIDATES, MAX_DETECTIONS
 from edged.core.types import Floats, Ints
+
+_Flags = npt.NDArray[np.bool_]
+
+_BLOCK = 128  # boxes compared at once: the matrices of their pairs stay in the cache
+_LEAST_AREA = np.finfo(np.float32).smallest_subnormal
 
 
 def nms(
@@ -34,12 +39,50 @@ def nms(
     Returns:
         (K,) intp, K <= max_detections. Of more than MAX_CANDIDATES boxes only the best take part.
     """
-    rest = np.argsort(-score, kind="stable")[:MAX_CANDIDATES]
-    limit = np.float32(iou_threshold)
-    kept: list[np.intp] = []
-    while len(rest) and len(kept) < max_detections:
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        beaten = (box_iou(xyxy[best][None], xyxy[rest])[0] > limit) & (class_id[rest] == class_id[best])
-        rest = rest[~beaten]
-    return np.array(kept, np.intp)
+    order = (-score).argsort(kind="stable")[:MAX_CANDIDATES]
+    better = xyxy[:0], class_id[:0]  # kept so far
+    kept = order[:0]
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        boxes, classes = xyxy[block], class_id[block]
+        if len(kept):
+            free = ~_beats(*better, boxes, classes, iou_threshold).any(axis=0)
+            block, boxes, classes = block[free], boxes[free], classes[free]
+        stay = _survivors(_beats(boxes, classes, boxes, classes, iou_threshold), most=max_detections - len(kept))
+        kept = np.concatenate((kept, block[stay]))
+        if len(kept) == max_detections:
+            break
+        better = xyxy[kept], class_id[kept]
+    return kept
+
+
+def _beats(better: Floats, better_class: Ints, worse: Floats, worse_class: Ints, limit: float) -> _Flags:
+    """(B, W): whether each of the better would remove each of the worse. Operation by operation `box_iou`."""
+    left, top, right, bottom = np.ascontiguousarray(better.T)[:, :, None]  # (B, 1) each
+    left_w, top_w, right_w, bottom_w = np.ascontiguousarray(worse.T)  # (W,) each
+    shared = np.minimum(right, right_w)  # (B, W)
+    shared -= np.maximum(left, left_w)
+    np.maximum(shared, 0, out=shared)
+    height = np.minimum(bottom, bottom_w)
+    height -= np.maximum(top, top_w)
+    shared *= height  # left negative where the boxes are apart: not above any limit either
+    union = box_area(better)[:, None] + box_area(worse)
+    union -= shared
+    # Where the union is empty, so is what is shared: 0 by anything stays 0.
+    shared /= np.maximum(union, _LEAST_AREA, out=union)
+    beats: _Flags = (shared > np.float32(limit)) & (better_class[:, None] == worse_class)
+    return beats
+
+
+def _survivors(beats: _Flags, *, most: int) -> list[int]:
+    """Of boxes by falling score, with (N, N) who would remove whom: those that nobody kept removes, `most` at most."""
+    # Sets of boxes are the bits of Python integers: removing costs no call into numpy.
+    packed = np.packbits(beats, axis=1, bitorder="little")
+    rows, width = packed.tobytes(), packed.shape[1]
+    left = (1 << len(beats)) - 1
+    stay: list[int] = []
+    while left and len(stay) < most:
+        best = (left & -left).bit_length() - 1
+        stay.append(best)
+        left &= ~(int.from_bytes(rows[best * width : (best + 1) * width], "little") | 1 << best)
+    return stay

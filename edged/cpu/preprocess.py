@@ -24,7 +24,8 @@ def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels,
     box = Letterbox.fit((image.shape[1], image.shape[0]), network_wh)
     canvas = np.full((network_wh[1], network_wh[0], 3), PAD_GREY, np.uint8)
     width, height = box.resized_wh
-    canvas[box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width] = _resized(image, box)
+    area = canvas[box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
+    area[:] = image if box.resized_wh == box.source_wh else _scaled(image, box)
     return canvas, box
 
 
@@ -37,8 +38,8 @@ def to_network_input(canvas: Pixels) -> Floats:
 class Preprocessor:
     """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
 
-    The picture is scaled, split into planes and converted in cache-sized strips, and the grey border is written only
-    when the frame size changes. One thread at a time.
+    Every step writes into memory that the last frame of this size has left in the cache, and the grey border is written
+    only when the frame size changes. One thread at a time.
 
     Args:
         network_wh: width and height of the network's input, pixels.
@@ -50,6 +51,7 @@ class Preprocessor:
     def __init__(self, network_wh: tuple[int, int]) -> None:
         self._network_wh = network_wh
         self._letterbox: Letterbox | None = None
+        self._resized: Pixels = np.empty((0, 0, 3), np.uint8)
         self._planes: list[Pixels] = []
         self.blob: Floats = np.empty((1, 3, network_wh[1], network_wh[0]), np.float32)
 
@@ -59,23 +61,25 @@ class Preprocessor:
         if box is None or box.source_wh != (image.shape[1], image.shape[0]):
             box = self._fit(image)
         width, height = box.resized_wh
-        cv2.split(_resized(image, box), self._planes)
+        if box.resized_wh != box.source_wh:
+            image = _scaled(image, box, self._resized)
+        cv2.split(image, self._planes)
         area = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]  # (3, h, w)
-        for channel, plane in enumerate(reversed(self._planes)):  # BGR planes, last first
-            np.multiply(plane, _UNIT, out=area[channel], dtype=np.float32)
+        for channel, plane in zip(area, reversed(self._planes), strict=True):  # BGR planes, last first
+            np.copyto(channel, plane)  # converting and scaling in one call goes through numpy's small buffers: slower
+            np.multiply(channel, _UNIT, out=channel)
         return box
 
     def _fit(self, image: Pixels) -> Letterbox:
         box = Letterbox.fit((image.shape[1], image.shape[0]), self._network_wh)
         width, height = box.resized_wh
+        self._resized = np.empty((height, width, 3), np.uint8)
         self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
         self.blob.fill(PAD_GREY * _UNIT)
         self._letterbox = box
         return box
 
 
-def _resized(image: Pixels, box: Letterbox) -> Pixels:
-    if box.resized_wh == box.source_wh:
-        return image
-    resized: Pixels = cv2.resize(image, box.resized_wh, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+def _scaled(image: Pixels, box: Letterbox, into: Pixels | None = None) -> Pixels:
+    resized: Pixels = cv2.resize(image, box.resized_wh, into, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     return resized

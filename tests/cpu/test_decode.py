@@ -71,3 +71,11 @@ def test_decode_takes_the_first_of_equal_classes() -> None:
     heads[1][4:8, 0, 0] = 0.9
     found = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
     assert found.class_id.tolist() == [0]
+
+
+def test_decode_follows_heads_of_another_size() -> None:
+    decode = Decoder(anchors=ANCHORS, strides=STRIDES)
+    decode(random_heads(1), threshold=0.25)
+    heads = random_heads(2, width=4, height=6)
+    expected = np.array(plain_decode(heads, 0.25), np.float64)
+    np.testing.assert_allclose(decode(heads, threshold=0.25).xyxy, expected[:, :4], rtol=1e-5, atol=1e-4)

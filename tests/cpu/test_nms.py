@@ -41,12 +41,12 @@ def plain_nms(xyxy: Floats, score: Floats, class_id: Ints, threshold: float) -> 
     return kept
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 40, 200])
+@pytest.mark.parametrize("count", [0, 1, 2, 40, 200, 500], ids=lambda count: f"{count}-boxes")
 @pytest.mark.parametrize("levels", [0, 4], ids=["distinct", "ties"])
 def test_nms_equals_plain_loops(count: int, levels: int) -> None:
     for seed in range(5):
         boxes = random_boxes(seed, count, levels=levels)
-        assert nms(*boxes, iou_threshold=0.45).tolist() == plain_nms(*boxes, 0.45)
+        assert nms(*boxes, iou_threshold=0.45, max_detections=count).tolist() == plain_nms(*boxes, 0.45)
 
 
 def test_nms_of_one_class_equals_opencv() -> None:
@@ -85,3 +85,11 @@ def test_nms_of_more_than_the_limit_considers_the_best() -> None:
     class_id = np.zeros(count, np.int32)
     class_id[:10] = 1  # these would stay, were they not beyond the limit
     assert nms(xyxy, score, class_id, iou_threshold=0.45).tolist() == [count - 1]
+
+
+@pytest.mark.parametrize("most", [1, 127, 128, 129, 200])
+def test_nms_of_many_boxes_ends_at_max_detections_wherever_that_falls(most: int) -> None:
+    boxes = random_boxes(4, 600, classes=40)
+    everything = nms(*boxes, iou_threshold=0.45, max_detections=1000)
+    assert len(everything) > 200
+    assert nms(*boxes, iou_threshold=0.45, max_detections=most).tolist() == everything[:most].tolist()
