@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,13 +22,14 @@ FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-Wall",
 
 
 @functools.cache
-def host_library(*extra_flags: str) -> ctypes.CDLL:
-    """The compiled kernels; once a session for each set of flags."""
+def host_library() -> ctypes.CDLL:
+    """The compiled kernels; once a session. EDGED_HOST_FLAGS adds to the compiler's flags, for sanitizers."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         pytest.skip("no C++ compiler: the kernels cannot run on this processor")
+    extra = os.environ.get("EDGED_HOST_FLAGS", "").split()
     out = Path(tempfile.mkdtemp(prefix="edged-host-kernels-")) / "kernels.so"
-    command = [compiler, *FLAGS, "-Wno-unused-function", *extra_flags, "-shared", f"-I{ROOT}", "-o", str(out)]
+    command = [compiler, *FLAGS, "-Wno-unused-function", *extra, "-shared", f"-I{ROOT}", "-o", str(out)]
     subprocess.run([*command, str(SOURCE)], check=True)
     library = ctypes.CDLL(str(out))
     shutil.rmtree(out.parent)
