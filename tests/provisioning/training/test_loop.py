@@ -218,7 +218,7 @@ def test_training_goes_on_from_other_weights(data: Path, whole: Path, tmp_path: 
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
-COMMAND = [sys.executable, "-m", "provisioning", "train", "--size", "64", "--batch-size", "4", "--epochs", "3"]
+COMMAND = ["-m", "provisioning", "train", "--size", "64", "--batch-size", "4", "--epochs", "3"]
 
 
 @pytest.mark.slow
@@ -226,22 +226,26 @@ COMMAND = [sys.executable, "-m", "provisioning", "train", "--size", "64", "--bat
 def test_training_resumes_exactly_after_a_kill(data: Path, tmp_path: Path) -> None:
     """kill -9 at any moment: what the last checkpoint held is trained on, with the same losses."""
     command = [*COMMAND, "--data", str(data), "--runs", str(tmp_path)]
-    subprocess.run([*command, "--name", "whole"], check=True, capture_output=True, timeout=120)
-    for number, epochs in enumerate((1, 2)):
-        name = f"killed{number}"
-        process = subprocess.Popen([*command, "--name", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        table = tmp_path / name / "results.csv"
-        deadline = time.monotonic() + 100
-        while not table.exists() or len(table.read_text().splitlines()) <= epochs:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
-        last = tmp_path / name / LAST
-        again = [*command, "--name", name, *(["--resume"] if last.exists() else [])]
-        subprocess.run(again, check=True, capture_output=True, timeout=120)
+    assert run_python([*command, "--name", "whole"]).returncode == 0
+    for epochs in (1, 2):
+        name = f"killed{epochs}"
+        kill_after(epochs, [*command, "--name", name], table=tmp_path / name / "results.csv")
+        again = [*command, "--name", name, *(["--resume"] if (tmp_path / name / LAST).exists() else [])]
+        done = run_python(again)
+        assert done.returncode == 0, done.stderr
         assert runs.rows(tmp_path / name) == runs.rows(tmp_path / "whole")
+
+
+def kill_after(epochs: int, arguments: list[str], *, table: Path) -> None:
+    """Start a training and end it with SIGKILL as soon as its table has a line for `epochs` epochs."""
+    process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL, env=one_thread_environment())
+    deadline = time.monotonic() + 100
+    while not table.exists() or len(table.read_text().splitlines()) <= epochs:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
 
 
 @pytest.mark.slow
@@ -261,9 +265,14 @@ def test_training_in_two_processes_gives_the_losses_of_one(data: Path, tmp_path:
 
 
 def run_python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=140, env=environment)
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=140, env=one_thread_environment()
+    )
+
+
+def one_thread_environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def logged_losses(text: str) -> list[float]:
