@@ -14,7 +14,7 @@ from provisioning.commands import recipe
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
 COMMANDS = (
     *("dataset", "train", "val"),
-    *("fetch", "import_weights", "sample", "quantize", "patch", "build", "verify"),
+    *("fetch", "import_weights", "export", "sample", "quantize", "patch", "build", "verify"),
     *("store_list", "show", "activate", "rollback"),
 )
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

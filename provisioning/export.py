@@ -15,26 +15,26 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edged.core.errors import EdgedError, UsageError
 from edged.core.manifest import MAX_SIDE
+from edged.cpu.detector import available_cores
+from edged.cpu.session import open_session
 from provisioning.model.blocks import C3, LEAKY_SLOPE, SPP, SPPF, Bottleneck, Concat, Conv, Detect
 from provisioning.model.network import Yolov5
 
 INPUT = "images"
 OUTPUTS = ("p3", "p4", "p5")
+FREE_BATCH = "batch"
 OPSET = 17
 IR_VERSION = 8  # the one of opset 17's time, which TensorRT 8.5 and ONNX Runtime 1.20 read
 MAX_DIFFERENCE = 1e-4  # between ONNX Runtime and torch, on probabilities
 
 
-def export_onnx(
-    net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str], batch: int | None = None, opset: int = OPSET
-) -> bytes:
+def export_onnx(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str], opset: int = OPSET) -> bytes:
     """The network as an ONNX file, without Detect's decode, verified against torch.
 
     The graph maps `images` (B, channels, H, W) float32, RGB in 0..1, to `p3`, `p4`, `p5`, each (B, A*(5+classes),
@@ -45,7 +45,6 @@ def export_onnx(
         net: any state; it is not changed.
         input_wh: width and height in pixels, multiples of the largest stride, square or not.
         names: of the classes.
-        batch: fixed at this; None leaves it free.
         opset: 13 or later.
 
     Raises:
@@ -54,7 +53,7 @@ def export_onnx(
     """
     check_input_size(input_wh, net.strides[-1])
     fused = net.fused().float().cpu()
-    model = _model(fused, input_wh=input_wh, batch=batch, opset=opset)
+    model = _model(fused, input_wh=input_wh, opset=opset)
     helper.set_model_props(
         model,
         {
@@ -66,8 +65,17 @@ def export_onnx(
     )
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
-    _verify(content, fused, input_wh=input_wh, batch=batch or 1)
+    _verify(content, fused, input_wh=input_wh)
     return content
+
+
+def with_batch(content: bytes, batch: int) -> bytes:
+    """The same exported model for exactly `batch` pictures at once."""
+    model = onnx.load_model_from_string(content)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    fixed: bytes = model.SerializeToString(deterministic=True)
+    return fixed
 
 
 def check_input_size(input_wh: tuple[int, int], stride: int) -> None:
@@ -162,7 +170,7 @@ class _Graph:
             self.add("Sigmoid", [self.conv2d(conv, x, f"{name}.m.{index}")], output)
 
 
-def _model(net: Yolov5, *, input_wh: tuple[int, int], batch: int | None, opset: int) -> onnx.ModelProto:
+def _model(net: Yolov5, *, input_wh: tuple[int, int], opset: int) -> onnx.ModelProto:
     graph, tensors = _Graph(), list[str]()
     last = len(net.table) - 1
     for index, (row, module) in enumerate(zip(net.table, net.model, strict=True)):
@@ -173,14 +181,15 @@ def _model(net: Yolov5, *, input_wh: tuple[int, int], batch: int | None, opset: 
         else:
             tensors.append(graph.layer(module, inputs, f"model.{index}"))
     width, height = input_wh
-    free: int | str = "batch" if batch is None else batch
     channels = net.anchors.shape[1] * (5 + net.classes)
-    shapes = [[free, channels, height // stride, width // stride] for stride in net.strides]
+    shapes: list[list[str | int | None]] = [
+        [FREE_BATCH, channels, height // stride, width // stride] for stride in net.strides
+    ]
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
             f"yolov5{net.size}",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [free, net.channels, height, width])],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [FREE_BATCH, net.channels, height, width])],
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, s)
                 for name, s in zip(OUTPUTS, shapes, strict=True)
@@ -193,11 +202,11 @@ def _model(net: Yolov5, *, input_wh: tuple[int, int], batch: int | None, opset: 
     )
 
 
-def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int], batch: int) -> None:
+def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int]) -> None:
     """Raise unless ONNX Runtime agrees with torch on a random picture."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(batch, net.channels, input_wh[1], input_wh[0], generator=generator)
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = torch.rand(1, net.channels, input_wh[1], input_wh[0], generator=generator)
+    session = open_session(content, threads=available_cores(), where="the exported model")
     got = cast("list[npt.NDArray[np.float32]]", session.run(list(OUTPUTS), {INPUT: images.numpy()}))
     with torch.no_grad():
         expected = net.sigmoid_maps(images)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged import __version__
 from edged.core.bundle import MODEL, Bundle
-from edged.core.errors import DataError
+from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
+from provisioning.cut.heads import DEFAULT_WH, cut_at_heads
 from provisioning.export import export_onnx
 from provisioning.fetch import AGPL, PINNED, origin
 from provisioning.model.checkpoint import file_sha256, read_checkpoint
@@ -54,14 +55,6 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
     checkpoint = read_checkpoint(path)
     digest = file_sha256(path)
     content = export_onnx(checkpoint.network(), input_wh=input_wh, names=checkpoint.names)
-    provenance = {
-        "weights": path.name,
-        "weights_sha256": digest,
-        "origin": checkpoint.origin,
-        "release": RELEASE_NAMES[checkpoint.release],
-        "trained": checkpoint.date,
-        "tool": f"edged-provision {__version__}",
-    }
     manifest = Manifest(
         name=name,
         architecture=f"yolov5{checkpoint.size}",
@@ -71,9 +64,85 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
         input_wh=input_wh,
         licence=licence or _licence(path, digest, checkpoint.licence),
         files={},
-        provenance={key: value for key, value in provenance.items() if value},
+        provenance=_provenance(
+            path,
+            digest,
+            origin=checkpoint.origin,
+            release=RELEASE_NAMES[checkpoint.release],
+            trained=checkpoint.date,
+        ),
     )
     return Exported(manifest, content)
+
+
+def export_cut(
+    path: Path,
+    *,
+    name: str,
+    input_wh: tuple[int, int] | None = None,
+    licence: str = "",
+    names: Sequence[str] = (),
+    anchors: Sequence[float] = (),
+) -> Exported:
+    """Cut a user's ONNX export at its heads.
+
+    Args:
+        path: the `.onnx` file.
+        name: of the bundle.
+        input_wh: network input; None takes the file's own.
+        licence: of the weights, else `unknown`.
+        names: of the classes, where the file does not say.
+        anchors: w, h, w, h, ... in pixels, where the file has no decode to learn them from.
+
+    Raises:
+        UsageError: a name that cannot be, or something that the file does not say was not given.
+        DataError: not a usable export of YOLOv5.
+    """
+    require_name(name)
+    content = _read(path)
+    try:
+        cut = cut_at_heads(content, input_wh=input_wh, names=names, anchors=anchors)
+    except DataError as exc:
+        raise DataError(f"{path}: {exc}") from exc
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc}") from exc
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(
+        name=name,
+        architecture="yolov5",
+        classes=cut.names,
+        anchors=cut.anchors,
+        strides=cut.strides,
+        input_wh=cut.input_wh,
+        licence=licence or _licence(path, digest, ""),
+        files={},
+        provenance=_provenance(path, digest, origin="onnx"),
+    )
+    return Exported(manifest, cut.onnx)
+
+
+def export_model(
+    path: Path,
+    *,
+    name: str,
+    input_wh: tuple[int, int] | None = None,
+    licence: str = "",
+    names: Sequence[str] = (),
+    anchors: Sequence[float] = (),
+) -> Exported:
+    """`export_cut` for a `.onnx` file, `export_checkpoint` for any other, at 640x640 unless said otherwise.
+
+    Raises:
+        UsageError: names or anchors for a checkpoint, which has its own; else as those two.
+        DataError: as those two.
+    """
+    if path.suffix.lower() == ".onnx":
+        return export_cut(path, name=name, input_wh=input_wh, licence=licence, names=names, anchors=anchors)
+    if names or anchors:
+        raise UsageError(
+            f"{path}: a checkpoint has its own class names and anchors; --names and --anchors are for ONNX"
+        )
+    return export_checkpoint(path, name=name, input_wh=input_wh or DEFAULT_WH, licence=licence)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -93,6 +162,19 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read: {exc.strerror}", remedy="name a .pt or .onnx file") from exc
+
+
+def _provenance(path: Path, digest: str, **facts: str) -> dict[str, str]:
+    """Where the weights came from; nothing that changes from run to run: the same input gives the same bundle."""
+    facts = {"weights": path.name, "weights_sha256": digest, "tool": f"edged-provision {__version__}", **facts}
+    return {key: value for key, value in facts.items() if value}
+
+
 def _licence(path: Path, digest: str, stated: str) -> str:
     """The licence of weights: official ones are known by their hash, others by what came with them."""
     if digest in PINNED.values():
@@ -100,8 +182,3 @@ def _licence(path: Path, digest: str, stated: str) -> str:
     record: Mapping[str, object] = origin(path)
     fetched = record.get("licence") if record.get("sha256") == digest else None
     return stated or (fetched if isinstance(fetched, str) else "") or UNKNOWN_LICENCE
-
-
-def content_sha256(content: bytes) -> str:
-    """SHA-256, lower-case hex."""
-    return hashlib.sha256(content).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -45,6 +46,17 @@ def size_wh(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"expected 640 or 640x384 (width x height), got {text!r}")
     width = int(match[1])
     return width, int(match[2] or width)
+
+
+def anchor_numbers(text: str) -> tuple[float, ...]:
+    """`10,13,16,30,...` as an argparse type: positive numbers, separated by commas or blanks."""
+    try:
+        numbers = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 10,13,16,30, got {text!r}") from exc
+    if not numbers or not all(math.isfinite(number) and number > 0 for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected positive numbers, got {text!r}")
+    return numbers
 
 
 def say(text: str) -> None:

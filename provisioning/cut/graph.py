@@ -76,8 +76,23 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
     return model
 
 
-def image_input(model: onnx.ModelProto) -> tuple[str, tuple[int, int] | None]:
-    """Name and fixed size (width, height) of the picture input; None where the size is free.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The input of a graph.
+
+    Attributes:
+        name: of the tensor.
+        batch: as exported; 1 where it is free.
+        size_wh: as exported, pixels; None where it is free.
+    """
+
+    name: str
+    batch: int
+    size_wh: tuple[int, int] | None
+
+
+def image_input(model: onnx.ModelProto) -> Picture:
+    """The picture input.
 
     Raises:
         DataError: not exactly one float32 input (B, 3, H, W).
@@ -94,8 +109,8 @@ def image_input(model: onnx.ModelProto) -> tuple[str, tuple[int, int] | None]:
             f"input {inputs[0].name} is {TensorProto.DataType.Name(kind).lower()}, expected float32",
             remedy="export without --half",
         )
-    height, width = shapes[0][2:]
-    return inputs[0].name, (width, height) if width and height else None
+    batch, _, height, width = shapes[0]
+    return Picture(inputs[0].name, batch or 1, (width, height) if width and height else None)
 
 
 def find_heads(model: onnx.ModelProto) -> Heads:
@@ -163,7 +178,7 @@ def cut(
     Raises:
         DataError: an inner tensor has a name of ours.
     """
-    picture, _ = image_input(model)
+    picture = image_input(model).name
     nodes = _upstream(model, heads)
     taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
     if taken:

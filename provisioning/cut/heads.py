@@ -75,7 +75,8 @@ def cut_at_heads(
         EdgedError: the cut model computes something else than the original.
     """
     model = read_onnx(content)
-    picture, own_wh = image_input(model)
+    picture = image_input(model)
+    own_wh = picture.size_wh
     if own_wh and input_wh and own_wh != input_wh:
         raise UsageError(
             f"{where} was exported for {own_wh[0]}x{own_wh[1]}, not for {input_wh[0]}x{input_wh[1]}",
@@ -84,8 +85,8 @@ def cut_at_heads(
     size = input_wh or own_wh or DEFAULT_WH
     check_input_size(size, MAX_STRIDE)
     heads = find_heads(model)
-    image = np.random.default_rng(0).random((1, 3, size[1], size[0]), np.float32)
-    outputs, logits = _run_original(model, picture, heads, image, where=where)
+    image = np.random.default_rng(0).random((picture.batch, 3, size[1], size[0]), np.float32)
+    outputs, logits = _run_original(model, picture.name, heads, image, where=where)
     ordered = sorted(heads.tensors, key=lambda name: -logits[name].shape[3])
     strides = tuple(size[0] // logits[name].shape[3] for name in ordered)
     classes = _names(names, model, outputs, heads)
@@ -94,14 +95,14 @@ def cut_at_heads(
     slim = onnxslim.slim(cut(model, tuple(ordered), input_wh=size, strides=strides, channels=heads.channels))
     _describe(slim, classes, found, strides)
     result: bytes = slim.SerializeToString(deterministic=True)
-    _verify(result, image, [logits[name] for name in ordered], where=where)
+    _verify(result, image[:1], [logits[name] for name in ordered], where=where)
     return CutModel(result, classes, found, strides, size)
 
 
 def _run_original(
     model: onnx.ModelProto, picture: str, heads: Heads, image: Floats, *, where: str
 ) -> tuple[list[Floats], dict[str, Floats]]:
-    """The original's outputs, and the logits of its heads by tensor."""
+    """The original's outputs, and the logits of its heads by tensor, of the first picture of a batch."""
     session = open_session(with_outputs(model, heads.tensors), threads=1, where=where)
     names = [value.name for value in session.get_outputs()]
     try:
@@ -111,7 +112,8 @@ def _run_original(
             f"does not run on a picture of {image.shape[3]}x{image.shape[2]}: {' '.join(str(exc).split())[:300]}",
             remedy="give the size that it was exported for: --size",
         ) from exc
-    return [values[value.name] for value in model.graph.output], {name: values[name] for name in heads.tensors}
+    outputs = [values[value.name][:1] for value in model.graph.output]
+    return outputs, {name: values[name][:1] for name in heads.tensors}
 
 
 def _names(given: Sequence[str], model: onnx.ModelProto, outputs: list[Floats], heads: Heads) -> tuple[str, ...]:

@@ -14,15 +14,15 @@ import torch
 
 from edged.core.errors import EdgedError, UsageError
 from provisioning import export
-from provisioning.export import OUTPUTS, export_onnx
+from provisioning.export import OUTPUTS, export_onnx, with_batch
 from provisioning.model.network import Release, Size
 from tests.provisioning.networks import lively
 
 NAMES = ("cat", "dog")
 
 
-def _bytes(size: Size = "n", release: Release = "6", *, batch: int | None = None) -> bytes:
-    return export_onnx(lively(size, release=release), input_wh=(96, 64), names=NAMES, batch=batch)
+def _bytes(size: Size = "n", release: Release = "6") -> bytes:
+    return export_onnx(lively(size, release=release), input_wh=(96, 64), names=NAMES)
 
 
 @pytest.mark.parametrize("release", ["5", "6"])
@@ -66,9 +66,11 @@ def test_export_metadata_and_versions() -> None:
     assert {"model.24.m.0", "model.24.m.1", "model.24.m.2"} <= {node.name for node in model.graph.node}
 
 
-def test_export_fixed_batch() -> None:
-    model = onnx.load_from_string(_bytes(batch=2))
-    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+def test_with_batch_takes_exactly_that_many() -> None:
+    session = ort.InferenceSession(with_batch(_bytes(), 2), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [2, 3, 64, 96]
+    assert [output.shape[0] for output in session.get_outputs()] == [2, 2, 2]
+    assert session.run(None, {"images": np.zeros((2, 3, 64, 96), np.float32)})[0].shape == (2, 21, 8, 12)
 
 
 @pytest.mark.parametrize("input_wh", [(100, 64), (0, 64), (64, 8224), (-32, 64)])

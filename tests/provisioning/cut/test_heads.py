@@ -14,7 +14,7 @@ from torch import nn
 
 from edged.core.errors import DataError, EdgedError, UsageError
 from provisioning.cut.heads import CutModel, cut_at_heads
-from provisioning.export import OUTPUTS, export_onnx
+from provisioning.export import OUTPUTS, export_onnx, with_batch
 from provisioning.model.network import COCO_ANCHORS, Release, Yolov5, build
 from tests.provisioning.networks import lively
 from tests.provisioning.yolo_exports import Raw, WithDecode, exported
@@ -73,6 +73,11 @@ def test_cut_our_own_export_changes_nothing() -> None:
     cut = cut_at_heads(content)
     assert (cut.names, cut.anchors, cut.strides, cut.input_wh) == (NAMES, COCO_ANCHORS, (8, 16, 32), (96, 64))
     _require_same(cut, lively())
+
+
+def test_cut_frees_a_fixed_batch() -> None:
+    content = with_batch(export_onnx(lively(), input_wh=(96, 64), names=NAMES), 4)
+    _require_same(cut_at_heads(content), lively(), batch=3)
 
 
 def test_cut_same_file_same_bytes() -> None:
