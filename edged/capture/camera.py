@@ -309,7 +309,8 @@ class Camera:
         )
         if (name, reason) != (before.state, before.reason):
             level = logging.WARNING if name in {"offline", "frozen"} else logging.INFO
-            logger.log(level, "camera %s: %s%s", self.spec.name, name, f": {reason}" if reason else "")
+            said = f"{name}: {reason}" if reason else name
+            logger.log(level, "camera %s: %s", self.spec.name, said, extra={"CAMERA": self.spec.name})
         self._office.tell(self.state)
 
     def _hung_reason(self, link: Link) -> str:

@@ -8,6 +8,7 @@ from edged.capture.office import Settings, SlotWatcher
 from edged.capture.spec import CameraCounters, CameraSpec, CameraState
 from edged.capture.supervisor import Supervisor
 from edged.core.errors import EdgedError
+from edged.core.pulse import Pulse
 from edged.core.types import Frame
 
 
@@ -86,6 +87,11 @@ class Cameras:
     def counters(self) -> Mapping[str, CameraCounters]:
         """Of every camera, by name."""
         return {name: self._exchange.counters(camera.lane) for name, camera in self._supervisor.cameras().items()}
+
+    @property
+    def pulse(self) -> Pulse:
+        """Of the thread that runs the cameras."""
+        return self._supervisor.pulse
 
     def pids(self) -> dict[str, int]:
         """Process ids of the children that run, by camera."""

@@ -14,11 +14,13 @@ from edged.capture.launcher import Event, Launcher
 from edged.capture.office import Office, Settings, SlotWatcher
 from edged.capture.spec import CameraSpec, CameraState
 from edged.core.errors import CameraError
+from edged.core.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 
 LEAST_CHECK_S = 0.05  # deadlines are looked at no more often than so, however many frames come
 LONGEST_SLEEP_S = 1.0
+SILENT_S = 20.0  # a turn takes a moment after its sleep; a thread that takes this long hangs
 NURSERY_FIRST_S = 1.0
 NURSERY_MAX_S = 30.0
 
@@ -48,6 +50,7 @@ class Supervisor:
         self._nursery_failures = 0
         self._nursery_due_s = 0.0
         self.failure: BaseException | None = None
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
 
     def start(self) -> None:
@@ -92,11 +95,13 @@ class Supervisor:
         try:
             self.office.selector.register(self._wake_fd, selectors.EVENT_READ, self._on_wake)
             while not self._closing:
+                self.pulse.beat(within_s=SILENT_S)
                 self._turn()
         except BaseException as exc:  # the pipeline must learn that no frame will come any more
             logger.exception("capture: the supervisor failed")
             self.failure = exc
         finally:
+            self.pulse.end()
             self._shut_down()
 
     def _turn(self) -> None:

@@ -84,7 +84,9 @@ class Daemon:
         self.say_info()
         logger.info("%s with %s: %s", self.settings.device.id, model.bundle.manifest.name, model.backend)
         pipeline.start()
-        vitals = Vitals({"the pipeline": self._health})
+        vitals = Vitals(
+            {"the pipeline": self._health, "capture": self.cameras.pulse, "the MQTT thread": self.publisher.pulse}
+        )
         reloader = Reloader(self, config=self._config, asked=self._asked, systemd=self._systemd)
         next_stats_s = time.monotonic() + self.settings.publish.stats_interval_s
         while not self._asked.stop and pipeline.running and pipeline.failure is None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Literal
 
+from edged.core.pulse import Pulse
 from edged.core.types import FrameResult
 from edged.publish.connection import Will
 from edged.publish.counters import PublishCounters, Tally
@@ -179,6 +180,11 @@ class MqttPublisher:
         )
         encoded = encode(payload)
         self._network.send(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded)))
+
+    @property
+    def pulse(self) -> Pulse:
+        """Of the thread that owns the connection."""
+        return self._network.pulse
 
     def counters(self) -> PublishCounters:
         """What became of the messages so far."""

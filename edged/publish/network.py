@@ -14,6 +14,7 @@ import threading
 import time
 
 from edged.core.errors import BrokerError
+from edged.core.pulse import Pulse
 from edged.publish.backoff import Backoff
 from edged.publish.connection import Connection, Will
 from edged.publish.counters import Tally
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 1.0
 _CLOSING_TICK_S = 0.05
+_SILENT_S = 20.0  # a turn takes a moment after its wait; a thread that takes this long hangs
+_CONNECT_SILENT_S = 180.0  # the resolver alone may take a minute, and nothing can interrupt it
 
 
 class Network:
@@ -66,6 +69,7 @@ class Network:
         self._closing = False
         self._deadline = 0.0
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
@@ -122,6 +126,7 @@ class Network:
     def _run(self) -> None:
         backoff = Backoff(self._options)
         while not self._closing:
+            self.pulse.beat(within_s=_CONNECT_SILENT_S)
             try:
                 delay_s = self._attempt(backoff)
             except BrokerRefusal as exc:
@@ -135,7 +140,9 @@ class Network:
                 logger.exception("broker %s: unexpected failure, connecting again", self._options.address)
                 delay_s = backoff.refused_s()
             self._sender.disconnected()
+            self.pulse.beat(within_s=delay_s + _SILENT_S)
             self._rest(delay_s)
+        self.pulse.end()
 
     def _attempt(self, backoff: Backoff) -> float:
         """One connection from its start to its end; the seconds to wait before the next."""
@@ -201,6 +208,7 @@ class Network:
             self._live = connection
         try:
             while not connection.lost:
+                self.pulse.beat(within_s=_SILENT_S)
                 with self._using:
                     if self._closing:
                         self._sender.hold_durable()
