@@ -152,13 +152,21 @@ class Connection:
         if events & ~select.POLLOUT:
             # Set only here: paho would also call it, at a price, for every QoS 0 message it wrote.
             self._client.on_publish = self._on_publish
-            self._client.loop_read()
+            self._read()
             self._client.on_publish = None
         if events & select.POLLOUT:
             self._client.loop_write()
         self._client.loop_misc()
         if self._client.socket() is None:
             self.lost = self.lost or "the connection broke"
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except Exception as exc:  # noqa: BLE001 - struct.error, IndexError, ...: paho's parser meets garbage
+            self._transport_error = f"{type(exc).__name__}: {exc}"
+            self.lost = "the server sent what is not MQTT"
+            self.abort()
 
     def close(self) -> None:
         """Say goodbye: the broker forgets the will."""
