@@ -41,6 +41,12 @@ class GpuDetector:
         max_batch: frames in one batch at most; 0 for as many as the engine takes.
         deadline_s: how long `collect` waits.
 
+    Attributes:
+        max_batch: frames in one batch at most.
+        gpu: the device.
+        compute: the stream on which batches run.
+        programs: what a batch of each size runs, for measurements.
+
     Raises:
         BundleMismatch: the engine is not of this model.
         DataError: the engine gives values that are no numbers.
@@ -59,13 +65,13 @@ class GpuDetector:
     ) -> None:
         self.thresholds = thresholds
         self.max_batch = min(max_batch or engine.max_batch, engine.max_batch)
-        self._gpu, self._engine, self._deadline_s = gpu, engine, deadline_s
+        self.gpu, self._engine, self._deadline_s = gpu, engine, deadline_s
         self._model = EngineModel.of(engine, manifest)
         self._header = Header(len(manifest.classes), self.max_batch)
         self._results = Results(self.max_batch, max(MAX_DETECTIONS, thresholds.max_detections))
         self._memory = DeviceMemory.allocate(gpu, engine, self._model, self._header, self._results)
         self._pinned = PinnedRanges(gpu)
-        self._uploads, self._compute = gpu.make_stream(), gpu.make_stream()
+        self._uploads, self.compute = gpu.make_stream(), gpu.make_stream()
         self._idle = deque(self._slot() for _ in range(RING))
         self._under_way: deque[Slot] = deque()
         self._lost = self._closed = False
@@ -96,7 +102,7 @@ class GpuDetector:
         """Start on 1..room frames."""
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
-        self._gpu.enter()
+        self.gpu.enter()
         slot = self._idle[0]
         slot.frames, slot.submitted_ns = tuple(frames), time.monotonic_ns()
         try:
@@ -110,7 +116,7 @@ class GpuDetector:
         """Results of the oldest submitted batch."""
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
-        self._gpu.enter()
+        self.gpu.enter()
         slot = self._under_way.popleft()
         try:
             self._await(slot.done)
@@ -128,7 +134,7 @@ class GpuDetector:
             return
         self._closed = True
         try:
-            self._gpu.enter()
+            self.gpu.enter()
             while self._under_way and not self._lost:
                 self._await(self._under_way.popleft().done)
         except DetectorError as exc:
@@ -136,29 +142,29 @@ class GpuDetector:
             logger.warning("the GPU did not finish its last batches: %s", exc)
         if not self._lost:
             self._engine.close()
-            self._gpu.close()
+            self.gpu.close()
 
     def _start(self, slot: Slot) -> None:
-        gpu, batch = self._gpu, len(slot.frames)
+        gpu, batch = self.gpu, len(slot.frames)
         addresses = slot.upload(slot.frames, self._pinned, self._uploads)
         gpu.record(slot.uploaded, self._uploads)
         letterboxes = [Letterbox.fit(frame.meta.size_wh, self._model.input_wh) for frame in slot.frames]
         self._header.write(slot.header, self.thresholds, letterboxes, addresses)
-        gpu.wait(self._compute, slot.uploaded)
+        gpu.wait(self.compute, slot.uploaded)
         # In the compute stream's order: the header is replaced only once the batch before has used it.
-        gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self._compute)
+        gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
         graph = self._graphs.get(batch)
         if graph is None:
-            self.programs[batch].enqueue(self._compute)
+            self.programs[batch].enqueue(self.compute)
         else:
-            gpu.replay(graph, self._compute)
-        gpu.download(slot.results.ctypes.data, self._memory.results, self._results.nbytes(batch), self._compute)
-        gpu.record(slot.done, self._compute)
+            gpu.replay(graph, self.compute)
+        gpu.download(slot.results.ctypes.data, self._memory.results, self._results.nbytes(batch), self.compute)
+        gpu.record(slot.done, self.compute)
 
     def _await(self, event: int) -> None:
         """Poll, as no wait of CUDA's has a deadline."""
         start = time.monotonic()
-        while not self._gpu.is_reached(event):
+        while not self.gpu.is_reached(event):
             waited = time.monotonic() - start
             if waited > self._deadline_s:
                 raise DeviceLost(
@@ -182,19 +188,19 @@ class GpuDetector:
 
     def _program(self, batch: int) -> Program:
         return Program(
-            self._gpu,
+            self.gpu,
             self._engine,
             self._model,
             self._memory,
             header=self._header,
             results=self._results,
             batch=batch,
-            stream=self._compute,
+            stream=self.compute,
         )
 
     def _slot(self) -> Slot:
         return Slot(
-            self._gpu,
+            self.gpu,
             max_batch=self.max_batch,
             header_bytes=self._header.nbytes,
             results_bytes=self._results.nbytes(self.max_batch),
@@ -203,24 +209,24 @@ class GpuDetector:
     def _warm_up_header(self) -> None:
         """A table of tiny grey frames, so that the first runs read memory of ours."""
         slot, box = self._idle[0], Letterbox.fit(_WARM_UP_WH, self._model.input_wh)
-        self._gpu.fill_zero(slot.device, 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1], self._compute)
+        self.gpu.fill_zero(slot.device, 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1], self.compute)
         self._header.write(slot.header, self.thresholds, [box] * self.max_batch, [slot.device] * self.max_batch)
-        self._gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self._compute)
+        self.gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
 
     def _self_test(self) -> None:
         """Every batch size once; TensorRT settles its shapes in it. Heads must hold numbers."""
         for program in self.programs.values():
-            program.enqueue(self._compute)
-            self._gpu.synchronize(self._compute)
+            program.enqueue(self.compute)
+            self.gpu.synchronize(self.compute)
         if self._model.in_engine:
             return
         dtype = np.dtype(np.float16 if self._model.half_heads else np.float32)
         for name, (rows, cols) in zip(HEAD_NAMES, self._model.head_sizes, strict=True):
-            host = self._gpu.allocate_pinned(self._model.layer.channels * rows * cols * dtype.itemsize)
-            self._gpu.download(host.ctypes.data, self._memory.tensors[name], host.nbytes, self._compute)
-            self._gpu.synchronize(self._compute)
+            host = self.gpu.allocate_pinned(self._model.layer.channels * rows * cols * dtype.itemsize)
+            self.gpu.download(host.ctypes.data, self._memory.tensors[name], host.nbytes, self.compute)
+            self.gpu.synchronize(self.compute)
             sound = bool(np.isfinite(host.view(dtype)).all())
-            self._gpu.free_pinned(host)
+            self.gpu.free_pinned(host)
             if not sound:
                 raise DataError(f"the engine's {name} holds NaN or Inf", remedy="provision the model again")
 
@@ -229,7 +235,7 @@ class GpuDetector:
         if not self.programs[batch].can_be_captured:
             return None
         try:
-            return self._gpu.capture(self._compute, lambda: self.programs[batch].enqueue(self._compute))
+            return self.gpu.capture(self.compute, lambda: self.programs[batch].enqueue(self.compute))
         except DeviceLost:
             raise
         except DetectorError as exc:

@@ -11,7 +11,7 @@ import numpy as np
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import YoloLayer
 from plugins.yolo_layer.kernel import DecodeOutputs, cell_count, decode_launches, workspace_bytes
-from tests.gpu.host_kernels import host_launch
+from tests.gpu.ground import Ground, Processor
 
 Array = np.ndarray[Any, Any]
 # fmt: off
@@ -22,6 +22,7 @@ ANCHORS = (
 )
 # fmt: on
 POISON = 0x5A
+PROCESSOR = Processor()
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,20 @@ def sizes_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return tuple((input_wh[1] // stride, input_wh[0] // stride) for stride in (8, 16, 32))
 
 
-def run_decode(node: YoloLayer, heads: Sequence[Array], *, seed: int = 0, live: float | None = None) -> Decoded:
+def run_decode(
+    node: YoloLayer, heads: Sequence[Array], *, seed: int = 0, live: float | None = None, on: Ground = PROCESSOR
+) -> Decoded:
     sizes = [(head.shape[2], head.shape[3]) for head in heads]
     batch, cells = heads[0].shape[0], cell_count(node, sizes)
     made = Decoded(
-        np.full(batch, POISON, np.int32),
-        np.full((batch, cells, 4), POISON, np.float32),
-        np.full((batch, cells), POISON, np.float32),
-        np.full((batch, cells), POISON, np.int32),
+        on.array(np.full(batch, POISON, np.int32)),
+        on.array(np.full((batch, cells, 4), POISON, np.float32)),
+        on.array(np.full((batch, cells), POISON, np.float32)),
+        on.array(np.full((batch, cells), POISON, np.int32)),
     )
-    workspace = np.full(workspace_bytes(node, sizes, batch), POISON, np.uint8)
-    live_threshold = np.array([0.0 if live is None else live], np.float32)
-    contiguous = [np.ascontiguousarray(head) for head in heads]
+    workspace = on.array(np.full(workspace_bytes(node, sizes, batch), POISON, np.uint8))
+    live_threshold = on.array(np.array([0.0 if live is None else live], np.float32))
+    contiguous = [on.array(head) for head in heads]
     for launch in decode_launches(
         node,
         sizes,
@@ -69,7 +72,7 @@ def run_decode(node: YoloLayer, heads: Sequence[Array], *, seed: int = 0, live: 
         half=heads[0].dtype == np.float16,
         live_threshold=0 if live is None else live_threshold.ctypes.data,
     ):
-        host_launch(launch, seed=seed)
+        on.run(launch, seed=seed)
     return made
 
 

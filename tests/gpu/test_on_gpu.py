@@ -1,0 +1,153 @@
+"""The whole detector on a real engine, built here from the hand-made model: what only a GPU can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+import pytest
+
+from edged.core.bundle import MODEL, Bundle
+from edged.core.types import Detections, Frame, FrameMeta, Pixels, Thresholds
+from edged.cpu.detector import CpuDetector
+from edged.gpu.detector import GpuDetector
+from tests.gpu.ground import open_device
+from tests.handmade import draw_square, write_bundle
+
+pytestmark = pytest.mark.gpu
+MAX_BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.open(write_bundle(tmp_path_factory.mktemp("bundle") / "squares"))
+
+
+@pytest.fixture(scope="module")
+def plan(bundle: Bundle) -> bytes:
+    """An FP32 engine of raw heads, from whatever TensorRT is installed."""
+    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+    from provisioning.build import tensorrt_build as build
+
+    open_device().enter()
+    order = build.Order(precision="fp32", batch=(1, 2, MAX_BATCH), workspace_bytes=1 << 30, timing_cache=b"")
+    return build.build(bundle.read(MODEL), order, build.Log(), lambda *_: None).plan
+
+
+@pytest.fixture
+def detector(bundle: Bundle, plan: bytes) -> Iterator[GpuDetector]:
+    from edged.gpu.device import open_gpu
+    from edged.gpu.engine import TensorRtEngine
+
+    gpu = open_gpu()
+    made = GpuDetector(gpu, TensorRtEngine(plan, gpu, where="test"), bundle.manifest, thresholds=Thresholds())
+    yield made
+    made.close()
+
+
+def scenes(count: int) -> list[Frame]:
+    """Coloured squares on a dim noise, in frames of many sizes."""
+    rng = np.random.default_rng(0)
+    made = []
+    for index in range(count):
+        image: Pixels = rng.integers(0, 60, (320, 320, 3), np.uint8)
+        for _ in range(3):
+            left, top = (int(place) * 16 + 8 for place in rng.integers(0, 15, 2))
+            draw_square(image, str(rng.choice(["red", "green", "blue"])), left, top)
+        side = 320 + 40 * (index % 5)
+        pixels = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+        meta = FrameMeta("cam", index, datetime.now(timezone.utc), 0, (side, side))
+        made.append(Frame(meta, pixels))
+    return made
+
+
+def on_cpu(bundle: Bundle, frames: list[Frame]) -> list[Detections]:
+    cpu = CpuDetector(bundle, thresholds=Thresholds(), threads=1)
+    found = []
+    for frame in frames:
+        cpu.submit([frame])
+        found += [result.detections for result in cpu.collect()]
+    cpu.close()
+    return found
+
+
+def require_alike(got: list[Detections], wanted: list[Detections]) -> None:
+    """The engine sums floats in another order than ONNX Runtime, and may do so in TF32."""
+    for one, other in zip(got, wanted, strict=True):
+        assert len(one) == len(other)
+        np.testing.assert_array_equal(np.sort(one.class_id), np.sort(other.class_id))
+        np.testing.assert_allclose(np.sort(one.confidence), np.sort(other.confidence), atol=0.02)
+        np.testing.assert_allclose(np.sort(one.xyxy, axis=0), np.sort(other.xyxy, axis=0), atol=1.0)
+
+
+def test_gpu_detector_equals_the_cpu_in_every_batch_size(detector: GpuDetector, bundle: Bundle) -> None:
+    frames = scenes(20)
+    got: list[Detections] = []
+    rest = list(frames)
+    for batch in (1, 2, 3, 4, 4, 3, 2, 1):
+        detector.submit(rest[:batch])
+        rest = rest[batch:]
+        got += [result.detections for result in detector.collect()]
+    wanted = on_cpu(bundle, frames)
+    assert sum(len(one) for one in wanted) >= 20
+    require_alike(got, wanted)
+
+
+def test_gpu_detector_with_two_batches_under_way(detector: GpuDetector, bundle: Bundle) -> None:
+    frames = scenes(12)
+    got: list[Detections] = []
+    detector.submit(frames[:2])
+    for start in range(2, 12, 2):
+        detector.submit(frames[start : start + 2])
+        got += [result.detections for result in detector.collect()]
+    got += [result.detections for result in detector.collect()]
+    require_alike(got, on_cpu(bundle, frames))
+
+
+def test_gpu_detector_is_captured_where_a_context_is_its_own(detector: GpuDetector) -> None:
+    from edged.gpu.engine import version
+
+    assert bool(detector.graph_batches) == (version()[0] >= 10)
+
+
+def test_gpu_detector_reads_pinned_memory(detector: GpuDetector, bundle: Bundle) -> None:
+    memory: Pixels = np.zeros(1 << 20, np.uint8)
+    pixels = memory[: 320 * 320 * 3].reshape(320, 320, 3)
+    pixels[:] = scenes(1)[0].pixels
+    pinned = detector.pin(memory.ctypes.data, memory.nbytes)
+    frame = Frame(FrameMeta("cam", 0, datetime.now(timezone.utc), 0, (320, 320)), pixels)
+    detector.submit([frame])
+    require_alike([detector.collect()[0].detections], on_cpu(bundle, [frame]))
+    if pinned:
+        detector.unpin(memory.ctypes.data)
+
+
+def test_gpu_memory_comes_back_when_a_detector_is_closed(bundle: Bundle, plan: bytes) -> None:
+    from edged.gpu.device import open_gpu
+    from edged.gpu.engine import TensorRtEngine
+
+    watch = open_device()
+    watch.enter()
+    free: list[int] = []
+    for _ in range(4):
+        gpu = open_gpu()
+        GpuDetector(gpu, TensorRtEngine(plan, gpu, where="test"), bundle.manifest, thresholds=Thresholds()).close()
+        watch.enter()
+        free.append(watch.memory_bytes()[0])
+    assert free[-1] >= free[1] - (8 << 20)
+
+
+def test_gpu_every_kernel_was_loaded_lazily() -> None:
+    from edged.gpu.cuda import loading_mode
+
+    open_device()
+    assert loading_mode() == "LAZY"
+
+
+def test_gpu_kernels_are_kept_for_the_next_start() -> None:
+    from edged.gpu.kernel_cache import MODULES, cache_directory
+
+    open_device()
+    assert len(list(cache_directory().glob("*.bin"))) >= len(MODULES)
