@@ -12,11 +12,13 @@ DEV_EXTRAS := cpu,provision,demo,dev$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SY
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: help demo test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels clean
+.PHONY: help demo bench test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
 	@echo '              SOURCE=video.mp4|rtsp://...|/dev/video0|folder  MODEL=bundle  FRAMES=100'
+	@echo 'make bench    how near to this machine'"'"'s limit, every target and whether it holds (minutes)'
+	@echo '              SOURCE=video.mp4  MODEL=bundle  ROUNDS=3  PLOT=cameras.png'
 	@echo 'make test     lint, types and tests'
 	@echo 'make dev      everything for development, torch included, into .venv'
 	@echo 'make test-slow    the tests that take minutes;   make test-lowest   on the lowest allowed dependencies'
@@ -43,6 +45,11 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/edged demo $(if $(SOURCE),--source '$(SOURCE)') $(if $(MODEL),--model '$(MODEL)') $(if $(FRAMES),--frames '$(FRAMES)')
+
+# SOURCE and MODEL as for the demo; ROUNDS=1 for a quick look.
+bench: $(VENV)/demo.stamp
+	@$(BIN)/edged bench --compare --sweep 1,4,16,64 $(if $(SOURCE),--source '$(SOURCE)') $(if $(MODEL),--model '$(MODEL)') \
+	  $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(PLOT),--plot '$(PLOT)')
 
 dev: $(VENV)/dev.stamp
 

@@ -1,4 +1,4 @@
-"""The command line `edged`: run, check, detect, demo."""
+"""The command line `edged`: run, check, detect, demo, bench."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib import import_module
 from edged import __version__
 from edged.core.errors import EdgedError
 
-COMMANDS = ("run", "check", "detect", "demo")
+COMMANDS = ("run", "check", "detect", "demo", "bench")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 DESCRIPTION = """\
@@ -24,6 +24,7 @@ Watch cameras and publish what they see over MQTT.
   edged run                        the service: capture, detect, publish until stopped
   edged detect street.mp4 --out o  look at pictures, videos or a camera once
   edged demo                       see it work: own broker, own subscriber
+  edged bench                      how near to this machine's limit
 """
 
 

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "pinning": set(),
     "daemon": {"core", "config", "assembly", "pipeline", "health", "logs", "instance", "pinning"} | STAGES,
     "demo": {"core"},
-    "bench": {"core", "config", "assembly", "pipeline", "health"} | STAGES,
+    "bench": {"core", "config", "assembly", "pipeline", "health", "demo"} | STAGES,
     "commands": {"core", "daemon", "check", "oneshot", "demo", "bench"},
     "__main__": {"core", "commands"},
 }

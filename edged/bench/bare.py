@@ -1,0 +1,172 @@
+"""The limit of the machine, and the plain loop, each in a process of its own: `python -m edged.bench.bare REQUEST`.
+
+The limit does nothing but decode the video and run the model: `together` gives every core to one frame after the
+other, `side by side` calls one single-threaded session from as many threads as cores, each with its own video.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+
+from edged.bench.figures import Percentiles
+from edged.bench.meters import machine_busy_s
+from edged.bench.plain import plain_frame
+from edged.bench.scenario import is_file
+from edged.capture.reader import FrameReader
+from edged.capture.spec import CameraSpec
+from edged.core.errors import CameraError, DetectorError
+from edged.core.types import Pixels
+
+TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class BareRequest:
+    """What to run.
+
+    Attributes:
+        kind: `together`, `side by side` or `plain loop`.
+        model: path of the ONNX file.
+        sources: what is decoded, one after the other for each thread.
+        frames: measured.
+        threads: for `side by side`.
+        anchors: per head, per anchor (width, height), network pixels; for the plain loop.
+        strides: per head; for the plain loop.
+    """
+
+    kind: str
+    model: str
+    sources: tuple[str, ...]
+    frames: int
+    threads: int
+    anchors: Sequence[Sequence[tuple[float, float]]] = ()
+    strides: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BareFigures:
+    """What it showed after a warm-up: the same terms as of a daemon."""
+
+    frames_per_s: float
+    cpu_ms: float
+    read_ms: Percentiles
+    run_ms: Percentiles
+    others_cores: float
+
+
+def measure_bare(request: BareRequest) -> BareFigures:
+    """Run it in a process of its own.
+
+    Raises:
+        DetectorError: it failed.
+    """
+    command = [sys.executable, "-m", "edged.bench.bare", json.dumps(asdict(request))]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as exc:
+        raise DetectorError(f"the bare loop did not end within {TIMEOUT_S:g} s") from exc
+    if done.returncode:
+        raise DetectorError(f"the bare loop failed: {done.stderr.strip()[-500:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return BareFigures(
+        **{**found, "read_ms": Percentiles(**found["read_ms"]), "run_ms": Percentiles(**found["run_ms"])}
+    )
+
+
+class _Frames:
+    """Endless frames of a source, decoded as anyone would with OpenCV; a pattern is drawn by capture itself."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        plain = is_file(source) and Path(source).is_file()
+        self._video = cv2.VideoCapture(source) if plain else None
+        self._reader = None if plain else FrameReader(CameraSpec(name="bare", source=source, pace="fast", loop=True))
+
+    def read(self) -> Pixels:
+        if self._reader is not None:
+            self._reader.advance()
+            return self._reader.retrieve(None)
+        if self._video is None:
+            raise CameraError(f"{self._source} has no reader")
+        for _ in range(2):
+            good, picture = self._video.read()
+            if good:
+                return np.asarray(picture, np.uint8)
+            self._video = cv2.VideoCapture(self._source)
+        raise CameraError(f"{self._source} cannot be read")
+
+
+class _Turnstile:
+    """Lets so many frames through, whoever asks, and keeps the times of each."""
+
+    def __init__(self, frames: int) -> None:
+        self._left = itertools.count(frames, -1)
+        self.reads_ms: list[float] = []
+        self.runs_ms: list[float] = []
+
+    def serve(self, read: Callable[[], Pixels], run: Callable[[Pixels], object]) -> None:
+        while next(self._left) > 0:
+            began = time.perf_counter()
+            picture = read()
+            decoded = time.perf_counter()
+            run(picture)
+            self.runs_ms.append((time.perf_counter() - decoded) * 1e3)
+            self.reads_ms.append((decoded - began) * 1e3)
+
+
+def _serve(turnstile: _Turnstile, sources: Sequence[_Frames], run: Callable[[Pixels], object]) -> None:
+    threads = [threading.Thread(target=turnstile.serve, args=(source.read, run)) for source in sources[1:]]
+    for thread in threads:
+        thread.start()
+    turnstile.serve(sources[0].read, run)
+    for thread in threads:
+        thread.join()
+
+
+def _runner(request: BareRequest) -> Callable[[Pixels], object]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if request.kind == "side by side":
+        options.intra_op_num_threads = 1
+    session = ort.InferenceSession(request.model, options, providers=["CPUExecutionProvider"])
+    if request.kind == "plain loop":
+        return plain_frame(session, anchors=request.anchors, strides=request.strides)
+    entry = session.get_inputs()[0]
+    blob = np.full((1, *entry.shape[1:]), 0.5, np.float32)
+    return lambda _picture: session.run(None, {entry.name: blob})
+
+
+def _main(text: str) -> None:
+    request = BareRequest(**json.loads(text))
+    run = _runner(request)
+    count = request.threads if request.kind == "side by side" else 1
+    sources = [_Frames(request.sources[index % len(request.sources)]) for index in range(count)]
+    _serve(_Turnstile(4 * count), sources, run)
+    turnstile = _Turnstile(request.frames)
+    began_s, cpu_s, busy_s = time.perf_counter(), time.process_time(), machine_busy_s()
+    _serve(turnstile, sources, run)
+    seconds, cpu_s, busy_s = time.perf_counter() - began_s, time.process_time() - cpu_s, machine_busy_s() - busy_s
+    figures = BareFigures(
+        frames_per_s=request.frames / seconds,
+        cpu_ms=cpu_s / request.frames * 1e3,
+        read_ms=Percentiles.of(turnstile.reads_ms),
+        run_ms=Percentiles.of(turnstile.runs_ms),
+        others_cores=max(0.0, (busy_s - cpu_s) / seconds),
+    )
+    print(json.dumps(asdict(figures)))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

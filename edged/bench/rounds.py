@@ -1,0 +1,160 @@
+"""Rounds of measurements, one after the other in turn, so that noise of the machine falls on all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edged.bench.bare import BareFigures, BareRequest, measure_bare
+from edged.bench.probe import MessageFigures, measure_messages
+from edged.bench.scenario import BenchCamera, Scenario, copies, lost, patterns, resolved
+from edged.bench.subject import DaemonFigures, Message, measure_daemon, measure_idle
+from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.cpu.detector import available_cores
+
+TOGETHER, SIDE_BY_SIDE, PLAIN = "together", "side by side", "plain loop"
+LONE_FRAMES = 60
+LONE_MAX_FPS = 10.0
+LONE_LOAD = 0.5  # of the time the model is busy with the lone camera: it is slower than the model
+SWEEP_FRAMES_EACH = 16  # a camera: fine enough to see a share that is off by a tenth
+SWEEP_FPS = 15.0
+SETTLE_S, IDLE_S = 3.0, 10.0
+MESSAGES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """What to measure.
+
+    Attributes:
+        model: bundle directory.
+        source: what every camera shows.
+        cameras: of the run with several.
+        frames: a measurement.
+        rounds: of everything.
+        compare: also the plain loop.
+        sweep: numbers of cameras to go through with test patterns.
+        threads: cores for the model; 0 for all.
+        precision: as `[engine] precision`.
+    """
+
+    model: Path
+    source: str
+    cameras: int
+    frames: int
+    rounds: int
+    compare: bool
+    sweep: tuple[int, ...] = ()
+    threads: int = 0
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One number of cameras: `fast` ones for the rate, `realtime` ones for the latency."""
+
+    fast: DaemonFigures
+    realtime: DaemonFigures
+
+
+@dataclass(slots=True)
+class Measured:
+    """All rounds, by what was measured."""
+
+    bare: dict[str, list[BareFigures]] = field(default_factory=dict)
+    several: list[DaemonFigures] = field(default_factory=list)
+    lone: list[DaemonFigures] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+    messages: list[MessageFigures] = field(default_factory=list)
+    sweep: dict[int, list[SweepPoint]] = field(default_factory=dict)
+
+
+class Rounds:
+    """Measures one request round by round.
+
+    Args:
+        request: what.
+        bundle: `request.model`, opened.
+        port: of a broker on the loopback.
+        folder: for files of a run.
+        step: told of every measurement that is done.
+    """
+
+    def __init__(
+        self, request: BenchRequest, bundle: Bundle, *, port: int, folder: Path, step: Callable[[str], None]
+    ) -> None:
+        self._request = request
+        self._bundle = bundle
+        self._port = port
+        self._folder = folder
+        self._step = step
+        self._cores = request.threads or available_cores()
+        self.measured = Measured()
+
+    @property
+    def steps(self) -> int:
+        """How often `step` will be called."""
+        request = self._request
+        return request.rounds * (5 + request.compare + len(request.sweep)) + 1
+
+    def run(self) -> Measured:
+        """All rounds."""
+        for _ in range(self._request.rounds):
+            self._bare_loops()
+            self._several()
+            self._lone()
+            for count in self._request.sweep:
+                self._sweep(count)
+        idle = Scenario(self._request.model, lost(2), self._request.threads, self._request.precision)
+        share = measure_idle(idle, port=self._port, folder=self._folder, settle_s=SETTLE_S, window_s=IDLE_S)
+        self.measured.idle.append(share)
+        self._step("idle")
+        return self.measured
+
+    def _bare_loops(self) -> None:
+        for kind in (TOGETHER, SIDE_BY_SIDE, *((PLAIN,) if self._request.compare else ())):
+            self.measured.bare.setdefault(kind, []).append(measure_bare(self._bare(kind)))
+            self._step(kind)
+
+    def _bare(self, kind: str) -> BareRequest:
+        manifest = self._bundle.manifest
+        precision = manifest.precision if self._request.precision == "auto" else self._request.precision
+        return BareRequest(
+            kind=kind,
+            model=str(self._bundle.directory / (MODEL_INT8 if precision == "int8" else MODEL)),
+            sources=(resolved(self._request.source),),
+            frames=self._request.frames,
+            threads=self._cores,
+            anchors=manifest.anchors,
+            strides=manifest.strides,
+        )
+
+    def _several(self) -> None:
+        cameras = copies(self._request.source, self._request.cameras)
+        figures, messages = self._daemon(cameras, self._request.frames)
+        self.measured.several.append(figures)
+        self._step("several cameras")
+        classes = self._bundle.manifest.classes
+        self.measured.messages.append(measure_messages(messages[:MESSAGES], classes=classes, port=self._port))
+        self._step("messages")
+
+    def _lone(self) -> None:
+        fps = min(LONE_MAX_FPS, LONE_LOAD * 1000 / self.measured.bare[TOGETHER][-1].run_ms.p50)
+        cameras = copies(self._request.source, 1, pace="realtime", fps=round(fps, 2))
+        figures, _ = self._daemon(cameras, min(LONE_FRAMES, self._request.frames))
+        self.measured.lone.append(figures)
+        self._step("one slow camera")
+
+    def _sweep(self, count: int) -> None:
+        frames = max(self._request.frames, SWEEP_FRAMES_EACH * count)
+        fast, _ = self._daemon(patterns(count, pace="fast", fps=SWEEP_FPS), frames)
+        # A single camera at its own rate would take long for nothing: its frames come no faster.
+        realtime, _ = self._daemon(patterns(count, pace="realtime", fps=SWEEP_FPS), min(frames, self._request.frames))
+        self.measured.sweep.setdefault(count, []).append(SweepPoint(fast, realtime))
+        self._step(f"{count} cameras")
+
+    def _daemon(self, cameras: tuple[BenchCamera, ...], frames: int) -> tuple[DaemonFigures, list[Message]]:
+        scenario = Scenario(self._request.model, cameras, self._request.threads, self._request.precision)
+        warm_up = max(10, 5 * len(cameras))  # every camera has filled its slots once
+        return measure_daemon(scenario, port=self._port, folder=self._folder, frames=frames, warm_up=warm_up)
