@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from edged.core.types import Floats
-from provisioning.data.samples import Sample
+from provisioning.data.cache import PictureCache
 
 GOOD_RECALL = 0.98  # below this share of learnable boxes, new anchors are looked for
 _ROUNDS = 30
 _MUTATIONS = 1000
 _MIN_SIDE_PX = 2.0
+_LOOKED_AT = 2000  # pictures: more change the anchors little and cost minutes
 Doubles = npt.NDArray[np.float64]
 
 
-def box_sizes(samples: Sequence[Sample], *, side: int) -> Doubles:
-    """(N, 2) float64: width and height, in pixels of a square input of `side`, of all boxes.
+def box_sizes(pictures: PictureCache) -> Doubles:
+    """(N, 2) float64: width and height, in pixels of the network's input, of the boxes of up to 2000 pictures.
 
-    Boxes are fractions of their picture; the picture's own shape is not read here, so a picture is taken as square.
+    Raises:
+        DataError: a picture cannot be read.
     """
-    sizes = [sample.labels.cxcywh[:, 2:] for sample in samples]
-    table = np.concatenate(sizes).astype(np.float64) * side if sizes else np.empty((0, 2))
-    visible: Doubles = table[(table >= _MIN_SIDE_PX).all(axis=1)]
-    return visible
+    step = -(-len(pictures) // _LOOKED_AT)
+    corners = [pictures[index].xyxy for index in range(0, len(pictures), max(1, step))]
+    boxes = np.concatenate([np.empty((0, 4), np.float32), *corners]).astype(np.float64)
+    sizes: Doubles = boxes[:, 2:] - boxes[:, :2]
+    return sizes[(sizes >= _MIN_SIDE_PX).all(axis=1)]
 
 
 def recall(sizes: Doubles, anchors: Doubles, *, ratio: float) -> float:

@@ -66,11 +66,12 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     device = torch.device(settings.device)
     checkpoint = read_checkpoint(settings.output / LAST, training=True) if settings.resume else None
     resumed = _resumed_state(checkpoint, settings)
-    model = (checkpoint.network() if checkpoint else _start(settings, train)).train().to(device)
+    pictures = PictureCache(train, side=settings.side, limit_bytes=settings.cache_bytes)
+    model = (checkpoint.network() if checkpoint else _start(settings, pictures)).train().to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     synchronise_normalisation(model, world)
     batches = BatchMaker(
-        PictureCache(train, side=settings.side, limit_bytes=settings.cache_bytes),
+        pictures,
         settings.hyper.augment,
         batch_size=settings.batch_size // world.size,
         side=settings.side,
@@ -119,7 +120,7 @@ def _resumed_state(checkpoint: Checkpoint | None, settings: TrainSettings) -> Ma
     return checkpoint.training
 
 
-def _start(settings: TrainSettings, train: Sequence[Sample]) -> Yolov5:
+def _start(settings: TrainSettings, pictures: PictureCache) -> Yolov5:
     """Fresh weights, or those of another checkpoint."""
     if settings.weights is None:
         model = build(
@@ -129,13 +130,13 @@ def _start(settings: TrainSettings, train: Sequence[Sample]) -> Yolov5:
         model, moved = transfer(read_checkpoint(settings.weights), names=settings.spec.names)
         logger.info("%s: %s", settings.weights, moved)
     if settings.anchors:
-        _improve_anchors(model, train, settings)
+        _improve_anchors(model, pictures, settings)
     return model
 
 
-def _improve_anchors(model: Yolov5, train: Sequence[Sample], settings: TrainSettings) -> None:
+def _improve_anchors(model: Yolov5, pictures: PictureCache, settings: TrainSettings) -> None:
     ratio = settings.hyper.loss.anchor_ratio
-    sizes = box_sizes(train, side=settings.side)
+    sizes = box_sizes(pictures)
     present = model.anchors.numpy().reshape(-1, 2).astype(np.float64)
     before = recall(sizes, present, ratio=ratio)
     logger.info("anchors can learn %.1f %% of %d boxes", before * 100, len(sizes))

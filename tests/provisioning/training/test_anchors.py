@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from provisioning.data.cache import PictureCache
 from provisioning.data.labels import Labels
 from provisioning.data.samples import Sample
 from provisioning.training.anchors import box_sizes, by_head, fit_anchors, recall
+from tests.provisioning.data.pictures import write_picture
 
 
 def test_recall_counts_boxes_within_the_factor() -> None:
@@ -44,7 +46,11 @@ def test_by_head_gives_small_ones_to_the_fine_head() -> None:
     assert np.array(heads).tolist() == [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]]
 
 
-def test_box_sizes_are_pixels_of_the_input() -> None:
+def test_box_sizes_are_pixels_of_the_input(tmp_path: Path) -> None:
+    """A picture of 40x20 in an input of 80: the height of its boxes counts half as much as their width."""
+    picture = write_picture(tmp_path / "a.png", 40, 20)
     labels = Labels(np.zeros(2, np.int32), np.array([[0.5, 0.5, 0.25, 0.5], [0.5, 0.5, 0.001, 0.5]], np.float32))
-    assert box_sizes([Sample(Path("a"), labels)], side=320).tolist() == [[80, 160]]
-    assert box_sizes([], side=320).shape == (0, 2)
+    samples = [Sample(picture, labels), Sample(picture, Labels.empty())]
+    sizes = box_sizes(PictureCache(samples, side=80, limit_bytes=0))
+    assert sizes == pytest.approx(np.array([[20, 20]]))
+    assert box_sizes(PictureCache([], side=80, limit_bytes=0)).shape == (0, 2)
