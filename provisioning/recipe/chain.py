@@ -22,7 +22,7 @@ from provisioning.bundle_files import write_bundle
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.frames.sources import is_stream
-from provisioning.importing import export_checkpoint
+from provisioning.importing import export_model
 from provisioning.quantize.int8 import quantize
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
@@ -65,14 +65,20 @@ class Chain:
         patched = self._patch(exported, quantised)
         engine = self._engine(patched) if self.maker is not None else None
         bundled = self._bundle(exported, quantised, patched, engine)
-        return self._verify(bundled, frames) if frames is not None else bundled
+        if frames is None:
+            self.workshop.say(f"{'verify':<9} nothing to compare: {self._unverified()}")
+            return bundled
+        return self._verify(bundled, frames)
+
+    def _unverified(self) -> str:
+        return "no frames are given" if self.maker is not None else "float32 runs until an engine is built"
 
     def _export(self, weights: Weights) -> Output:
         settings = self.settings
         inputs = {"weights": weights.sha256, "size": settings.size, "name": settings.name, "tool": __version__}
 
         def work(folder: Path) -> None:
-            exported = export_checkpoint(
+            exported = export_model(
                 weights.path, name=settings.name, input_wh=settings.input_wh, licence=weights.licence
             )
             (folder / MODEL).write_bytes(exported.onnx)

@@ -23,7 +23,7 @@ PROGRAM = Path(__file__).with_name("killed_run.py")
 @pytest.mark.parametrize(
     ("stage", "function"),
     [
-        ("export", "export_checkpoint"),
+        ("export", "export_model"),
         ("frames", "sample"),
         ("quantize", "quantize"),
         ("patch", "engine_models"),

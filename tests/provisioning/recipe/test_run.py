@@ -145,7 +145,7 @@ def test_below_the_gate_nothing_is_activated_nor_named(make_settings: Make) -> N
 @pytest.mark.parametrize(
     ("stage", "broken", "error"),
     [
-        ("export", "export_checkpoint", EdgedError("no")),
+        ("export", "export_model", EdgedError("no")),
         ("frames", "sample", KeyboardInterrupt()),
         ("quantize", "quantize", OSError(28, "No space left on device")),
         ("patch", "engine_models", EdgedError("no")),
