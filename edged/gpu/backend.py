@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,10 +25,12 @@ class OpenedDetector:
     Attributes:
         detector: ready for the first frame.
         backend: e.g. `tensorrt 10.3.0 fp16, Orin`, for people.
+        facts: device, driver, CUDA, TensorRT, module loading, free memory, graphs; for `edged check`.
     """
 
     detector: GpuDetector
     backend: str
+    facts: Mapping[str, str]
 
 
 def open_detector(
@@ -58,7 +61,7 @@ def open_detector(
     engines = require_engine(bundle.manifest, precision=precision)
     tensorrt_version = _require_packages()
     chosen = _select(device, need_mb)
-    from edged.gpu.device import open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
+    from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
 
     with ExitStack() as undo:
         gpu = open_gpu()
@@ -73,8 +76,10 @@ def open_detector(
         engine = TensorRtEngine(bundle.read(record.file), gpu, where=str(bundle.directory / record.file))
         undo.callback(engine.close)
         detector = GpuDetector(gpu, engine, bundle.manifest, thresholds=thresholds, max_batch=max_batch)
+        graphs = ", ".join(map(str, sorted(detector.graph_batches))) or "none"
+        facts = {**describe(gpu), "TensorRT": tensorrt_version, "CUDA graphs for batches of": graphs}
         undo.pop_all()
-    return OpenedDetector(detector, f"tensorrt {tensorrt_version} {record.precision}, {gpu.name}")
+    return OpenedDetector(detector, f"tensorrt {tensorrt_version} {record.precision}, {gpu.name}", facts)
 
 
 def _require_packages() -> str:

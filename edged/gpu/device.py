@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from edged.core.errors import DetectorError
-from edged.gpu.cuda import Cuda
+from edged.gpu.choice import available_bytes, is_jetson
+from edged.gpu.cuda import Cuda, driver_cuda_version, loading_mode
 from edged.gpu.kernel_cache import MODULES, cache_directory, compiled
 from edged.gpu.nvrtc import Nvrtc
 
@@ -48,3 +49,27 @@ def register_plugin(gpu: Cuda) -> None:
         raise DetectorError(
             f"the decode plugin cannot be used: {exc}", remedy='provision with decode = "kernel"'
         ) from exc
+
+
+def describe(gpu: Cuda) -> dict[str, str]:
+    """What `edged check` tells of the device: name, driver, CUDA, module loading, free memory."""
+    free_bytes, total_bytes = gpu.memory_bytes()
+    if is_jetson():  # shared with the processor, and CUDA leaves out what the page cache would give back
+        free_bytes = available_bytes()
+    capability = ".".join(map(str, gpu.compute_capability))
+    return {
+        "device": f"{gpu.name}, SM {capability}, {gpu.uuid}",
+        "driver": _driver(),
+        "CUDA": driver_cuda_version(),
+        "module loading": loading_mode().lower(),
+        "free memory": f"{free_bytes >> 20} of {total_bytes >> 20} MB",
+    }
+
+
+def _driver() -> str:
+    try:
+        from edged.gpu.nvml import driver_version  # noqa: PLC0415 - needs nvidia-ml-py
+
+        return driver_version()
+    except (ImportError, DetectorError):
+        return "unknown (NVML does not say)"  # as on some Jetsons; the GPU works without

@@ -59,11 +59,15 @@ def started() -> Cuda:
 
 def facts(_stub: Stub) -> None:
     from edged.gpu.cuda import driver_cuda_version, loading_mode
+    from edged.gpu.device import describe
 
     gpu = started()
     assert gpu.name == "Host GPU" and gpu.compute_capability == (8, 7)
     assert gpu.uuid == "GPU-00112233-4455-6677-8899-aabbccddeeff", gpu.uuid
     assert gpu.memory_bytes() == (3 << 30, 4 << 30)
+    told = describe(gpu)
+    assert told["device"] == f"Host GPU, SM 8.7, {gpu.uuid}" and told["CUDA"] == "12.6", told
+    assert told["module loading"] == "lazy" and told["free memory"] == "3072 of 4096 MB", told
     assert loading_mode() == "LAZY" and driver_cuda_version() == "12.6"
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
 
@@ -253,6 +257,24 @@ def whole_detector(stub: Stub) -> None:
     assert stub.live == 0 and stub.retained == 0
 
 
+def opened_with_kernels_from_the_cache(stub: Stub) -> None:
+    """NVRTC compiles for real; the second start compiles nothing."""
+    import tempfile
+    from unittest import mock
+
+    from edged.gpu import device
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CACHE_DIRECTORY"] = folder
+        device.open_gpu().close()
+        with mock.patch.object(device.Nvrtc, "compile", side_effect=AssertionError("compiled again")):
+            device.open_gpu().close()
+        assert stub.count("cuModuleLoadData") == 2 * len(MODULES)
+        stub.fail("cuModuleLoadData", 209)
+        expect(DetectorError, "NO_BINARY_FOR_GPU (209); the kernels were compiled for another GPU", device.open_gpu)
+    assert stub.live == 0 and stub.retained == 0
+
+
 def in_thread(work: Any) -> None:
     problems: list[BaseException] = []
 
@@ -288,6 +310,7 @@ SCENARIOS = (
     failed_capture_leaves_the_stream_usable,
     failures,
     whole_detector,
+    opened_with_kernels_from_the_cache,
 )
 
 if __name__ == "__main__":

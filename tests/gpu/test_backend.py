@@ -61,6 +61,7 @@ class Stage:
         device: Any = types.ModuleType("edged.gpu.device")
         device.open_gpu = lambda: self.gpu
         device.register_plugin = self.plugin_on.append
+        device.describe = lambda gpu: {"device": gpu.name}
         engine: Any = types.ModuleType("edged.gpu.engine")
         engine.TensorRtEngine = self.load
         monkeypatch.setitem(sys.modules, "edged.gpu.device", device)
@@ -83,6 +84,7 @@ def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> Non
     opened = backend.open_detector(bundle, thresholds=Thresholds())
     assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU"
     assert opened.detector.room == 2
+    assert opened.facts == {"device": "Host GPU", "TensorRT": "10.3.0", "CUDA graphs for batches of": "1, 2"}
     opened.detector.close()
     assert stage.gpu.closed and stage.engines[0].closed and not stage.plugin_on
 
