@@ -229,6 +229,12 @@ def test_read_refuses_other_contents(tmp_path: Path, content: object, message: s
         read_checkpoint(tmp_path / "x.pt")
 
 
+def test_read_refuses_format_before_torch_1_6(tmp_path: Path) -> None:
+    torch.save({"model": torch.zeros(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(DataError, match=r"format before 1\.6"):
+        read_checkpoint(tmp_path / "old.pt")
+
+
 def test_save_and_read_ours(tmp_path: Path) -> None:
     net = lively(classes=2)
     history = {"epoch": 3, "losses": [0.5, 0.25], "optimizer": {"state": {0: {"momentum": torch.ones(3)}}}}
