@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edged.core.paths import CONFIG
-from provisioning.commands.common import active_line, say
+from provisioning.commands.common import active_line, add_json_argument, say, say_json
 
 DESCRIPTION = """\
 Make a model bundle for this device.
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="(default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="make every stage anew")
     parser.add_argument("--dry-run", action="store_true", help="make nothing, say what would be made")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,9 +35,19 @@ def run(args: argparse.Namespace) -> int:
     from provisioning.recipe.settings import read_settings
 
     settings = read_settings(args.config)
-    outcome = run_recipe(settings, force=args.force, dry_run=args.dry_run, say=say)
+    report = _quiet if args.json else say
+    outcome = run_recipe(settings, force=args.force, dry_run=args.dry_run, say=report)
+    if args.json:
+        stages = [{"stage": each.stage, "key": each.key, "fresh": each.fresh} for each in outcome.outputs]
+        bundle = str(outcome.bundle.directory) if outcome.bundle is not None else None
+        say_json({"stages": stages, "bundle": bundle, "changed": outcome.changed, "left": outcome.left})
+        return 0
     if outcome.bundle is not None:
         say(active_line(outcome.bundle) if outcome.changed else "nothing to do: everything is up to date and active")
     if outcome.left:
         say(f"left to do: {outcome.left}")
     return 0
+
+
+def _quiet(_line: str) -> None:
+    """Scripts get one JSON object at the end instead."""

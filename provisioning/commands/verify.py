@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provisioning.commands.common import active_line, add_store_argument, say
+from provisioning.commands.common import active_line, add_json_argument, add_store_argument, say, say_json
 
 NAME = "verify"
 HELP = "hold a bundle's INT8 graph or engine against float32"
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="copy the report there, too")
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     add_store_argument(parser)
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,8 +45,12 @@ def run(args: argparse.Namespace) -> int:
     gate = Gate(max_fall=args.max_fall, min_f1=args.min_f1, min_boxes=args.min_boxes)
     bundle = store.open(args.name)
     verdict = verified(store, bundle, args.frames, gate=gate, labelled=args.data, out=args.out, threads=args.threads)
+    active = store.activate(args.name) if args.activate else None
+    if args.json:
+        say_json({"passed": verdict.passed, "reason": verdict.reason, "active": active is not None})
+        return 0
     say(f"passed: {verdict.reason}")
     say(f"report: {store.root / args.name / 'report.md'}")
-    if args.activate:
-        say(active_line(store.activate(args.name)))
+    if active is not None:
+        say(active_line(active))
     return 0
