@@ -1,0 +1,1 @@
+"""`python -m tests.soak`: hours of faults against a real daemon, and a table of what became of every frame."""
