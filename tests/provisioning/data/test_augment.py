@@ -58,6 +58,20 @@ def test_affine_drops_what_leaves_the_picture() -> None:
     assert moved.xyxy.tolist() == [[40, 40, 60, 60]]
 
 
+@pytest.mark.parametrize(
+    ("left", "kept"), [pytest.param(48, 1, id="a third left"), pytest.param(42, 0, id="a strip left")]
+)
+def test_affine_drops_a_box_of_which_little_is_left(left: int, kept: int) -> None:
+    """The middle half of the picture stays: columns 50 to 150."""
+    picture = Labelled(
+        np.zeros((200, 200, 3), np.uint8),
+        np.array([[left - 30, 60, left + 12, 140]], np.float32),
+        np.zeros(1, np.int32),
+    )
+    moved = affine(picture, Affine(translate=0, scale=0), output_wh=(100, 100), rng=np.random.default_rng(0))
+    assert len(moved.xyxy) == kept
+
+
 def test_affine_without_ranges_keeps_the_picture() -> None:
     picture = block(64, (10, 20, 30, 50))
     same = affine(picture, Affine(translate=0, scale=0), output_wh=(64, 64), rng=np.random.default_rng(0))

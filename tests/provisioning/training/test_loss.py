@@ -164,3 +164,52 @@ def test_loss_has_finite_gradients_for_extreme_logits() -> None:
     for head in heads:
         assert head.grad is not None
         assert torch.isfinite(head.grad).all()
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def cross_entropy(logit: float, wanted: float) -> float:
+    return -wanted * math.log(sigmoid(logit)) - (1 - wanted) * math.log(1 - sigmoid(logit))
+
+
+def plain_parts(heads: list[Tensor], targets: Tensor, *, side: int, classes: int) -> list[float]:
+    """Box, objectness and class parts by loops over cells and matches, from the description."""
+    totals = [0.0, 0.0, 0.0]
+    for head, stride, sizes, balance in zip(heads, STRIDES, COCO_ANCHORS, (4.0, 1.0, 0.4), strict=True):
+        anchors = torch.tensor(sizes) / stride
+        rows, columns = head.shape[2:4]
+        table = head.tolist()
+        matches = plain_matches(targets, anchors, (columns, rows), 4.0)
+        wanted: dict[tuple[int, ...], float] = {}
+        box, entropy = 0.0, 0.0
+        for image, anchor, row, column, number in matches:
+            logits = table[image][anchor][row][column]
+            x, y, w, h = (2 * sigmoid(value) for value in logits[:4])
+            anchor_w, anchor_h = anchors[anchor].tolist()
+            _, class_id, *fractions = targets[number].tolist()
+            true = [value * size for value, size in zip(fractions, (columns, rows) * 2, strict=True)]
+            found = (x - 0.5 + column, y - 0.5 + row, w * w * anchor_w, h * h * anchor_h)
+            overlap = scalar_ciou(found, tuple(true))
+            box += (1 - overlap) / len(matches)
+            place = (image, anchor, row, column)
+            wanted[place] = max(wanted.get(place, 0.0), overlap, 0.0)
+            hits = [float(number == class_id) for number in range(classes)]
+            entropy += sum(map(cross_entropy, logits[5:], hits)) / (len(matches) * classes)
+        cells = list(itertools.product(*map(range, head.shape[:4])))
+        objectness = sum(cross_entropy(table[b][a][r][c][4], wanted.get((b, a, r, c), 0.0)) for b, a, r, c in cells)
+        totals[0] += 0.05 * box
+        totals[1] += (side / 640) ** 2 * balance * objectness / len(cells)
+        totals[2] += 0.5 * classes / 80 * entropy
+    return totals
+
+
+def test_loss_is_what_the_description_says() -> None:
+    targets = random_targets(24)
+    targets[12:, 2:] = targets[:12, 2:] + 0.004  # pairs that want the same cells
+    targets[12:, 0] = targets[:12, 0]
+    heads = random_heads()
+    loss = make_loss()
+    parts = loss.combine(loss.head_sums(heads, targets), side=64)
+    assert parts.tolist() == pytest.approx(plain_parts(heads, targets, side=64, classes=2), rel=1e-4)
