@@ -87,6 +87,16 @@ def test_fault_killed_nursery_is_replaced_with_all_its_children() -> None:
     assert "capture service died" in recorder.wait_for("gate", "offline").reason
 
 
+def test_fault_hung_child_does_not_outlive_its_nursery() -> None:
+    with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
+        take_until(cameras, lambda: "gate" in cameras.pids() and cameras.counters()["gate"].taken > 0)
+        child = cameras.pids()["gate"]
+        nursery = parent_of(child)
+        os.kill(child, signal.SIGSTOP)
+        os.kill(nursery, signal.SIGKILL)
+        wait_until(lambda: not alive(child), timeout_s=3.0)
+
+
 def test_fault_stopped_nursery_is_replaced_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edged.capture.launcher.ANSWER_S", 0.5)
     with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
