@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     size = human_bytes(built.manifest.files[engine.file].bytes)
     say(f"{args.name}: {engine.precision} engine of {size}, decode by {engine.decode}, TensorRT {engine.tensorrt}")
     if args.frames is not None:
-        say(verified(store, built, args.frames).reason)
+        say(verified(store, built, args.frames, device=args.device).reason)
     if args.activate:
         say(active_line(store.activate(args.name)))
     return 0

@@ -188,7 +188,14 @@ class Chain:
         def work(folder: Path) -> None:
             bundle = Bundle.open(bundled.folder / _BUNDLE)
             spec = Path(settings.labelled) if settings.labelled else None
-            files = verify_bundle(bundle, FrameSet.read(frames.folder), gate, labelled=spec, threads=settings.threads)
+            files = verify_bundle(
+                bundle,
+                FrameSet.read(frames.folder),
+                gate,
+                labelled=spec,
+                threads=settings.threads,
+                device=settings.device,
+            )
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             shutil.copytree(bundled.folder / _BUNDLE, folder / _BUNDLE)

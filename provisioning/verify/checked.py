@@ -24,6 +24,7 @@ def verified(
     labelled: Path | None = None,
     out: Path | None = None,
     threads: int = 0,
+    device: str = "auto",
 ) -> Verdict:
     """Verify and keep the report in the bundle, passed or not.
 
@@ -35,12 +36,14 @@ def verified(
         labelled: a data-set YAML whose `val` decides instead.
         out: gets a copy of the report.
         threads: of ONNX Runtime; 0 for every core.
+        device: the GPU that runs an engine.
 
     Raises:
         DataError: below the gate, or an input is not what it should be.
         EdgedError: the report cannot be written; and as `verify_bundle` raises.
     """
-    files = verify_bundle(bundle, FrameSet.read(frames), gate or Gate(), labelled=labelled, threads=threads)
+    taken = FrameSet.read(frames)
+    files = verify_bundle(bundle, taken, gate or Gate(), labelled=labelled, threads=threads, device=device)
     facts = json.loads(files["report.json"])
     revise(store, bundle, files, report=summary(facts))
     if out is not None:

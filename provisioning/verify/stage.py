@@ -18,7 +18,13 @@ from provisioning.verify.observe import SERVICE
 
 
 def verify_bundle(
-    bundle: Bundle, frames: FrameSet, gate: Gate, *, labelled: Path | None = None, threads: int = 0
+    bundle: Bundle,
+    frames: FrameSet,
+    gate: Gate,
+    *,
+    labelled: Path | None = None,
+    threads: int = 0,
+    device: str = "auto",
 ) -> dict[str, bytes]:
     """Verify the bundle's engine if it has one for its precision, else its INT8 graph on ONNX Runtime.
 
@@ -28,6 +34,7 @@ def verify_bundle(
         gate: the limits; the verdict is in the report, nothing is raised for it.
         labelled: a data-set YAML whose `val` decides instead of the frames.
         threads: of ONNX Runtime; 0 for every core.
+        device: the GPU that runs an engine, as in `[engine] device`.
 
     Returns:
         The files of the report.
@@ -38,18 +45,18 @@ def verify_bundle(
     """
     spec = Labelled.read(labelled, bundle.manifest.classes) if labelled is not None else None
     reference = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL)
-    with contextlib.closing(reference), _candidate(bundle, threads) as (candidate, name):
+    with contextlib.closing(reference), _candidate(bundle, threads, device) as (candidate, name):
         comparison = compare(reference, candidate, frames, gate, spec)
     manifest = bundle.manifest
     return report_files(Subject(manifest, manifest.files, name), comparison, frames)
 
 
 @contextlib.contextmanager
-def _candidate(bundle: Bundle, threads: int) -> Iterator[tuple[TunableDetector, str]]:
+def _candidate(bundle: Bundle, threads: int, device: str) -> Iterator[tuple[TunableDetector, str]]:
     if any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
         from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
 
-        opened = open_detector(bundle, thresholds=SERVICE)
+        opened = open_detector(bundle, thresholds=SERVICE, device=device)
         with contextlib.closing(opened.detector):
             yield opened.detector, opened.backend
     elif MODEL_INT8 in bundle.manifest.files:
