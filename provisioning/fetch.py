@@ -263,6 +263,7 @@ def _continue(url: str, part: Path) -> str:
     request = Request(url, headers=headers)  # noqa: S310 - `resolve` admits http and https only
     try:
         with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            _refuse_downgrade(url, response.url)
             return _store(response, part, have)
     except HTTPError as exc:
         if exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
@@ -272,6 +273,11 @@ def _continue(url: str, part: Path) -> str:
                 return ""  # a run was ended between the last byte and the renaming
         part.unlink()
         return f"{redact(url)} is shorter now than what was kept of it"
+
+
+def _refuse_downgrade(asked: str, answered: str) -> None:
+    if urlsplit(asked).scheme == "https" and urlsplit(answered).scheme != "https":
+        raise DataError(f"{redact(asked)} was redirected to plain http, {redact(answered)}; refused")
 
 
 def _store(response: HTTPResponse, part: Path, have: int) -> str:

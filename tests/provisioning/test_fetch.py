@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
-from provisioning.fetch import Source, fetch, origin, resolve
+from provisioning.fetch import Source, _refuse_downgrade, fetch, origin, resolve
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -179,6 +179,13 @@ def test_fetch_names_the_servers_answer(server: Server, tmp_path: Path, status: 
 def test_fetch_recovers_from_a_busy_server(server: Server, tmp_path: Path) -> None:
     server.status = [503]
     assert fetch(server.source(), tmp_path).sha256 == DIGEST
+
+
+def test_fetch_never_follows_https_to_plain_http() -> None:
+    with pytest.raises(DataError, match=r"redirected to plain http, http://b\.example/x\?\*\*\*"):
+        _refuse_downgrade("https://a.example/x", "http://b.example/x?token=secret")
+    _refuse_downgrade("https://a.example/x", "https://b.example/x")
+    _refuse_downgrade("http://127.0.0.1/x", "http://127.0.0.1/y")
 
 
 def test_fetch_of_a_web_page_says_so(server: Server, tmp_path: Path) -> None:
