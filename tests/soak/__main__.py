@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -96,7 +98,13 @@ def soak(folder: Path, minutes: float) -> bool:
     start_rtsp = rtsp_starter(folder, rtsp_port)
     witness = Witness(broker.port)
     outbox = json.dumps(str(folder / "outbox"))
-    box = Box(folder, broker.port, extra=f"[publish]\ndurable = true\noutbox = {outbox}\nstats_interval_s = 2.0")
+    device = f"soak-{os.getpid()}"  # one box a name and machine: tests may run beside us
+    box = Box(
+        folder,
+        broker.port,
+        device=device,
+        extra=f"[publish]\ndurable = true\noutbox = {outbox}\nstats_interval_s = 2.0",
+    )
     with mjpeg_server() as (http_port, mjpeg):
         box.cameras = cameras(folder, http=http_port, rtsp=rtsp_port if start_rtsp else 0)
         faults = Faults(box, broker, mjpeg=mjpeg, rtsp=start_rtsp)
@@ -203,6 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # also then nothing is left running
     with tempfile.TemporaryDirectory(prefix="edged-soak-") as folder:
         ok = soak(Path(folder), chosen.minutes)
     print("everything is accounted for" if ok else "FAILED: something is unaccounted for, or memory grew")
