@@ -1,8 +1,15 @@
 """Watch cameras on a box with (or without) a GPU and publish what they see over MQTT."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("edged")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+
+def __getattr__(name: str) -> str:
+    # Looked up when asked for: every camera's process imports this package, and reading metadata takes long.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    try:
+        return version("edged")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.0.0"

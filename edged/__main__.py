@@ -11,7 +11,6 @@ import argparse
 import sys
 from importlib import import_module
 
-from edged import __version__
 from edged.core.errors import EdgedError
 
 COMMANDS = ("run", "check", "detect", "demo", "bench")
@@ -28,12 +27,22 @@ Watch cameras and publish what they see over MQTT.
 """
 
 
+class _Version(argparse.Action):
+    """Prints the version; reads it only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from edged import __version__
+
+        print(f"edged {__version__}")
+        parser.exit()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
     parser = argparse.ArgumentParser(
         prog="edged", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"edged {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     argv = sys.argv[1:] if arguments is None else arguments
     for name in COMMANDS:
