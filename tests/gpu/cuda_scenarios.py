@@ -263,12 +263,13 @@ def opened_with_kernels_from_the_cache(stub: Stub) -> None:
     from unittest import mock
 
     from edged.gpu import device
+    from edged.gpu.nvrtc import Nvrtc
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CACHE_DIRECTORY"] = folder
-        with mock.patch.object(device.Nvrtc, "compile", return_value=IMAGE):
+        with mock.patch.object(Nvrtc, "compile", return_value=IMAGE):
             device.open_gpu().close()
-        with mock.patch.object(device.Nvrtc, "compile", side_effect=AssertionError("compiled again")):
+        with mock.patch.object(Nvrtc, "compile", side_effect=AssertionError("compiled again")):
             device.open_gpu().close()
         assert stub.count("cuModuleLoadData") == 2 * len(MODULES)
         stub.fail("cuModuleLoadData", 209)

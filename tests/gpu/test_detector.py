@@ -148,10 +148,12 @@ def test_detector_results_carry_their_frames_and_timings(build: Build) -> None:
 
 def test_detector_thresholds_replaced_at_run_time_hold_at_once(build: Build, bundle: Bundle) -> None:
     detector = build()
-    one = [frame(scene(1))]
+    one = [frame(scene(8))]
+    present = {int(class_id) for class_id in on_cpu(bundle, one)[0].class_id}
+    assert len(present) > 1
     for thresholds in (
         Thresholds(),
-        Thresholds(class_ids=frozenset({0})),
+        Thresholds(class_ids=frozenset({min(present)})),
         Thresholds(max_detections=1),
         Thresholds(confidence=0.99),
         Thresholds(iou=0.0),
@@ -214,6 +216,14 @@ def test_detector_frames_that_are_views_are_copied_whole(build: Build, bundle: B
     turned = np.rot90(scene(4))
     assert not turned.flags.c_contiguous
     require_equal(detect(build(), [frame(turned)]), on_cpu(bundle, [frame(np.ascontiguousarray(turned))]))
+
+
+def test_detector_views_of_pinned_memory_are_copied_whole_too(build: Build, bundle: Bundle) -> None:
+    detector = build(max_batch=1)
+    memory = scene(4)
+    assert detector.pin(memory.ctypes.data, memory.nbytes)
+    turned = memory[:, ::-1]
+    require_equal(detect(detector, [frame(turned)]), on_cpu(bundle, [frame(np.ascontiguousarray(turned))]))
 
 
 def test_detector_memory_that_cannot_be_pinned_goes_through_the_ring(
