@@ -62,6 +62,7 @@ class Trainer:
         self._started_s = self._saved_at = time.monotonic()
         self._trained_before_s = 0.0
         self._stop = False
+        self._last_epoch = False
         self._pending = False  # gradients that have not moved the weights yet
         if run.resumed:
             self._restore(run.resumed)
@@ -105,6 +106,7 @@ class Trainer:
                 self._pause()
                 if self._clock() >= 1 and not self._pending:
                     break
+        self._last_epoch = number + 1 == settings.epochs or self._clock() >= 1
         trained_s = time.monotonic() - started
         return self._line(trained_s, self._run.batches.waited_s / max(trained_s, 1e-9))
 
@@ -190,8 +192,7 @@ class Trainer:
     def _line(self, seconds: float, waiting: float) -> EpochResult:
         progress, settings = self._progress, self._run.settings
         losses = [total / max(1, progress.pictures) for total in progress.loss_sums]
-        last = progress.epoch + 1 == settings.epochs or self._clock() >= 1
-        due = last or (progress.epoch + 1) % settings.validate_every == 0
+        due = self._last_epoch or (progress.epoch + 1) % settings.validate_every == 0
         measured = self._evaluate() if due and self._world.leads else None
         self._world.wait()
         scores = (math.nan,) * 4
@@ -213,15 +214,16 @@ class Trainer:
         better = line.fitness > progress.best  # false for NaN
         best, best_epoch = (line.fitness, progress.epoch) if better else (progress.best, progress.best_epoch)
         tired = bool(settings.patience) and progress.epoch - best_epoch >= settings.patience
+        tired = bool(self._world.from_leader(float(tired)))  # the only one that evaluates
         self._progress = Progress(
             epoch=progress.epoch + 1,
             best=best,
             best_epoch=best_epoch,
-            finished=self._world.any(tired) or progress.epoch + 1 == settings.epochs or self._clock() >= 1,
+            finished=tired or self._last_epoch,
         )
         self._save(LAST)
         if better:
-            self._save(BEST)
+            self._save(BEST, for_resuming=False)
         logger.info(
             "epoch %d: box %.4f obj %.4f cls %.4f, P %.3f R %.3f mAP50 %.3f mAP50-95 %.3f, "
             "%.1f pictures/s, waiting %.1f %%",
@@ -245,7 +247,7 @@ class Trainer:
         if time.monotonic() - self._saved_at > self._run.settings.save_every_s:
             self._save(LAST)
 
-    def _save(self, name: str) -> None:
+    def _save(self, name: str, *, for_resuming: bool = True) -> None:
         self._saved_at = time.monotonic()
         self._progress = replace(self._progress, trained_s=self._trained_s())
         if not self._world.leads:
@@ -259,7 +261,9 @@ class Trainer:
             "updates": run.average.updates,
             "identity": run.settings.identity(),
         }
-        checkpoint = Checkpoint.of(run.average.model, names=run.settings.spec.names, training=training)
+        checkpoint = Checkpoint.of(
+            run.average.model, names=run.settings.spec.names, training=training if for_resuming else None
+        )
         save_checkpoint(run.settings.output / name, checkpoint)
 
     def _restore(self, training: Mapping[str, Any]) -> None:
