@@ -92,11 +92,12 @@ class GpuDetector:
 
     def pin(self, address: int, nbytes: int) -> bool:
         """Have the device read frames in this host memory directly; False where it refuses. From any thread."""
-        return self._pinned.add(address, nbytes)
+        return not (self._closed or self._lost) and self._pinned.add(address, nbytes)
 
     def unpin(self, address: int) -> None:
         """Undo `pin` before that memory is unmapped and after its frames were collected. From any thread."""
-        self._pinned.remove(address)
+        if not (self._closed or self._lost):  # else it goes with the device or the process
+            self._pinned.remove(address)
 
     def submit(self, frames: Sequence[Frame]) -> None:
         """Start on 1..room frames."""

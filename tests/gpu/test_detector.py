@@ -218,6 +218,23 @@ def test_detector_frames_that_are_views_are_copied_whole(build: Build, bundle: B
     require_equal(detect(build(), [frame(turned)]), on_cpu(bundle, [frame(np.ascontiguousarray(turned))]))
 
 
+@pytest.mark.parametrize("end", ["closed", "lost"])
+def test_detector_that_is_gone_leaves_camera_memory_alone(build: Build, gpu: HostGpu, end: str) -> None:
+    detector = build(max_batch=1)
+    memory = scene(4)
+    assert detector.pin(memory.ctypes.data, memory.nbytes)
+    if end == "lost":
+        gpu.failures["upload"] = gpu.failures["unpin"] = LOST
+        with pytest.raises(DeviceLost):
+            detector.submit([frame(memory)])
+    else:
+        detector.close()
+    gpu.calls.clear()
+    detector.unpin(memory.ctypes.data)
+    assert not detector.pin(memory.ctypes.data, memory.nbytes)
+    assert not gpu.calls
+
+
 def test_detector_views_of_pinned_memory_are_copied_whole_too(build: Build, bundle: Bundle) -> None:
     detector = build(max_batch=1)
     memory = scene(4)
