@@ -75,6 +75,9 @@ class Reloader:
             extra = {"ERROR_CODE": exc.exit_code}
             logger.error("reload refused, the old configuration stays: %s", exc, extra=extra)  # noqa: TRY400 - said, not traced
             self._end()
+        except MemoryError:
+            logger.error("reload refused, the old configuration stays: no memory left")  # noqa: TRY400 - said, not traced
+            self._end()
         except Exception:
             logger.exception("reload failed, the old configuration stays")
             self._end()

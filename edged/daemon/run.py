@@ -39,6 +39,17 @@ def run_daemon(config: Path) -> int:
                 raise
             logger.critical("%s", exc, extra={"ERROR_CODE": exc.exit_code})
             return exc.exit_code
+        except MemoryError:
+            _fail("no memory left")
+        except Exception:
+            logger.exception("a defect of edged itself; please report it")
+            _fail("ended by a defect")
+
+
+def _fail(why: str) -> NoReturn:
+    notify_systemd(f"STATUS={why}")
+    logger.critical("%s", why, extra={"ERROR_CODE": EdgedError.exit_code})
+    _leave(EdgedError.exit_code)
 
 
 def _leave(code: int) -> NoReturn:

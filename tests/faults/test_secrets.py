@@ -127,3 +127,9 @@ def test_model_that_others_may_write_is_refused_by_the_daemon(tmp_path: Path, fi
     assert done.returncode == 65
     assert "is writable by everyone; refused" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("secret", [MQTT_PASSWORD, URL_PASSWORD, KEY_PASSWORD, TOKEN])
+def test_leaks_are_recognised_in_every_form(secret: str) -> None:
+    for form in forms(secret):
+        assert set(leaks(b"before " + form + b" after")) == {secret}
