@@ -8,11 +8,11 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 HAS_NVIDIA := $(wildcard /dev/nvidiactl /dev/nvhost-ctrl-gpu /dev/nvgpu)
 HAS_SYSTEMD := $(shell command -v pkg-config >/dev/null && pkg-config --exists libsystemd && command -v cc)
 COMMA := ,
-DEV_EXTRAS := cpu,provision,demo,dev$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
+DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: help demo bench test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels clean
+.PHONY: help demo bench test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -96,6 +96,19 @@ soak: dev mosquitto
 
 test-systemd: dev
 	$(BIN)/python -m pytest -m systemd tests/service
+
+# On a machine with a GPU and TensorRT's Python package: BUNDLE=..., with an engine built there, also prints the figures.
+SANITIZE := compute-sanitizer --error-exitcode 1 --tool
+test-gpu: dev
+	$(BIN)/python -m pytest -m gpu tests/gpu tests/plugins
+	$(SANITIZE) memcheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py \
+	  tests/gpu/test_nms_kernel.py tests/gpu/test_preprocess_kernel.py
+	$(SANITIZE) racecheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py tests/gpu/test_nms_kernel.py
+	$(if $(BUNDLE),$(BIN)/python -m edged.gpu.bench '$(BUNDLE)' --batches 1,4,8,16 --json)
+
+# TensorRT's bindings of another version, unpacked into a folder: make test-tensorrt BINDINGS=folder
+test-tensorrt: dev
+	EDGED_TENSORRT_BINDINGS='$(BINDINGS)' $(BIN)/python -m pytest tests/gpu/test_bindings_types.py tests/plugins/test_plugin.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

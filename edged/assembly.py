@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
@@ -32,11 +32,13 @@ class LoadedModel:
         detector: ready for the first frame.
         bundle: the model.
         backend: e.g. `cpu fp32, 2 cores`, for people.
+        facts: what else there is to know of a GPU, by name; empty on the CPU.
     """
 
     detector: TunableDetector
     bundle: Bundle
     backend: str
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_model(model: Model, engine: Engine) -> LoadedModel:
@@ -68,7 +70,7 @@ def _on_gpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
         precision=engine.precision,
         need_mb=engine.free_memory_mb,
     )
-    return LoadedModel(opened.detector, bundle, opened.backend)
+    return LoadedModel(opened.detector, bundle, opened.backend, opened.facts)
 
 
 def _on_cpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:

@@ -80,7 +80,8 @@ def _model(settings: Settings) -> str:
     loaded.detector.close()
     manifest = loaded.bundle.manifest
     width, height = manifest.input_wh
-    return f"{manifest.name}, {len(manifest.classes)} classes, {width}x{height}, {loaded.backend} ({manifest.licence})"
+    facts = "".join(f"; {name} {value}" for name, value in loaded.facts.items())
+    return f"{manifest.name}, {len(manifest.classes)} classes, {width}x{height}, {loaded.backend}{facts} ({manifest.licence})"
 
 
 def _broker(settings: Settings) -> str:
