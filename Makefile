@@ -104,7 +104,7 @@ test-gpu: dev
 	$(SANITIZE) memcheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py \
 	  tests/gpu/test_nms_kernel.py tests/gpu/test_preprocess_kernel.py
 	$(SANITIZE) racecheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py tests/gpu/test_nms_kernel.py
-	$(if $(BUNDLE),$(BIN)/python -m edged.gpu.bench '$(BUNDLE)' --batches 1,4,8,16 --json)
+	$(if $(BUNDLE),$(BIN)/python -m edged.gpu.bench '$(BUNDLE)' --batches 1$(COMMA)4$(COMMA)8$(COMMA)16 --json)
 
 # TensorRT's bindings of another version, unpacked into a folder: make test-tensorrt BINDINGS=folder
 test-tensorrt: dev

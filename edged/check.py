@@ -81,7 +81,8 @@ def _model(settings: Settings) -> str:
     manifest = loaded.bundle.manifest
     width, height = manifest.input_wh
     facts = "".join(f"; {name} {value}" for name, value in loaded.facts.items())
-    return f"{manifest.name}, {len(manifest.classes)} classes, {width}x{height}, {loaded.backend}{facts} ({manifest.licence})"
+    model = f"{manifest.name} ({manifest.licence}), {len(manifest.classes)} classes, {width}x{height}"
+    return f"{model}, {loaded.backend}{facts}"
 
 
 def _broker(settings: Settings) -> str:
