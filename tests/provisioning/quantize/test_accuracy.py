@@ -8,6 +8,7 @@ import resource
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edged.core.bundle import MODEL, MODEL_INT8
@@ -32,8 +33,6 @@ ALLOWED_BYTES = 4 << 30
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_int8_of_the_official_weights_stays_near_float32(test_data: Path, tmp_path: Path) -> None:
-    import onnx
-
     store = Store(tmp_path / "store")
     bundle = export_checkpoint(test_data / "weights" / "yolov5n.pt", name="n", input_wh=WH).add_to(store)
     frames = sample([str(test_data / "datasets/people/images/train")], tmp_path / "f", count=200, verification=0)
@@ -45,20 +44,21 @@ def test_int8_of_the_official_weights_stays_near_float32(test_data: Path, tmp_pa
         reference = precision(detector, labelled)
     assert reference.map50_95 == pytest.approx(0.3558, abs=0.004)  # SOURCES of the data state it
 
+    # Processor time, as other programs must not decide the outcome.
     session = open_session(bundle.read(MODEL), threads=0, where="model")
     preprocess = Preprocessor(WH)
-    started = time.perf_counter()
+    started = time.process_time()
     for pixels in frames.pictures("calibration"):
         preprocess(pixels)
         session.run(None, {"images": preprocess.blob})
-    bare_s = time.perf_counter() - started
+    bare_s = time.process_time() - started
 
     falls = {}
     model = named(onnx.load_from_string(bundle.read(MODEL)))
     for method, most in (("minmax", 2.5), ("entropy", 10.0), ("percentile", 10.0)):
-        started = time.perf_counter()
+        started = time.process_time()
         made = quantize(model, frames, method=method, cache=tmp_path / f"{method}.json")  # type: ignore[arg-type]
-        took = (time.perf_counter() - started) / bare_s
+        took = (time.process_time() - started) / bare_s
         revised = revise(store, store.open("n"), {MODEL_INT8: made.model.SerializeToString()})
         with contextlib.closing(CpuDetector(revised, thresholds=Thresholds(), file=MODEL_INT8)) as detector:
             got = precision(detector, labelled)
