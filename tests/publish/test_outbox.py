@@ -59,8 +59,10 @@ class Opened:
 @contextmanager
 def opened(folder: Path, **changes: object) -> Iterator[Opened]:
     ours = Opened(folder, **changes)
-    yield ours
-    ours.outbox.close(5)
+    try:
+        yield ours
+    finally:
+        ours.outbox.close(5)
 
 
 def numbers(rows: list[Row]) -> list[tuple[int, int]]:
