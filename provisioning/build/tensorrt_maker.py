@@ -143,7 +143,12 @@ def run_child(command: Sequence[str], *, what: str, timeout_s: float | None = No
     with tempfile.TemporaryFile() as native:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=native, text=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=native,
+                encoding="utf-8",
+                errors="replace",
             )
         except OSError as exc:
             raise DetectorError(f"{what}: the child process cannot be started: {exc.strerror}") from exc

@@ -116,7 +116,8 @@ def test_run_child_that_cannot_start_is_a_message() -> None:
 
 
 def test_run_child_ignores_what_libraries_print() -> None:
-    code = "print('[TRT] hello'); print('{\"result\": {\"a\": 1}}')"
+    hello = "import sys; sys.stdout.buffer.write(b'[TRT] \\xff hello\\n'); sys.stdout.flush()"
+    code = f'{hello}; print(\'{{"result": {{"a": 1}}}}\')'
     assert run_child([sys.executable, "-c", code], what="it") == {"a": 1}
 
 
