@@ -21,6 +21,8 @@ _OPERATORS = frozenset(
         "Resize", "Sigmoid", "Slice", "Split", "Transpose",
     )
 )  # fmt: skip
+_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+_SMALLEST_SCALE = float(np.finfo(np.float16).tiny)  # smaller ones lose precision, or become 0 and divide by it
 _FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales are float32 by definition
 
 
@@ -57,9 +59,10 @@ def _convert_constants(graph: onnx.GraphProto) -> None:
         for index in _FLOAT32_INPUTS.get(node.op_type, ())
         if index < len(node.input)
     }
+    scales = {node.input[1] for node in graph.node if node.op_type in _QUANTISERS}
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and tensor.name not in kept:
-            tensor.CopyFrom(_as_fp16(tensor))
+            tensor.CopyFrom(_as_fp16(tensor, smallest=_SMALLEST_SCALE if tensor.name in scales else None))
     for node in graph.node:
         if node.op_type != "Constant" or node.output[0] in kept:
             continue
@@ -68,8 +71,10 @@ def _convert_constants(graph: onnx.GraphProto) -> None:
                 attribute.t.CopyFrom(_as_fp16(attribute.t))
 
 
-def _as_fp16(tensor: TensorProto) -> TensorProto:
+def _as_fp16(tensor: TensorProto, *, smallest: float | None = None) -> TensorProto:
     values = numpy_helper.to_array(tensor)
+    if smallest is not None:
+        values = np.maximum(values, np.float32(smallest))
     if values.size and not np.abs(values).max() <= np.finfo(np.float16).max:
         raise DataError(f"{tensor.name} holds values beyond FP16's range", remedy="use precision fp32")
     return numpy_helper.from_array(values.astype(np.float16), tensor.name)

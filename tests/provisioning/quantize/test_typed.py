@@ -53,6 +53,22 @@ def test_fp16_graph_keeps_names_metadata_and_its_source(source: onnx.ModelProto)
     assert source.SerializeToString() == before
 
 
+def test_scales_too_small_for_fp16_are_raised(network: onnx.ModelProto, blobs: list[Floats]) -> None:
+    faint = onnx.ModelProto()
+    faint.CopyFrom(network)
+    weights = next(tensor for tensor in faint.graph.initializer if len(tensor.dims) == 4)
+    values = numpy_helper.to_array(weights).copy()
+    values[0] *= 1e-9  # one channel whose scale FP16 would round to 0
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    ranges = measure_ranges(faint, blobs, total=len(blobs))
+    typed = with_fp16(with_qdq(faint, thresholds("minmax", ranges, {})))
+    scales = {node.input[1] for node in typed.graph.node if node.op_type == "QuantizeLinear"}
+    lowest = min(numpy_helper.to_array(tensor).min() for tensor in typed.graph.initializer if tensor.name in scales)
+    assert lowest == np.finfo(np.float16).tiny
+    outputs = ort.InferenceSession(typed.SerializeToString()).run(None, {"images": blobs[0]})
+    assert all(np.isfinite(np.asarray(output)).all() for output in outputs)
+
+
 def test_with_fp16_refuses_weights_beyond_its_range(network: onnx.ModelProto) -> None:
     large = onnx.ModelProto()
     large.CopyFrom(network)
