@@ -19,6 +19,7 @@ from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import file_sha256, obtain
 from provisioning.recipe.workshop import Output, Workshop
 from provisioning.store import Store
+from provisioning.verify.gate import REMEDY
 
 TIMING_CACHES = "timing"
 
@@ -94,7 +95,7 @@ def _require_passed(last: Output) -> None:
     if not verdict["passed"]:
         raise DataError(
             f"not activated: {verdict['reason']} (see {last.folder / 'report.md'})",
-            remedy="calibrate on more or other frames, by another method, or choose fp16",
+            remedy=REMEDY,
         )
 
 

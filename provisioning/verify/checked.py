@@ -11,7 +11,7 @@ from provisioning.frames.frameset import FrameSet
 from provisioning.report import summary
 from provisioning.revision import revise
 from provisioning.store import Store
-from provisioning.verify.gate import Gate, Verdict
+from provisioning.verify.gate import REMEDY, Gate, Verdict
 from provisioning.verify.stage import verify_bundle
 
 
@@ -52,7 +52,7 @@ def verified(
     if not verdict.passed:
         raise DataError(
             f"{bundle.manifest.name} is not activated: {verdict.reason}",
-            remedy="calibrate on more or other frames, by another method, or choose fp16",
+            remedy=REMEDY,
         )
     return verdict
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from provisioning.verify.agreement import Agreement
 
+REMEDY = "give more frames, or such that show more objects; calibrate by another method; or choose fp16"
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
