@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from edged.core.errors import EdgedError
 from edged.core.protocols import Detector, FrameSupply, Publisher
@@ -32,7 +32,7 @@ class Pipeline:
         self._detector = detector
         self._publisher = publisher
         self._health = health
-        self._under_way: deque[Sequence[Frame]] = deque()
+        self._under_way: deque[Frame] = deque()
         self._successor: tuple[Detector, Callable[[], None]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -91,7 +91,7 @@ class Pipeline:
             frames = self._supply.take(room, timeout_s=wait_s)
             if not frames:
                 return
-            self._under_way.append(frames)
+            self._under_way.extend(frames)
             self._detector.submit(frames)
             wait_s = 0
 
@@ -99,7 +99,7 @@ class Pipeline:
         if not self._under_way:
             return
         results = self._detector.collect()
-        self._supply.release(self._under_way.popleft())
+        self._supply.release([self._under_way.popleft() for _ in results])
         if refill and self._successor is None and not self._stop.is_set():
             self._refill(wait_s=0)  # before publishing: the device should not wait for JSON
         for result in results:
@@ -119,5 +119,5 @@ class Pipeline:
         on_swap()
 
     def _release_all(self) -> None:
-        while self._under_way:
-            self._supply.release(self._under_way.popleft())
+        self._supply.release(self._under_way)
+        self._under_way.clear()

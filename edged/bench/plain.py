@@ -66,7 +66,7 @@ def _suppress(rows: Floats) -> Floats:
     for number in np.unique(class_id[passed]):
         mine = passed & (class_id == number)
         left = np.column_stack((rows[mine, :4], best[mine], class_id[mine])).astype(np.float32)
-        left = left[left[:, 4].argsort()[::-1]]
+        left = left[np.argsort(-left[:, 4], kind="stable")]
         while len(left):
             kept.append(left[0])
             left = left[1:][_iou(left[0], left[1:]) <= IOU]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import UsageError
 
-DEVICE = "bench"
+DEVICE = f"bench-{os.getpid()}"  # two benches may run at once, e.g. tests
 # Of the pattern cameras of a sweep; on average about one VGA picture.
 MIXED_SIZES = ("640x480", "480x360", "800x600", "640x360")
 

@@ -58,7 +58,7 @@ class Detector(Protocol):
         ...
 
     def collect(self) -> list[FrameResult]:
-        """Results of the oldest submitted batch, in its frames' order; blocks up to the detector's deadline.
+        """Results of the oldest frames under way, at least one, in order; blocks up to the detector's deadline.
 
         Raises:
             DetectorError: the device failed, the deadline passed, or nothing is under way.

@@ -1,18 +1,20 @@
 """Detection on the CPU: the lone frame gets every core, several frames run side by side with one core each.
 
 Side by side carries more frames a second (no synchronisation inside an operator), alone ends sooner. Frames under way
-are bounded by the cores, so that a waiting camera's newest frame is taken as late as possible.
+are one more than cores: fewer would leave cores idle, more would take a camera's newest frame earlier than needed.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -27,6 +29,7 @@ from edged.cpu.nms import nms
 from edged.cpu.preprocess import Preprocessor
 from edged.cpu.session import BoundModel, open_session, require_contract, require_finite
 
+SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
 DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
 
 
@@ -48,6 +51,43 @@ class _Lane:
         self.preprocess = Preprocessor(input_wh)
         self.narrow = BoundModel(narrow, self.preprocess.blob)
         self.wide = BoundModel(wide, self.preprocess.blob)
+
+
+class _Sharing:
+    """Who has which cores: a frame that is the only one under way all of them, else each frame one.
+
+    Decided when the picture is ready for the model, so that a frame that came meanwhile counts.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._expected = 0
+        self._one_has_all = False
+
+    def expect(self, frames: int) -> None:
+        """So many more will ask for their share."""
+        with self._changed:
+            self._expected += frames
+
+    def done(self) -> None:
+        """A frame needs no core any more."""
+        with self._changed:
+            self._expected -= 1
+
+    @contextmanager
+    def share(self) -> Iterator[bool]:
+        """Wait for a share and hold it; whether it is every core."""
+        with self._changed:
+            # Beside a run on every core both would take longer than one after the other.
+            self._changed.wait_for(lambda: not self._one_has_all)
+            alone = self._one_has_all = self._expected == 1
+        try:
+            yield alone
+        finally:
+            if alone:
+                with self._changed:
+                    self._one_has_all = False
+                    self._changed.notify_all()
 
 
 class CpuDetector:
@@ -78,8 +118,8 @@ class CpuDetector:
         self.thresholds = thresholds
         self._deadline_s = deadline_s
         self.cores = threads or available_cores()
-        self._under_way: deque[list[Future[FrameResult]]] = deque()
-        self._alone: Future[FrameResult] | None = None  # the last frame that was given every core
+        self._under_way: deque[Future[FrameResult]] = deque()
+        self._sharing = _Sharing()
         manifest, where = bundle.manifest, str(bundle.directory / file)
         model = bundle.read(file)
         self._decode = Decoder(anchors=manifest.anchors, strides=manifest.strides)
@@ -96,53 +136,48 @@ class CpuDetector:
     @property
     def room(self) -> int:
         """Frames that `submit` accepts right now."""
-        return self.cores - sum(len(batch) for batch in self._under_way)
+        return self.cores + SPARE - len(self._under_way)
 
     def submit(self, frames: Sequence[Frame]) -> None:
         """Start on up to `room` frames."""
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
         submitted_ns = time.monotonic_ns()
-        alone = len(frames) == 1 and not self._under_way
-        futures = [
-            self._pool.submit(self._detect, frame, submitted_ns, wide=alone, after=self._alone) for frame in frames
-        ]
-        if alone:
-            self._alone = futures[0]
-        self._under_way.append(futures)
+        self._sharing.expect(len(frames))
+        self._under_way.extend(self._pool.submit(self._detect, frame, submitted_ns) for frame in frames)
 
     def collect(self) -> list[FrameResult]:
-        """Results of the oldest submitted frames, in their order."""
+        """The result of the oldest submitted frame, whatever it was submitted with: its core is free for another."""
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
-        deadline = time.monotonic() + self._deadline_s
-        futures = self._under_way.popleft()
         try:
-            return [future.result(timeout=max(0.0, deadline - time.monotonic())) for future in futures]
+            return [self._under_way.popleft().result(timeout=self._deadline_s)]
         except FutureTimeout as exc:
             raise DetectorError(f"inference hangs: no result within {self._deadline_s:g} s") from exc
 
     def close(self) -> None:
         """End the threads; waits for frames under way up to the deadline."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        wait([future for batch in self._under_way for future in batch], timeout=self._deadline_s)
+        wait(self._under_way, timeout=self._deadline_s)
         self._under_way.clear()
 
-    def _detect(self, frame: Frame, submitted_ns: int, *, wide: bool, after: Future[FrameResult] | None) -> FrameResult:
-        if after is not None:
-            wait([after])  # a frame that has every core would fight with any other for them
+    def _detect(self, frame: Frame, submitted_ns: int) -> FrameResult:
         lane = self._lanes.get()
         try:
-            return self._detect_in(lane, lane.wide if wide else lane.narrow, frame, submitted_ns)
+            return self._detect_in(lane, frame, submitted_ns)
         finally:
             self._lanes.put(lane)
+            self._sharing.done()
 
-    def _detect_in(self, lane: _Lane, model: BoundModel, frame: Frame, submitted_ns: int) -> FrameResult:
+    def _detect_in(self, lane: _Lane, frame: Frame, submitted_ns: int) -> FrameResult:
         limits = self.thresholds
         marks = [time.monotonic_ns()]
         box = lane.preprocess(frame.pixels)
         marks.append(time.monotonic_ns())
-        model.run()
+        with self._sharing.share() as alone:
+            marks.append(time.monotonic_ns())
+            model = lane.wide if alone else lane.narrow
+            model.run()
         marks.append(time.monotonic_ns())
         found = self._decode(model.heads, threshold=limits.confidence)
         if limits.class_ids:
@@ -165,10 +200,14 @@ def _self_test(lane: _Lane, *, where: str) -> None:
 
 
 def _timings(captured_ns: int, submitted_ns: int, marks: Sequence[int]) -> dict[str, float]:
-    """Milliseconds by stage from CLOCK_MONOTONIC marks: start, preprocessed, inferred, decoded, suppressed."""
-    stages = ("preprocess", "inference", "decode", "nms")
-    timings = {name: (end - start) / 1e6 for name, start, end in zip(stages, marks, marks[1:], strict=False)}
-    timings["waiting"] = (submitted_ns - captured_ns) / 1e6
-    timings["detect"] = (marks[-1] - submitted_ns) / 1e6
-    timings["total"] = (marks[-1] - captured_ns) / 1e6
-    return timings
+    """Milliseconds by stage, from CLOCK_MONOTONIC at the start and whenever a stage ended or the model began."""
+    start, preprocessed, begun, inferred, decoded, suppressed = marks
+    return {
+        "preprocess": (preprocessed - start) / 1e6,
+        "inference": (inferred - begun) / 1e6,
+        "decode": (decoded - inferred) / 1e6,
+        "nms": (suppressed - decoded) / 1e6,
+        "waiting": (submitted_ns - captured_ns) / 1e6,
+        "detect": (suppressed - submitted_ns) / 1e6,
+        "total": (suppressed - captured_ns) / 1e6,
+    }

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError, DetectorError
 from edged.core.types import Frame, FrameMeta, Pixels, Thresholds
-from edged.cpu.detector import CpuDetector, _Lane
+from edged.cpu.detector import CpuDetector, _Lane, _Sharing
 from tests.handmade import draw_square, edit_manifest, square_model, write_bundle
 
 
@@ -73,7 +73,7 @@ def test_detector_gives_the_same_for_frames_alone_and_side_by_side(detector: Cpu
         detector.submit([frame_of(image)])
         alone += detector.collect()
     detector.submit([frame_of(images[0]), frame_of(images[1])])
-    together = detector.collect()
+    together = [*detector.collect(), *detector.collect()]
     detector.submit([frame_of(images[2])])
     detector.submit([frame_of(images[2])])
     together += [detector.collect()[0], detector.collect()[0]]
@@ -100,15 +100,56 @@ def test_detector_applies_classes_and_confidence_at_once(detector: CpuDetector) 
     assert len(detector.collect()[0].detections) == 0
 
 
-def test_detector_has_room_for_as_many_frames_as_cores(detector: CpuDetector) -> None:
-    assert detector.room == 2
-    detector.submit([frame_of(grey())])
+def test_detector_has_room_for_one_frame_more_than_cores(detector: CpuDetector) -> None:
+    assert detector.room == 3
+    detector.submit([frame_of(grey()), frame_of(grey())])
     assert detector.room == 1
     with pytest.raises(DetectorError, match="submit takes 1 to 1 frames now, got 2"):
         detector.submit([frame_of(grey()), frame_of(grey())])
-    detector.collect()
+    assert [len(detector.collect()), len(detector.collect())] == [1, 1]
     with pytest.raises(DetectorError, match="nothing is under way"):
         detector.collect()
+
+
+def test_sharing_gives_every_core_to_a_frame_that_is_alone() -> None:
+    sharing = _Sharing()
+    for _ in range(2):
+        sharing.expect(1)
+        with sharing.share() as alone:
+            assert alone
+        sharing.done()
+
+
+def test_sharing_gives_frames_side_by_side_a_core_each() -> None:
+    sharing = _Sharing()
+    sharing.expect(2)
+    with sharing.share() as first, sharing.share() as second:
+        assert (first, second) == (False, False)
+    sharing.done()
+    with sharing.share() as last:
+        assert last
+
+
+def test_sharing_lets_a_frame_wait_for_the_one_that_has_every_core() -> None:
+    sharing = _Sharing()
+    began = threading.Event()
+    order: list[str] = []
+
+    def another() -> None:
+        began.set()
+        with sharing.share():
+            order.append("another")
+
+    sharing.expect(1)
+    with sharing.share():
+        sharing.expect(1)
+        thread = threading.Thread(target=another)
+        thread.start()
+        began.wait()
+        thread.join(0.05)
+        order.append("alone")
+    thread.join(5)
+    assert order == ["alone", "another"]
 
 
 def give_back_when(release: threading.Event, detector: CpuDetector, lane: _Lane) -> None:
