@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import time
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ class VideoStream:
         self._location = spec.source if kind in {Kind.VIDEO, Kind.DEVICE} else spec.shown_source
         self._descriptor = -1
         self._max_pixels = spec.max_pixels
+        self._read_timeout_s = spec.read_timeout_s
         self._capture = cv2.VideoCapture()
         try:
             self._open(spec, kind)
@@ -65,11 +67,14 @@ class VideoStream:
 
     def grab(self) -> bool:
         """See `Stream`."""
+        began_s = time.monotonic()
         try:
             grabbed = bool(self._capture.grab())
         except cv2.error as exc:
             raise CameraError(f"{self._location}: reading failed: {exc.err}") from exc
-        if grabbed:
+        # At its time-out OpenCV hands out what the decoder still held, as if the stream went on, and waits once more.
+        stalled = self._info.live and time.monotonic() - began_s >= self._read_timeout_s
+        if grabbed and not stalled:
             self._follow_position()
             self._grabbed += 1
             return True
