@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack, closing
@@ -33,6 +34,8 @@ def run_bench(request: BenchRequest, *, as_json: bool, plot: Path | None) -> int
     if plot is not None:
         require_matplotlib()
         request = replace(request, sweep=request.sweep or PLOTTED)
+    # Whoever ends the bench must not leave a daemon and a broker behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="edged-bench-")))
         broker = resources.enter_context(closing(start_broker(folder)))

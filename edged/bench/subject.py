@@ -87,6 +87,7 @@ class RunningDaemon:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the bench, which then stops the daemon in order
+                env=_environment(),
             )
         self.pid = self._process.pid
 
@@ -115,6 +116,11 @@ class RunningDaemon:
 
     def _said(self) -> str:
         return " ".join(self._log.read_text(encoding="utf-8", errors="replace")[-1500:].split())
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but compiled modules are kept: an installed daemon finds them at its start."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def measure_daemon(

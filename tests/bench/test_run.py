@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.brokers import MOSQUITTO
+from edged.bench.meters import process_tree
+from tests.brokers import MOSQUITTO, wait_for
 from tests.handmade import write_bundle
 
 BENCH = [sys.executable, "-m", "edged", "bench"]
@@ -36,6 +38,23 @@ def test_bench_names_a_missing_model(tmp_path: Path) -> None:
 def test_bench_refuses_an_impossible_count(wrong: str) -> None:
     done = bench("--model", "net", "--source", "test:", "--cameras", wrong)
     assert done.returncode == 2
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/exe").exists()  # a zombie has none
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed: no broker to measure with")
+def test_bench_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    model = str(write_bundle(tmp_path / "net"))
+    with subprocess.Popen([*BENCH, "--model", model, "--source", "test:"], stderr=subprocess.PIPE) as process:
+        wait_for(lambda: len(process_tree(process.pid)) > 2, timeout_s=60, what="a broker and a loop")
+        family = process_tree(process.pid)
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    wait_for(lambda: not any(map(alive, family)), what="everything ended")
 
 
 @pytest.mark.slow
