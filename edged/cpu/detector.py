@@ -186,8 +186,7 @@ class CpuDetector:
         kept = nms(
             found.xyxy, found.score, found.class_id, iou_threshold=limits.iou, max_detections=limits.max_detections
         )
-        best = found.select(kept)
-        detections = Detections(box.to_frame(best.xyxy), best.score, best.class_id)
+        detections = Detections(box.to_frame(found.xyxy[kept]), found.score[kept], found.class_id[kept])
         marks.append(time.monotonic_ns())
         return FrameResult(frame.meta, detections, _timings(frame.meta.captured_ns, submitted_ns, marks))
 
