@@ -61,7 +61,7 @@ class Manifest:
         strides: network pixels a cell, per head, ascending.
         input_wh: network input (width, height), pixels, multiples of the largest stride.
         licence: of the weights, SPDX identifier or text.
-        precision: what the bundle was made for, `fp32`, `fp16` or `int8`: the daemon's `precision = "auto"` takes it.
+        precision: what its engine was made for, `fp32`, `fp16` or `int8`: `precision = "auto"` takes it on a GPU.
         min_confidence: lowest score that the bundle can report (an engine's baked-in pre-NMS threshold).
         files: every file but the manifest.
         engines: TensorRT engines, if any.

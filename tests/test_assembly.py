@@ -1,0 +1,63 @@
+"""Which model runs where, and what is said about it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from edged.assembly import load_model, mqtt_options
+from edged.config.schema import Engine, Model, Mqtt
+from edged.core.errors import BundleMismatch, ConfigError
+from tests.handmade import edit_manifest, square_model, write_bundle
+
+
+def bundle_with_int8(folder: Path) -> Path:
+    """The same model twice, once under the name of an INT8 graph."""
+    write_bundle(folder, input_wh=(64, 64))
+    content = square_model((64, 64))
+    (folder / "model.int8.onnx").write_bytes(content)
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit_manifest(folder, files={"model.onnx": record, "model.int8.onnx": record}, precision="int8")
+    return folder
+
+
+@pytest.mark.parametrize(("asked", "runs"), [("auto", "fp32"), ("fp32", "fp32"), ("fp16", "fp32"), ("int8", "int8")])
+def test_cpu_runs_fp32_unless_int8_is_asked_for(tmp_path: Path, asked: str, runs: str) -> None:
+    bundle = bundle_with_int8(tmp_path)
+    engine = Engine.model_validate({"precision": asked, "threads": 1, "backend": "cpu"})
+    loaded = load_model(Model(bundle=bundle), engine)
+    loaded.detector.close()
+    assert loaded.backend == f"cpu {runs}, 1 core"
+
+
+def test_auto_backend_falls_back_to_the_cpu_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_bundle(tmp_path, input_wh=(64, 64))
+    with caplog.at_level(logging.INFO):
+        load_model(Model(bundle=tmp_path), Engine(threads=1)).detector.close()
+    assert "running on the CPU: squares holds no fp32 engine for TensorRT" in caplog.text
+
+
+def test_asked_for_tensorrt_is_never_replaced_silently(tmp_path: Path) -> None:
+    write_bundle(tmp_path, input_wh=(64, 64))
+    with pytest.raises(BundleMismatch, match="run: edged-provision build"):
+        load_model(Model(bundle=tmp_path), Engine(backend="tensorrt"))
+
+
+def test_precision_that_the_bundle_does_not_hold_is_refused(tmp_path: Path) -> None:
+    write_bundle(tmp_path, input_wh=(64, 64))
+    with pytest.raises(BundleMismatch, match=r"holds no model\.int8\.onnx"):
+        load_model(Model(bundle=tmp_path), Engine(precision="int8", backend="cpu"))
+
+
+def test_mqtt_port_follows_tls_unless_said() -> None:
+    assert mqtt_options(Mqtt()).port == 1883
+    assert mqtt_options(Mqtt(host="far.example", tls=True)).port == 8883
+    assert mqtt_options(Mqtt(port=1900)).port == 1900
+
+
+def test_mqtt_password_without_a_user_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match=r"\[mqtt\] a broker password is given without a username"):
+        mqtt_options(Mqtt.model_validate({"password": "x"}))
