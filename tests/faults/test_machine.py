@@ -162,7 +162,7 @@ def test_fault_no_memory_left_ends_or_degrades_but_never_hangs(tmp_path: Path, b
             resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
             assert box.stop() == 0
         else:
-            assert code == 70 or code < 0, "systemd would not start it again"
+            assert code not in {0, 65, 78}, "systemd would not start it again"
             wait_for(lambda: subscriber.last("edged/box/status") == b"offline", what="offline")
         print(f"no memory: {'went on' if code is None else f'ended with {code}'}")  # noqa: T201
 
