@@ -23,14 +23,19 @@ def require_array(name: str, value: object, dtype: type[np.generic], shape: tupl
         TypeError: not an array, or another dtype.
         ValueError: another shape.
     """
-    wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ")"
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a {wanted} {np.dtype(dtype)} array, got {type(value).__name__}")
-    fits = value.ndim == len(shape) and all(n is None or n == got for n, got in zip(shape, value.shape, strict=True))
+        raise TypeError(_misfit(name, dtype, shape, type(value).__name__))
+    got = value.shape
+    fits = len(got) == len(shape) and all(n is None or n == m for n, m in zip(shape, got, strict=True))
     if value.dtype != dtype:
-        raise TypeError(f"{name} must be {wanted} {np.dtype(dtype)}, got {value.shape} {value.dtype}")
+        raise TypeError(_misfit(name, dtype, shape, f"{got} {value.dtype}"))
     if not fits:
-        raise ValueError(f"{name} must be {wanted} {np.dtype(dtype)}, got {value.shape} {value.dtype}")
+        raise ValueError(_misfit(name, dtype, shape, f"{got} {value.dtype}"))
+
+
+def _misfit(name: str, dtype: type[np.generic], shape: tuple[int | None, ...], got: str) -> str:
+    wanted = ", ".join("N" if n is None else str(n) for n in shape)
+    return f"{name} must be ({wanted}) {np.dtype(dtype)}, got {got}"
 
 
 @dataclass(frozen=True, slots=True)
