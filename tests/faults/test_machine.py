@@ -37,8 +37,10 @@ def durable(outbox: Path, **keys: object) -> str:
 
 
 def stats(subscriber: Subscriber) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(subscriber.last(STATS) or b"{}")
-    return found
+    """The latest statistics; waits for the first."""
+    wait_for(lambda: subscriber.last(STATS), timeout_s=20, what="statistics")
+    values: dict[str, Any] = json.loads(subscriber.last(STATS))
+    return values
 
 
 def heard(subscriber: Subscriber) -> int:
