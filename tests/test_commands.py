@@ -199,10 +199,12 @@ def test_demo_with_a_source_that_is_not_there_says_so_and_ends(model: Path) -> N
         assert process.wait(10) == 0
 
 
-def test_demo_without_a_model_says_how_to_make_one() -> None:
-    done = run_edged("demo", "--frames", "1")
-    assert done.returncode == 2
-    assert "edged-provision import yolov5n.pt" in done.stderr
+def test_demo_without_arguments_finds_people_in_the_rendered_street_with_the_model_that_ships() -> None:
+    done = run_edged("demo", "--frames", "20")
+    assert done.returncode == 0, done.stderr
+    assert "a rendered street scene with " in done.stdout
+    people = [line for line in done.stdout.splitlines() if " person (" in line]
+    assert len(people) >= 15
 
 
 def test_every_command_explains_itself() -> None:

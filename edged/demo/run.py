@@ -23,6 +23,7 @@ DEVICE = "demo"
 CAMERA = "demo-camera"
 STOP_S = 10.0
 OK = 0
+PERSON = Path(__file__).parent / "person"  # the model that ships; MODEL_CARD.md beside it says what it is
 
 
 def run_demo(*, source: str | None, model: Path, frames: int, confidence: float | None = None) -> int:
