@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from edged.core.names import MAX_NAME_LENGTH, RESERVED_CAMERA_NAMES, is_name
 from edged.core.redact import redact
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
 StateName = Literal["opening", "online", "frozen", "offline", "ended"]
 
-RESERVED_NAMES = frozenset({"status", "info", "stats"})  # topics of the device itself
-MAX_NAME_LENGTH = 64
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
 MAX_PIXELS = 1 << 28  # 805 MB a picture; beyond it no camera is meant
-_NAME = re.compile(r"[a-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,10 @@ class CameraSpec:
 
 def _first_problem(spec: CameraSpec) -> str:
     """What is wrong with the values, or an empty string."""
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name) or len(spec.name) > MAX_NAME_LENGTH:
+    if not isinstance(spec.name, str) or not is_name(spec.name):
         return f"name must be 1 to {MAX_NAME_LENGTH} of a-z, 0-9, _ and - (it is part of a topic)"
-    if spec.name in RESERVED_NAMES:
-        return f"name is reserved: the device itself publishes under {', '.join(sorted(RESERVED_NAMES))}"
+    if spec.name in RESERVED_CAMERA_NAMES:
+        return f"name is reserved: the device itself publishes under {', '.join(sorted(RESERVED_CAMERA_NAMES))}"
     if not isinstance(spec.source, str) or not spec.source.strip() or "\0" in spec.source:
         return "source must be a path, a device, a URL, gst:PIPELINE or test:"
     if len(spec.source) > MAX_SOURCE_LENGTH:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-RESERVED_CAMERA_NAMES = frozenset({"status", "info", "stats"})
-MAX_NAME_LENGTH = 64
+from edged.core.names import MAX_NAME_LENGTH, RESERVED_CAMERA_NAMES, is_name
 
-_NAME = re.compile(rf"[a-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 _PREFIX = re.compile(r"[^\s+#/$\x00-\x1f][^+#\x00-\x1f]*(?<!/)")
 
 
 def require_name(kind: str, name: str) -> None:
     """Raise ValueError unless `name` may be one level of a topic; `kind` is what the message calls it."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"{kind} {name!r} must be 1 to {MAX_NAME_LENGTH} of a-z, 0-9, _ and -: it is a topic level")
 
 
