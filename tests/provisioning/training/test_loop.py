@@ -279,16 +279,3 @@ def one_thread_environment() -> dict[str, str]:
 
 def logged_losses(text: str) -> list[float]:
     return [float(line.split("loss ")[1]) for line in text.splitlines() if ": loss " in line]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_training_learns(tmp_path: Path) -> None:
-    """A few dozen rendered pictures, about a minute on a CPU: the model finds the people in them."""
-    render_dataset(tmp_path / "data", train=32, val=1, seed=500)
-    data = tmp_path / "data" / "data.yaml"
-    data.write_text("train: images/train\nval: images/train\nnames: [person]\n")
-    hyper = replace(runs.ADAMW, augment=replace(runs.ADAMW.augment, mosaic=0.3))
-    asked = runs.settings(data, tmp_path / "run", epochs=60, side=128, hyper=hyper, validate_every=20)
-    runs.train(asked)
-    assert float(runs.rows(tmp_path / "run")[-1]["map50"]) > 0.9
