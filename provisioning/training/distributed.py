@@ -11,7 +11,6 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from edged.core.errors import UsageError
 
@@ -85,6 +84,22 @@ def joined_world(device: str) -> Iterator[World]:
         dist.destroy_process_group()
 
 
+class _SumOverAll(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_context: object, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: object, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over the batches of all processes, on CPUs, too, where torch's own does not work.
 
@@ -98,7 +113,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         wide = x.float()  # sums of squares leave the range of half precision
         count = x.numel() // x.shape[1] * dist.get_world_size()
         sums = torch.stack((wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))))  # (2, C)
-        moments = cast("Tensor", all_reduce(sums)) / count  # type: ignore[no-untyped-call]
+        moments = cast("Tensor", _SumOverAll.apply(sums)) / count  # type: ignore[no-untyped-call]
         mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
         self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)

@@ -1,8 +1,7 @@
-"""Fresh networks, and networks that begin with the weights of another: every layer whose shape fits is kept."""
+"""Networks that begin with the weights of another: all layers that fit, and of the heads every known row."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from provisioning.model.checkpoint import Checkpoint
 from provisioning.model.network import Yolov5, build
 
-logger = logging.getLogger(__name__)
+_BOX_AND_OBJECTNESS = 5  # rows of an anchor before its classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +18,31 @@ class Transfer:
     """What was taken over.
 
     Attributes:
-        kept: names of weights with the other network's values.
-        fresh: names of weights that start anew.
+        kept: names of weights with the other network's values, whole.
+        fresh: names of weights that start anew, whole or in part.
+        known: classes whose rows in the heads were kept, as the other network has classes of these names.
+        new: classes whose rows start anew.
     """
 
     kept: tuple[str, ...]
     fresh: tuple[str, ...]
+    known: tuple[str, ...]
+    new: tuple[str, ...]
 
     def __str__(self) -> str:
-        fresh = ", ".join(self.fresh) if self.fresh else "none"
-        return f"{len(self.kept)} of {len(self.kept) + len(self.fresh)} weights kept; fresh: {fresh}"
+        whole = f"{len(self.kept)} of {len(self.kept) + len(self.fresh)} weights kept"
+        if not self.fresh:
+            return whole
+        known, new = (", ".join(names) or "none" for names in (self.known, self.new))
+        heads = f"boxes, objectness and the classes known by name ({known}) kept, new classes: {new}"
+        return f"{whole}; in part: {', '.join(self.fresh)} ({heads})"
 
 
 def transfer(checkpoint: Checkpoint, *, names: tuple[str, ...]) -> tuple[Yolov5, Transfer]:
     """A network for `names` of the checkpoint's architecture, with all of its weights that fit.
 
-    A head for other classes keeps its box and objectness channels' shapes no longer, so it starts anew: classes are
-    compared by name and order, as weights of equal shape would otherwise name a dog a cat.
+    The heads have a row for each class and anchor. Rows are matched by the class's name: those of equal shape would
+    otherwise name a dog a cat.
     """
     net = build(
         checkpoint.size,
@@ -45,17 +52,28 @@ def transfer(checkpoint: Checkpoint, *, names: tuple[str, ...]) -> tuple[Yolov5,
         channels=checkpoint.channels,
         activation=checkpoint.activation,
     )
-    same_classes = checkpoint.names == names
     heads = {name for name, _ in net.named_parameters() if name.startswith(f"model.{len(net.model) - 1}.")}
+    same_classes = checkpoint.names == names
     state = net.state_dict()
-    kept = tuple(
-        name for name in state if _fits(state[name], checkpoint.state.get(name)) and (same_classes or name not in heads)
-    )
+    kept = tuple(name for name in state if same_classes or name not in heads)
     with torch.no_grad():
-        for name in kept:
-            state[name].copy_(checkpoint.state[name])
-    return net, Transfer(kept, tuple(name for name in state if name not in kept))
+        for name, value in state.items():
+            given = checkpoint.state[name]
+            if name in kept:
+                value.copy_(given)
+            else:
+                _copy_rows(value, given, names=names, given_names=checkpoint.names)
+    fresh = tuple(name for name in state if name not in kept)
+    known = tuple(name for name in names if name in checkpoint.names)
+    return net, Transfer(kept, fresh, known, tuple(name for name in names if name not in known))
 
 
-def _fits(wanted: Tensor, given: Tensor | None) -> bool:
-    return given is not None and given.shape == wanted.shape
+def _copy_rows(value: Tensor, given: Tensor, *, names: tuple[str, ...], given_names: tuple[str, ...]) -> None:
+    """Box, objectness and known classes of every anchor, in place; (A * (5 + classes), ...) each."""
+    target = value.view(-1, _BOX_AND_OBJECTNESS + len(names), *value.shape[1:])  # (A, 5 + C, ...)
+    source = given.view(-1, _BOX_AND_OBJECTNESS + len(given_names), *given.shape[1:])
+    target[:, :_BOX_AND_OBJECTNESS] = source[:, :_BOX_AND_OBJECTNESS]
+    for number, name in enumerate(names):
+        if name in given_names:
+            row = given_names.index(name)
+            target[:, _BOX_AND_OBJECTNESS + number] = source[:, _BOX_AND_OBJECTNESS + row]
