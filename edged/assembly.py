@@ -32,7 +32,7 @@ class LoadedModel:
         detector: ready for the first frame.
         bundle: the model.
         backend: e.g. `cpu fp32, 2 cores`, for people.
-        facts: what else there is to know of a GPU, by name; empty on the CPU.
+        facts: what else there is to know of what runs the model, by name.
     """
 
     detector: TunableDetector
@@ -80,7 +80,8 @@ def _on_cpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
     if engine.precision == "fp16" or (engine.precision == "auto" and bundle.manifest.precision != "fp32"):
         logger.info("on the CPU %s runs as fp32, which is the fastest there", bundle.manifest.name)
     detector = CpuDetector(bundle, thresholds=limits, threads=engine.threads, file=file)
-    return LoadedModel(detector, bundle, f"cpu {precision}, {detector.cores} core{'s' if detector.cores > 1 else ''}")
+    backend = f"cpu {precision}, {detector.cores} core{'s' if detector.cores > 1 else ''}"
+    return LoadedModel(detector, bundle, backend, detector.facts)
 
 
 def thresholds(model: Model, bundle: Bundle) -> Thresholds:

@@ -67,12 +67,19 @@ class Letterbox:
         Returns:
             (N, 4) float32, frame pixels.
         """
-        scale_x, scale_y = self.scale
-        offset = np.array([self.pad_left, self.pad_top] * 2, np.float32)
-        factor = np.array([1 / scale_x, 1 / scale_y] * 2, np.float32)
-        limit = np.array(self.source_wh * 2, np.float32)
+        offset, factor, limit = self.way_back
         boxes: Floats = np.clip((xyxy - offset) * factor, np.float32(0), limit)
         return boxes
+
+    @property
+    def way_back(self) -> tuple[Floats, Floats, Floats]:
+        """What `to_frame` subtracts, multiplies with and clips to: (4,) float32 each, for x1, y1, x2, y2."""
+        scale_x, scale_y = self.scale
+        return (
+            np.array([self.pad_left, self.pad_top] * 2, np.float32),
+            np.array([1 / scale_x, 1 / scale_y] * 2, np.float32),
+            np.array(self.source_wh * 2, np.float32),
+        )
 
     def to_network(self, xyxy: Floats) -> Floats:
         """Boxes in frame pixels -> boxes in network pixels; the inverse of `to_frame` inside the frame.

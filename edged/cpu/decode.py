@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from edged.core.types import Floats, Ints, require_array
+
+Flags = npt.NDArray[np.bool_]
 
 _BOX, _OBJECTNESS, _CLASSES = slice(0, 4), 4, 5  # channels of one anchor
 _PLACE = 5  # column, row, stride, anchor width, anchor height
@@ -44,6 +48,12 @@ class Candidates:
         return Candidates(self.xyxy[index], self.score[index], self.class_id[index])
 
 
+@lru_cache(maxsize=8)
+def class_flags(class_ids: frozenset[int], classes: int) -> Flags:
+    """(classes,) bool: whether each is among those."""
+    return np.isin(np.arange(classes), list(class_ids))
+
+
 class Decoder:
     """Decodes the heads of one model.
 
@@ -57,12 +67,13 @@ class Decoder:
             _Head(np.asarray(sizes, np.float32), float(t)) for sizes, t in zip(anchors, strides, strict=True)
         ]
 
-    def __call__(self, heads: Sequence[Floats], *, threshold: float) -> Candidates:
+    def __call__(self, heads: Sequence[Floats], *, threshold: float, wanted: Flags | None = None) -> Candidates:
         """All boxes whose score is above `threshold`.
 
         Args:
             heads: per stride, (anchors * (5 + classes), H, W) float32, sigmoided.
             threshold: 0..1; a score must exceed it. A NaN never does.
+            wanted: (classes,) bool, those that count; None for all.
 
         Returns:
             The candidates, in order of head, anchor, row, column.
@@ -79,7 +90,7 @@ class Decoder:
                 places.append(about.places(head.shape[1:])[anchor, cell])
         if not picked:
             return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
-        return _decoded(np.concatenate(picked), np.concatenate(places), limit)
+        return _decoded(np.concatenate(picked), np.concatenate(places), limit, wanted)
 
 
 class _Head:
@@ -104,7 +115,7 @@ class _Head:
         return self._places
 
 
-def _decoded(picked: Floats, places: Floats, threshold: np.float32) -> Candidates:
+def _decoded(picked: Floats, places: Floats, threshold: np.float32, wanted: Flags | None) -> Candidates:
     """Written for few calls: on a hundred cells each costs more by being a call than by its arithmetic."""
     classes = picked[:, _CLASSES:]
     class_id = classes.argmax(axis=1)
@@ -122,4 +133,6 @@ def _decoded(picked: Floats, places: Floats, threshold: np.float32) -> Candidate
     np.add(centre, half, out=xyxy[:, 2:])
     passed = score > threshold
     passed &= np.isfinite(xyxy).all(axis=1)
+    if wanted is not None:
+        passed &= wanted[class_id]
     return Candidates(xyxy[passed], score[passed], class_id[passed].astype(np.int32))

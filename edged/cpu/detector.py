@@ -15,19 +15,21 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from onnxruntime import InferenceSession
+from onnxruntime import __version__ as ort_version
 
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DetectorError
 from edged.core.letterbox import PAD_GREY
-from edged.core.types import Detections, Frame, FrameResult, Thresholds
-from edged.cpu.decode import Decoder
-from edged.cpu.nms import nms
+from edged.core.manifest import Manifest
+from edged.core.types import Frame, FrameResult, Thresholds
 from edged.cpu.preprocess import Preprocessor
 from edged.cpu.session import BoundModel, open_session, require_contract, require_finite
+from edged.cpu.stages import Finisher, Stages, fastest
 
 SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
 DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
@@ -38,19 +40,33 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The model with its buffers, and what makes detections of its heads."""
+
+    model: BoundModel
+    finish: Finisher
+
+    @classmethod
+    def through(cls, model: BoundModel, manifest: Manifest, stages: Stages) -> _Way:
+        return cls(model, stages.finisher(model.heads, anchors=manifest.anchors, strides=manifest.strides))
+
+
 class _Lane:
     """The buffers of one frame under way, and the two ways to run it.
 
     Args:
         narrow: a session with one thread, shared by all lanes.
         wide: a session with every core, used while nothing else runs.
-        input_wh: the network's input, pixels.
+        manifest: of the model.
+        stages: what works around it.
     """
 
-    def __init__(self, *, narrow: InferenceSession, wide: InferenceSession, input_wh: tuple[int, int]) -> None:
-        self.preprocess = Preprocessor(input_wh)
-        self.narrow = BoundModel(narrow, self.preprocess.blob)
-        self.wide = BoundModel(wide, self.preprocess.blob)
+    def __init__(self, *, narrow: InferenceSession, wide: InferenceSession, manifest: Manifest, stages: Stages) -> None:
+        self.preprocess = Preprocessor(manifest.input_wh, fill=stages.planes())
+        self.narrow, self.wide = (
+            _Way.through(BoundModel(session, self.preprocess.blob), manifest, stages) for session in (narrow, wide)
+        )
 
 
 class _Sharing:
@@ -99,6 +115,7 @@ class CpuDetector:
         threads: cores to use; 0 for all that this process may run on.
         file: `model.onnx` or `model.int8.onnx`.
         deadline_s: how long `collect` waits for a frame.
+        stages: around the model; None for the fastest there are.
 
     Raises:
         BundleMismatch, DataError: the bundle does not hold a sound model.
@@ -112,6 +129,7 @@ class CpuDetector:
         threads: int = 0,
         file: str = MODEL,
         deadline_s: float = DEADLINE_S,
+        stages: Stages | None = None,
     ) -> None:
         # Cores are shared out here: OpenCV's own threads would wait for work in a loop, beside those of the model.
         cv2.setNumThreads(1)
@@ -122,11 +140,12 @@ class CpuDetector:
         self._sharing = _Sharing()
         manifest, where = bundle.manifest, str(bundle.directory / file)
         model = bundle.read(file)
-        self._decode = Decoder(anchors=manifest.anchors, strides=manifest.strides)
         narrow = open_session(model, threads=1, where=where)
         require_contract(narrow, manifest, where=where)
         wide = open_session(model, threads=self.cores, where=where) if self.cores > 1 else narrow
-        lanes = [_Lane(narrow=narrow, wide=wide, input_wh=manifest.input_wh) for _ in range(self.cores)]
+        stages = fastest() if stages is None else stages
+        self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.made_of}
+        lanes = [_Lane(narrow=narrow, wide=wide, manifest=manifest, stages=stages) for _ in range(self.cores)]
         _self_test(lanes[0], where=where)
         self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in lanes:
@@ -170,43 +189,30 @@ class CpuDetector:
             self._sharing.done()
 
     def _detect_in(self, lane: _Lane, frame: Frame, submitted_ns: int) -> FrameResult:
-        limits = self.thresholds
-        marks = [time.monotonic_ns()]
+        start = time.monotonic_ns()
         box = lane.preprocess(frame.pixels)
-        marks.append(time.monotonic_ns())
+        preprocessed = time.monotonic_ns()
         with self._sharing.share() as alone:
-            marks.append(time.monotonic_ns())
-            model = lane.wide if alone else lane.narrow
-            model.run()
-        marks.append(time.monotonic_ns())
-        found = self._decode(model.heads, threshold=limits.confidence)
-        if limits.class_ids:
-            found = found.select(np.isin(found.class_id, list(limits.class_ids)))
-        marks.append(time.monotonic_ns())
-        kept = nms(
-            found.xyxy, found.score, found.class_id, iou_threshold=limits.iou, max_detections=limits.max_detections
-        )
-        detections = Detections(box.to_frame(found.xyxy[kept]), found.score[kept], found.class_id[kept])
-        marks.append(time.monotonic_ns())
-        return FrameResult(frame.meta, detections, _timings(frame.meta.captured_ns, submitted_ns, marks))
+            begun = time.monotonic_ns()
+            way = lane.wide if alone else lane.narrow
+            way.model.run()
+        inferred = time.monotonic_ns()
+        detections, decoded = way.finish(box, self.thresholds)
+        finished = time.monotonic_ns()
+        timings = {
+            "preprocess": (preprocessed - start) / 1e6,
+            "inference": (inferred - begun) / 1e6,
+            "decode": (decoded - inferred) / 1e6,
+            "nms": (finished - decoded) / 1e6,
+            "waiting": (submitted_ns - frame.meta.captured_ns) / 1e6,
+            "detect": (finished - submitted_ns) / 1e6,
+            "total": (finished - frame.meta.captured_ns) / 1e6,
+        }
+        return FrameResult(frame.meta, detections, timings)
 
 
 def _self_test(lane: _Lane, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
-    for model in (lane.narrow, lane.wide):  # also warms both up
-        model.run()
-        require_finite(model.heads, where=where)
-
-
-def _timings(captured_ns: int, submitted_ns: int, marks: Sequence[int]) -> dict[str, float]:
-    """Milliseconds by stage, from CLOCK_MONOTONIC at the start and whenever a stage ended or the model began."""
-    start, preprocessed, begun, inferred, decoded, suppressed = marks
-    return {
-        "preprocess": (preprocessed - start) / 1e6,
-        "inference": (inferred - begun) / 1e6,
-        "decode": (decoded - inferred) / 1e6,
-        "nms": (suppressed - decoded) / 1e6,
-        "waiting": (submitted_ns - captured_ns) / 1e6,
-        "detect": (suppressed - submitted_ns) / 1e6,
-        "total": (suppressed - captured_ns) / 1e6,
-    }
+    for way in (lane.narrow, lane.wide):  # also warms both up
+        way.model.run()
+        require_finite(way.model.heads, where=where)

@@ -16,7 +16,7 @@ from edged.core.types import Floats, Ints
 _Flags = npt.NDArray[np.bool_]
 
 _BLOCK = 128  # boxes compared at once: the matrices of their pairs stay in the cache
-_LEAST_AREA = np.finfo(np.float32).smallest_subnormal
+LEAST_AREA = np.finfo(np.float32).smallest_subnormal  # divides instead of an empty union
 
 
 def nms(
@@ -69,7 +69,7 @@ def _beats(better: Floats, better_class: Ints, worse: Floats, worse_class: Ints,
     union = box_area(better)[:, None] + box_area(worse)
     union -= shared
     # Where the union is empty, so is what is shared: 0 by anything stays 0.
-    shared /= np.maximum(union, _LEAST_AREA, out=union)
+    shared /= np.maximum(union, LEAST_AREA, out=union)
     beats: _Flags = (shared > np.float32(limit)) & (better_class[:, None] == worse_class)
     return beats
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from edged.core.letterbox import PAD_GREY, Letterbox
 from edged.core.types import Floats, Pixels
 
-_UNIT = np.float32(1 / 255)
+UNIT = np.float32(1 / 255)
 
 
 def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels, Letterbox]:
@@ -31,8 +33,24 @@ def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels,
 
 def to_network_input(canvas: Pixels) -> Floats:
     """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB in 0..1."""
-    planes: Floats = np.multiply(canvas[:, :, ::-1].transpose(2, 0, 1), _UNIT, dtype=np.float32)
+    planes: Floats = np.multiply(canvas[:, :, ::-1].transpose(2, 0, 1), UNIT, dtype=np.float32)
     return planes
+
+
+class PlaneFiller:
+    """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB in 0..1, in place. Keeps scratch memory; one thread at a time."""
+
+    def __init__(self) -> None:
+        self._planes: list[Pixels] = []
+
+    def __call__(self, image: Pixels, planes: Floats) -> None:
+        """Write `planes`, whose rows are contiguous, from a picture of their size."""
+        if not self._planes or self._planes[0].shape != image.shape[:2]:
+            self._planes = [np.empty(image.shape[:2], np.uint8) for _ in range(3)]
+        cv2.split(image, self._planes)
+        for channel, plane in zip(planes, reversed(self._planes), strict=True):  # BGR planes, last first
+            np.copyto(channel, plane)  # converting and scaling in one call goes through numpy's small buffers: slower
+            np.multiply(channel, UNIT, out=channel)
 
 
 class Preprocessor:
@@ -43,16 +61,18 @@ class Preprocessor:
 
     Args:
         network_wh: width and height of the network's input, pixels.
+        fill: writes the planes, as `PlaneFiller` does.
 
     Attributes:
         blob: (1, 3, H, W) float32, RGB in 0..1: the input of the last frame. Overwritten by the next.
     """
 
-    def __init__(self, network_wh: tuple[int, int]) -> None:
+    def __init__(self, network_wh: tuple[int, int], *, fill: Callable[[Pixels, Floats], None] | None = None) -> None:
         self._network_wh = network_wh
+        self._fill = fill or PlaneFiller()
         self._letterbox: Letterbox | None = None
         self._resized: Pixels = np.empty((0, 0, 3), np.uint8)
-        self._planes: list[Pixels] = []
+        self._picture: Floats = np.empty((0, 0, 0), np.float32)
         self.blob: Floats = np.empty((1, 3, network_wh[1], network_wh[0]), np.float32)
 
     def __call__(self, image: Pixels) -> Letterbox:
@@ -60,22 +80,17 @@ class Preprocessor:
         box = self._letterbox
         if box is None or box.source_wh != (image.shape[1], image.shape[0]):
             box = self._fit(image)
-        width, height = box.resized_wh
         if box.resized_wh != box.source_wh:
             image = _scaled(image, box, self._resized)
-        cv2.split(image, self._planes)
-        area = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]  # (3, h, w)
-        for channel, plane in zip(area, reversed(self._planes), strict=True):  # BGR planes, last first
-            np.copyto(channel, plane)  # converting and scaling in one call goes through numpy's small buffers: slower
-            np.multiply(channel, _UNIT, out=channel)
+        self._fill(image, self._picture)
         return box
 
     def _fit(self, image: Pixels) -> Letterbox:
         box = Letterbox.fit((image.shape[1], image.shape[0]), self._network_wh)
         width, height = box.resized_wh
         self._resized = np.empty((height, width, 3), np.uint8)
-        self._planes = [np.empty((height, width), np.uint8) for _ in range(3)]
-        self.blob.fill(PAD_GREY * _UNIT)
+        self.blob.fill(PAD_GREY * UNIT)
+        self._picture = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
         self._letterbox = box
         return box
 

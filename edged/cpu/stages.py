@@ -1,0 +1,82 @@
+"""The stages around the model: in machine code where it was built, else in numpy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edged.core.letterbox import Letterbox
+from edged.core.types import Detections, Floats, Pixels, Thresholds
+from edged.cpu import native
+from edged.cpu.decode import Decoder, class_flags
+from edged.cpu.nms import nms
+from edged.cpu.preprocess import PlaneFiller
+
+Anchors = Sequence[Sequence[tuple[float, float]]]
+
+
+class Finisher(Protocol):
+    """Makes detections of the heads that it was bound to: decode, NMS, back to frame pixels. One thread at a time."""
+
+    def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
+        """What the heads hold now.
+
+        Args:
+            box: where the frame lay in the network's input.
+            limits: what counts.
+
+        Returns:
+            The detections, in memory of their own, and when decode had ended (CLOCK_MONOTONIC, nanoseconds).
+        """
+
+
+class FinisherFactory(Protocol):
+    """Binds a `Finisher`."""
+
+    def __call__(self, heads: Sequence[Floats], *, anchors: Anchors, strides: Sequence[int]) -> Finisher:
+        """To heads of (anchors * (5 + classes), H, W) float32 that each run of the model overwrites."""
+
+
+class NumpyFinisher:
+    """The reference, see `Finisher`."""
+
+    def __init__(self, heads: Sequence[Floats], *, anchors: Anchors, strides: Sequence[int]) -> None:
+        self._heads = heads
+        self._classes = heads[0].shape[0] // len(anchors[0]) - 5
+        self._decode = Decoder(anchors=anchors, strides=strides)
+
+    def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
+        """See `Finisher`."""
+        wanted = class_flags(limits.class_ids, self._classes) if limits.class_ids else None
+        found = self._decode(self._heads, threshold=limits.confidence, wanted=wanted)
+        decoded_ns = time.monotonic_ns()
+        kept = nms(
+            found.xyxy, found.score, found.class_id, iou_threshold=limits.iou, max_detections=limits.max_detections
+        )
+        return Detections(box.to_frame(found.xyxy[kept]), found.score[kept], found.class_id[kept]), decoded_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """One set of them; every set gives the same bits.
+
+    Attributes:
+        made_of: for people.
+        planes: makes what writes the input's planes (see `PlaneFiller`).
+        finisher: what makes detections of heads.
+    """
+
+    made_of: str
+    planes: Callable[[], Callable[[Pixels, Floats], None]]
+    finisher: FinisherFactory
+
+
+NUMPY = Stages("numpy", PlaneFiller, NumpyFinisher)
+NATIVE = Stages("machine code", lambda: native.fill_planes, native.NativeFinisher)
+
+
+def fastest() -> Stages:
+    """Those that were built."""
+    return NUMPY if native.library() is None else NATIVE
