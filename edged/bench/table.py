@@ -39,7 +39,10 @@ def as_lines(request: BenchRequest, measured: Measured, targets: Sequence[Row]) 
     yield from _stages(measured)
     yield ""
     yield f"{'target':52}{'value':>10}{'':4}{'bound':>10}   holds"
-    yield from map(_target, targets)
+    for row in targets:
+        yield _target(row)
+        if row.because and not row.holds:
+            yield f"  {row.because}"
     yield from _noise(measured)
 
 
@@ -76,8 +79,9 @@ def _line(
 def _stages(measured: Measured) -> Iterator[str]:
     several, lone = measured.several, measured.lone
     yield f"{'edged, milliseconds':30}{'p50':>33}{'p95':>9}{'p99':>9}"
-    for stage in STAGES:
-        yield f"{stage:54}{_percentiles([each.stages_ms[stage] for each in several])}"
+    for name, runs in (("several cameras", several), ("one slow camera", lone)):
+        for stage in STAGES:
+            yield f"{f'{stage}, {name}':54}{_percentiles([each.stages_ms[stage] for each in runs])}"
     yield f"{'encode':54}{_percentiles([each.encode_ms for each in measured.messages])}"
     cpu, size = median([m.cpu_ms for m in measured.messages]), median([m.bytes for m in measured.messages])
     yield f"{f'encode + publish, CPU; a message of {size:.0f} bytes':54}{cpu:9.2f}"

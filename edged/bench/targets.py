@@ -23,6 +23,7 @@ class Row:
         target: its bound.
         at_most: the bound is an upper one.
         unit: of both.
+        because: what it is made of; printed where it does not hold.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Row:
     target: float
     at_most: bool = True
     unit: str = ""
+    because: str = ""
 
     @property
     def holds(self) -> bool:
@@ -42,21 +44,32 @@ def limit_kind(measured: Measured) -> str:
     return max((TOGETHER, SIDE_BY_SIDE), key=lambda kind: median([each.frames_per_s for each in measured.bare[kind]]))
 
 
-def around_ms(measured: Measured) -> float:
-    """Preprocess, decode, NMS, encode and publish of one frame, milliseconds."""
-    stages = ("preprocess", "decode", "nms")
-    detector = median([sum(each.stages_ms[stage].p50 for stage in stages) for each in measured.several])
-    return detector + median([each.cpu_ms for each in measured.messages])
+def _around(measured: Measured) -> dict[str, float]:
+    """What a frame costs around the model, milliseconds by stage.
+
+    Of frames that are alone: side by side the same stages wait for a core, for the memory and for each other.
+    """
+    stages = {
+        stage: median([each.stages_ms[stage].p50 for each in measured.lone]) for stage in ("preprocess", "decode", "nms")
+    }
+    return {**stages, "encode + publish": median([each.cpu_ms for each in measured.messages])}
 
 
 def rows(measured: Measured, *, input_side: int) -> list[Row]:
     """Every target that was measured."""
     small = input_side <= SMALL_SIDE
+    around = _around(measured)
     return [
         *_beside(measured.several, measured.bare[limit_kind(measured)], small=small),
         *(_beside_plain(measured.several, measured.bare[PLAIN]) if PLAIN in measured.bare else ()),
-        Row("preprocess + decode + NMS + encode + publish", around_ms(measured), 0.8 if small else 2.0, unit="ms"),
-        Row("slow camera: capture-to-broker p99 less model p50", _lone_excess_ms(measured), 8.0, unit="ms"),
+        Row(
+            "preprocess + decode + NMS + encode + publish",
+            sum(around.values()),
+            0.8 if small else 2.0,
+            unit="ms",
+            because=", ".join(f"{stage} {milliseconds:.2f}" for stage, milliseconds in around.items()),
+        ),
+        _lone_excess(measured),
         Row("start to first detection", median([each.first_detection_s for each in measured.several]), 1.5, unit="s"),
         Row("idle, cameras lost: share of one core", 100 * median(measured.idle), 2.0, unit="%"),
         *(_of_sweep(measured) if len(measured.sweep) > 1 else ()),
@@ -77,8 +90,15 @@ def _beside_plain(ours: list[DaemonFigures], plain: list[BareFigures]) -> Iterat
     yield Row("frames a second / plain loop", rate, 1.5, at_most=False)
 
 
-def _lone_excess_ms(measured: Measured) -> float:
-    return median([each.latency_ms.p99 - each.stages_ms["inference"].p50 for each in measured.lone])
+def _lone_excess(measured: Measured) -> Row:
+    model = [each.stages_ms["inference"] for each in measured.lone]
+    return Row(
+        "slow camera: capture-to-broker p99 less model p50",
+        median([each.latency_ms.p99 - alone.p50 for each, alone in zip(measured.lone, model, strict=True)]),
+        8.0,
+        unit="ms",
+        because=f"the model's own p99 less its p50 is {median([alone.p99 - alone.p50 for alone in model]):.2f}",
+    )
 
 
 def _of_sweep(measured: Measured) -> Iterator[Row]:

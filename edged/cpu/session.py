@@ -11,6 +11,8 @@ from edged.core.errors import DataError, DetectorError
 from edged.core.manifest import Manifest
 from edged.core.types import Floats
 
+SPIN_US = 100  # longer than the pauses within a model, far shorter than those between frames
+_SPINS_FOR_A_WHILE = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 27)  # has the option
 _ERRORS_ONLY = 3  # ONNX Runtime's severity: its warnings about optimisers say nothing to a user
 
 
@@ -29,8 +31,11 @@ def open_session(model: bytes, *, threads: int, where: str) -> ort.InferenceSess
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Threads that spin between operators burn cores that cameras need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that spin without end burn cores that cameras need; never spinning, they wake up late for each operator.
+    if _SPINS_FOR_A_WHILE:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+    else:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
