@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: help demo bench test test-slow test-lowest test-systemd soak check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
+.PHONY: help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -25,6 +25,7 @@ help:
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
+	@echo 'make scale DEVICES=1,50,200   devices against one broker on this machine: what a message costs it, who hears it'
 	@echo 'sudo make test-systemd    install, watchdog, reload, credentials in a booted systemd'
 
 $(BIN)/python:
@@ -93,6 +94,10 @@ install uninstall wheels:
 MINUTES ?= 30
 soak: dev mosquitto
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+DEVICES ?= 1,50,200
+scale: dev mosquitto
+	$(BIN)/python -m tests.scale --devices $(DEVICES)
 
 test-systemd: dev
 	$(BIN)/python -m pytest -m systemd tests/service

@@ -50,7 +50,8 @@ def _around(measured: Measured) -> dict[str, float]:
     Of frames that are alone: side by side the same stages wait for a core, for the memory and for each other.
     """
     stages = {
-        stage: median([each.stages_ms[stage].p50 for each in measured.lone]) for stage in ("preprocess", "decode", "nms")
+        stage: median([each.stages_ms[stage].p50 for each in measured.lone])
+        for stage in ("preprocess", "decode", "nms")
     }
     return {**stages, "encode + publish": median([each.cpu_ms for each in measured.messages])}
 

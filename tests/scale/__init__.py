@@ -1,0 +1,1 @@
+"""How many devices one broker carries: `python -m tests.scale`."""
