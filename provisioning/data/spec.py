@@ -12,6 +12,7 @@ import yaml
 from edged.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
+IN_FOLDER = "data.yaml"
 MAX_SPEC_BYTES = 1 << 20
 _KNOWN_SHAPE = "path: DIR, train: DIR or LIST.txt, val: ..., names: [a, b] or {0: a, 1: b}"
 
@@ -34,9 +35,13 @@ class DataSpec:
 def read_spec(file: Path) -> DataSpec:
     """Read a data-set YAML; relative paths in it start at its own folder (and at `path`, when it is given).
 
+    Args:
+        file: the YAML, or the folder that holds it as `data.yaml`.
+
     Raises:
         DataError: unreadable, not YAML, no split, no class names, or `nc` and `names` contradict each other.
     """
+    file = file / IN_FOLDER if file.is_dir() else file
     content = _load(file)
     root = content.get("path") or "."
     if not isinstance(root, str):
