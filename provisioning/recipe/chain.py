@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -21,9 +20,9 @@ from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
 from provisioning.bundle_files import write_bundle
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
-from provisioning.frames.sources import is_stream
 from provisioning.importing import export_model
 from provisioning.quantize.int8 import quantize
+from provisioning.recipe.fingerprints import of_dataset, of_source
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
 from provisioning.recipe.workshop import Output, Workshop
@@ -89,7 +88,7 @@ class Chain:
     def _frames(self) -> Output:
         settings = self.settings
         counts = {"count": settings.frames_count, "verification": settings.frames_verification, "seed": settings.seed}
-        inputs = {**counts, "sources": [fingerprint(source) for source in settings.frames]}
+        inputs = {**counts, "sources": [of_source(source) for source in settings.frames]}
 
         def work(folder: Path) -> None:
             folder.rmdir()  # `sample` makes it, whole
@@ -182,7 +181,7 @@ class Chain:
             "bundle": bundled.key,
             "frames": frames.key,
             "gate": dataclasses.asdict(gate),
-            "labelled": fingerprint(settings.labelled) if settings.labelled else "",
+            "labelled": of_dataset(Path(settings.labelled)) if settings.labelled else "",
         }
 
         def work(folder: Path) -> None:
@@ -214,18 +213,6 @@ def bundle_content(output: Output) -> tuple[Manifest, dict[str, bytes | Path]]:
         facts: Mapping[str, Any] = json.loads((output.folder / REPORT).read_text("utf-8"))
         manifest = dataclasses.replace(manifest, report=summary(facts))
     return manifest, files
-
-
-def fingerprint(source: str) -> object:
-    """What tells whether a source of frames changed: names, sizes and times of its files; of a camera its address."""
-    path = Path(source)
-    if is_stream(source):
-        return hashlib.sha256(source.encode()).hexdigest()  # it may hold a password
-    if not path.exists():
-        raise DataError(f"{source} does not exist", remedy="correct frames or labelled in [provision]")
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    listing = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def _present(maker: EngineMaker | None) -> EngineMaker:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edged.core.errors import DataError, UsageError
 from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
+from provisioning.recipe.fingerprints import of_dataset
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Workshop
 
@@ -87,7 +88,7 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     spec = Path(settings.dataset).expanduser()
     if settings.input_wh[0] != settings.input_wh[1]:
         raise UsageError(f"training needs a square size, got {settings.size}", remedy="train first, then import")
-    inputs = {"dataset": file_sha256(spec), "path": str(spec.resolve()), "size": settings.size}
+    inputs = {"dataset": of_dataset(spec), "size": settings.size}
     arguments = list(settings.train_arguments)
 
     def work(folder: Path) -> None:

@@ -72,10 +72,15 @@ def test_a_download_of_other_bytes_is_refused(address: str, tmp_path: Path) -> N
         obtain(settings(weights=address, sha256="0" * 64), workshop)
 
 
+def write_data(folder: Path) -> None:
+    (folder / "images").mkdir()
+    (folder / "data.yaml").write_text("train: images\nnames: [a]")
+
+
 def test_a_training_is_made_once_and_resumed_where_it_was_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "data.yaml").write_text("names: [a]")
+    write_data(tmp_path)
     calls: list[list[str]] = []
 
     def train(arguments: list[str]) -> None:
@@ -107,7 +112,7 @@ def _obtained(tmp_path: Path, wanted: ProvisionSettings) -> module.Weights:
 
 
 def test_a_training_takes_square_pictures_and_known_options_only(tmp_path: Path) -> None:
-    (tmp_path / "data.yaml").write_text("names: [a]")
+    write_data(tmp_path)
     spec = str(tmp_path / "data.yaml")
     with pytest.raises(UsageError, match="square"):
         _obtained(tmp_path, settings(dataset=spec, size="640x384"))
