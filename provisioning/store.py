@@ -112,18 +112,24 @@ class Store:
             self._link(manifest.name, digest)
         return Bundle.open(link)
 
-    def activate(self, name: str) -> Bundle:
+    def activate(self, name: str, *, unverified: bool = False) -> Bundle:
         """Make the bundle of a name the active one, remember the one before, and discard what nothing refers to.
+
+        Args:
+            name: of the bundle.
+            unverified: also one that computes otherwise than in float32 on ONNX Runtime and never passed the gate.
 
         Raises:
             UsageError: no such name.
-            DataError: the bundle is damaged.
+            DataError: the bundle is damaged, or did not pass.
         """
         with self.locked(), _translated(self.root):
             digest = self._digest(require_name(name))
             if digest is None:
                 known = ", ".join(self.names()) or "nothing"
                 raise UsageError(f"store {self.root} has no bundle named {name} (it has {known})")
+            if not unverified:
+                require_verified(Bundle.open(self._objects / digest).manifest)
             self._activate(digest)
             self.collect_garbage()
         return Bundle.open(self.root / ACTIVE)
@@ -256,6 +262,21 @@ class Store:
             if path.name.startswith((_UNFINISHED, _DISCARDED)):
                 shutil.rmtree(path, ignore_errors=True)
         (self.root / f"{_UNFINISHED}link").unlink(missing_ok=True)
+
+
+def require_verified(manifest: Manifest) -> None:
+    """Raise unless the model is the float32 one, or was held against it and passed.
+
+    Raises:
+        DataError: it was not, or did not.
+    """
+    if (manifest.precision == "fp32" and not manifest.engines) or manifest.report.get("passed"):
+        return
+    said = manifest.report.get("verdict")
+    raise DataError(
+        f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
+        remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",
+    )
 
 
 def _is_name(name: str) -> bool:

@@ -15,11 +15,11 @@ DESCRIPTION = """\
 Build a TensorRT engine (8.5 to 11) from a bundle of the store and add it. An engine runs only on the kind of GPU and
 with the TensorRT that built it: run this on the device itself, with the daemon stopped where memory is short.
 
-  edged-provision build street --precision fp16 --activate
+  edged-provision build street --precision fp16 --frames frames --activate
   edged-provision build street --precision int8 --frames frames --activate
 
-With --frames the engine is verified against float32 before it may become active. The build runs in a process of its
-own; minutes on a desktop, up to an hour on a small device. A timing cache makes the next one faster.
+With --frames the engine is verified against float32, which it must pass before it may become active. The build runs in
+a process of its own; minutes on a desktop, up to an hour on a small device. A timing cache makes the next one faster.
 """
 
 
@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     smallest, optimal, largest = args.batch
     if not 1 <= smallest <= optimal <= largest:
         raise UsageError(f"--batch must be three ascending numbers from 1, got {smallest} {optimal} {largest}")
+    if args.activate and args.frames is None:
+        raise UsageError("--activate needs --frames DIR: an engine is verified before it runs")
     store = Store(args.store)
     bundle = store.open(args.name)
     maker = TensorRtMaker(

@@ -69,6 +69,9 @@ def test_sample_quantize_verify_activate(folder: Path, capsys: pytest.CaptureFix
     assert after is not None
     assert after.directory == before.directory  # nothing is active before it was verified
 
+    assert run(folder, "activate", "squares") == 65
+    assert "never held against float32" in capsys.readouterr().err
+
     assert run(folder, "verify", "squares", "--frames", frames, "--min-boxes", "8", "--activate") == 0
     assert "passed: F1 1.000 against 8 float32 boxes" in capsys.readouterr().out
     active = Store(folder / "store").active()
@@ -93,9 +96,12 @@ def test_verify_below_the_gate_ends_with_65(folder: Path, capsys: pytest.Capture
     assert run(folder, "verify", "squares", "--frames", frames, "--activate", "--out", out) == 65
     assert "show too little: float32 finds 8 boxes" in capsys.readouterr().err
     assert (folder / "report" / "report.md").exists()
+    assert run(folder, "activate", "squares") == 65
+    assert "show too little" in capsys.readouterr().err
     active = Store(folder / "store").active()
     assert active is not None
     assert active.manifest.precision == "fp32"
+    assert run(folder, "activate", "squares", "--unverified") == 0
 
 
 def test_patch_prints_the_graph_before_and_after(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +124,7 @@ def test_patch_prints_the_graph_before_and_after(folder: Path, capsys: pytest.Ca
         pytest.param(["verify", "squares", "--frames", "/nonexistent"], 65, "frames.json cannot be read", id="verify"),
         pytest.param(["patch", "squares", "--threshold", "1"], 2, "must be in 0..1", id="threshold"),
         pytest.param(["build", "squares", "--batch", "4", "1", "2"], 2, "three ascending", id="batch"),
+        pytest.param(["build", "squares", "--activate"], 2, "--activate needs --frames", id="unverified"),
         pytest.param(["fetch", "yolov9"], 2, "neither an official name", id="fetch"),
         pytest.param(["sample", "/nonexistent.mp4", "--out", "/nonexistent/x"], 65, "does not exist", id="sample"),
     ],
