@@ -102,18 +102,21 @@ scale: dev mosquitto
 test-systemd: dev
 	$(BIN)/python -m pytest -m systemd tests/service
 
-# On a machine with a GPU and TensorRT's Python package: BUNDLE=..., with an engine built there, also prints the figures.
-SANITIZE := compute-sanitizer --error-exitcode 1 --tool
+# On a machine with a GPU and TensorRT's Python package. BUNDLE=..., quantised, FRAMES=... made by `edged-provision sample`: also
+# builds and verifies engines and prints the figures; TORCH=yolov5n.pt: torch beside them. Results in gpu-proof/.
 test-gpu: dev
-	$(BIN)/python -m pytest -m gpu tests/gpu tests/plugins
-	$(SANITIZE) memcheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py \
-	  tests/gpu/test_nms_kernel.py tests/gpu/test_preprocess_kernel.py
-	$(SANITIZE) racecheck $(BIN)/python -m pytest -q -m gpu tests/plugins/test_decode_kernel.py tests/gpu/test_nms_kernel.py
-	$(if $(BUNDLE),$(BIN)/python -m edged.gpu.bench '$(BUNDLE)' --batches 1$(COMMA)4$(COMMA)8$(COMMA)16 --json)
+	$(BIN)/python -m tests.gpu.prove $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(FRAMES),--frames '$(FRAMES)') $(if $(TORCH),--torch '$(TORCH)')
 
-# TensorRT's bindings of another version, unpacked into a folder: make test-tensorrt BINDINGS=folder
+# Every call into TensorRT against the real bindings of two versions (a megabyte each), or of BINDINGS=folder.
+TENSORRT_TESTS := tests/gpu/test_bindings_types.py tests/plugins/test_plugin.py tests/provisioning/build/test_bindings.py
 test-tensorrt: dev
-	EDGED_TENSORRT_BINDINGS='$(BINDINGS)' $(BIN)/python -m pytest tests/gpu/test_bindings_types.py tests/plugins/test_plugin.py
+ifdef BINDINGS
+	EDGED_TENSORRT_BINDINGS='$(BINDINGS)' $(BIN)/python -m pytest -m 'not gpu' $(TENSORRT_TESTS)
+else
+	$(BIN)/python -m pytest -m 'not gpu' $(TENSORRT_TESTS)
+	$(PIP) --upgrade --no-deps --target $(VENV)/tensorrt-10.3 tensorrt-cu12-bindings==10.3.0
+	EDGED_TENSORRT_BINDINGS=$(CURDIR)/$(VENV)/tensorrt-10.3 $(BIN)/python -m pytest -m 'not gpu' $(TENSORRT_TESTS)
+endif
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edged.core.errors import UsageError
+
+MAX_SIDE = 16384
 NAME = "bench"
 HELP = "how near to this machine's limit: rate, CPU, latency, memory"
 DESCRIPTION = """\
@@ -17,13 +20,20 @@ nothing but decode the video and run the model. Prints medians of several rounds
 
 --compare adds the plain loop of the tutorials; --sweep and --plot go through numbers of cameras (test patterns of mixed
 sizes). Figures mean most on a machine that does nothing else: what others took is told at the end.
+
+  edged bench --gpu --model models/fp16 --model models/int8 --torch yolov5n.pt --json > gpu.json
+
+--gpu measures the GPU detector beside its bare engine instead, bundle by bundle: frames a second by batch size, each
+stage, device memory with lazy module loading on and off, and with --torch the same weights run eagerly by torch.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--model", type=Path, required=True, metavar="BUNDLE", help="bundle directory")
-    parser.add_argument("--source", required=True, metavar="SOURCE", help="what every camera shows: a video or test:")
+    parser.add_argument(
+        "--model", type=Path, required=True, action="append", metavar="BUNDLE", help="bundle directory; --gpu: several"
+    )
+    parser.add_argument("--source", metavar="SOURCE", help="what every camera shows: a video or test:")
     parser.add_argument("--cameras", type=_count, default=2, metavar="N", help="of the run with several (default 2)")
     parser.add_argument("--frames", type=_count, default=120, metavar="N", help="of each measurement (default 120)")
     parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="of all measurements (default 3)")
@@ -33,15 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "fp16", "int8"), default="auto", help="of the model")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw rate and latency against cameras")
+    gpu = parser.add_argument_group("with --gpu")
+    gpu.add_argument("--gpu", action="store_true", help="measure the GPU detector beside its engine")
+    gpu.add_argument("--batches", type=_counts, default=(1, 4, 8, 16), metavar="N,N", help="(default 1,4,8,16)")
+    gpu.add_argument("--frame", type=_size, default=(1920, 1080), metavar="WxH", help="frames (default 1920x1080)")
+    gpu.add_argument("--device", default="auto", help="auto, an index or a UUID")
+    gpu.add_argument("--repeats", type=_count, default=200, metavar="N", help="batches of each (default 200)")
+    gpu.add_argument("--torch", type=Path, metavar="FILE.pt", help="run these weights eagerly in torch beside it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    if arguments.gpu:
+        return _run_gpu(arguments)
+    if arguments.source is None or len(arguments.model) > 1:
+        raise UsageError("edged bench takes --source and one --model, or --gpu")
     from edged.bench.rounds import BenchRequest
     from edged.bench.run import run_bench
 
     request = BenchRequest(
-        model=arguments.model,
+        model=arguments.model[0],
         source=arguments.source,
         cameras=arguments.cameras,
         frames=arguments.frames,
@@ -52,6 +73,27 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
     )
     return run_bench(request, as_json=arguments.json, plot=arguments.plot)
+
+
+def _run_gpu(arguments: argparse.Namespace) -> int:
+    from edged.bench.gpu import GpuBenchRequest, run_gpu_bench
+
+    request = GpuBenchRequest(
+        models=tuple(arguments.model),
+        device=arguments.device,
+        batches=arguments.batches,
+        frame_wh=arguments.frame,
+        repeats=arguments.repeats,
+        torch=arguments.torch,
+    )
+    return run_gpu_bench(request, as_json=arguments.json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 0 < int(width) <= MAX_SIDE and 0 < int(height) <= MAX_SIDE):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, e.g. 1920x1080, got {text!r}")
+    return int(width), int(height)
 
 
 def _count(text: str) -> int:

@@ -41,6 +41,7 @@ def open_detector(
     precision: str = "auto",
     need_mb: int = 0,
     max_batch: int = 0,
+    lazy: bool = True,
 ) -> OpenedDetector:
     """The detector on this machine's GPU. The CUDA and TensorRT packages are imported here and not before.
 
@@ -51,6 +52,7 @@ def open_detector(
         precision: `auto`, `fp32`, `fp16` or `int8`.
         need_mb: free device memory that `auto` asks for.
         max_batch: frames in one batch at most; 0 for as many as the engine takes.
+        lazy: insist on lazy module loading, see `Cuda`.
 
     Raises:
         BundleMismatch: no engine of that precision, or none for this machine; the message names both.
@@ -64,7 +66,7 @@ def open_detector(
     from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
 
     with ExitStack() as undo:
-        gpu = open_gpu()
+        gpu = open_gpu(lazy=lazy)
         undo.callback(gpu.close)
         _require_chosen(gpu, chosen)
         capability = ".".join(map(str, gpu.compute_capability))

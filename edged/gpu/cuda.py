@@ -29,17 +29,18 @@ class Cuda:
 
     Args:
         ordinal: the device's number among those that CUDA_VISIBLE_DEVICES leaves.
+        lazy: insist on lazy module loading; only the bench looks at what it costs to do without.
 
     Raises:
         DetectorError: no driver, no such device, or lazy loading cannot be had.
     """
 
-    def __init__(self, ordinal: int = 0) -> None:
+    def __init__(self, ordinal: int = 0, *, lazy: bool = True) -> None:
         self._functions: dict[str, Any] = {}
         self._release: dict[int, Callable[[], None]] = {}  # by address or handle, in the order made
         self._lock = threading.Lock()
         self._closed = False
-        _initialise()
+        _initialise(lazy=lazy)
         self._device = check("cuDeviceGet", driver.cuDeviceGet(ordinal))
         name = check("cuDeviceGetName", driver.cuDeviceGetName(128, self._device))
         self.name = bytes(name).split(b"\0")[0].decode()  # what follows the NUL is whatever the buffer held
@@ -224,8 +225,8 @@ class Cuda:
             driver.cuGraphDestroy(graph)
 
 
-def _initialise() -> None:
-    """Start CUDA with lazy module loading, which keeps a few hundred megabytes of unused kernels off the device."""
+def _initialise(*, lazy: bool) -> None:
+    """Start CUDA; lazy module loading keeps a few hundred megabytes of unused kernels off the device."""
     os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # read by cuInit, once a process
     try:
         check("cuInit", driver.cuInit(0))
@@ -234,7 +235,7 @@ def _initialise() -> None:
             f"the NVIDIA driver's libcuda.so.1 cannot be loaded: {exc}",
             remedy="install the driver; in a container, give it the GPU (--gpus all, or the nvidia runtime)",
         ) from exc
-    if loading_mode() != "LAZY":
+    if lazy and loading_mode() != "LAZY":
         raise DetectorError(
             f"CUDA loads modules eagerly although CUDA_MODULE_LOADING={os.environ['CUDA_MODULE_LOADING']}",
             remedy="set CUDA_MODULE_LOADING=LAZY before the process starts",

@@ -11,16 +11,17 @@ from edged.gpu.kernel_cache import MODULES, cache_directory, compiled
 from edged.gpu.nvrtc import Nvrtc
 
 
-def open_gpu(ordinal: int = 0) -> Cuda:
+def open_gpu(ordinal: int = 0, *, lazy: bool = True) -> Cuda:
     """Start CUDA on a device and load our kernels.
 
     Args:
         ordinal: among those that CUDA_VISIBLE_DEVICES leaves.
+        lazy: see `Cuda`.
 
     Raises:
         DetectorError: no driver, no device, no compiler, or a kernel that does not compile.
     """
-    gpu = Cuda(ordinal)
+    gpu = Cuda(ordinal, lazy=lazy)
     try:
         compiler = Nvrtc()
         for module in MODULES:

@@ -121,7 +121,8 @@ class TorchPredictor:
         self._model.eval()
         try:
             with torch.inference_mode():
-                images = batch.to(self._device).contiguous(memory_format=torch.channels_last)
+                dtype = next(self._model.parameters()).dtype
+                images = batch.to(self._device, dtype).contiguous(memory_format=torch.channels_last)
                 return [head.float().cpu().contiguous() for head in self._model.sigmoid_maps(images)]
         finally:
             self._model.train(training)

@@ -1,23 +1,16 @@
-"""Measures the GPU detector: engine alone, whole detector, each stage. `python -m edged.gpu.bench BUNDLE --help`."""
+"""Measures the GPU detector: engine alone, whole detector, each stage."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 
 import numpy as np
 
-from edged.core.bundle import Bundle
-from edged.core.errors import EdgedError
-from edged.core.types import Frame, FrameMeta, Thresholds
-from edged.gpu.backend import open_detector
+from edged.core.types import Frame, FrameMeta
 from edged.gpu.detector import GpuDetector
 from edged.gpu.program import STAGES
 
@@ -85,6 +78,11 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
     )
 
 
+def run_batches(detector: GpuDetector, count: int, *, size_wh: tuple[int, int]) -> None:
+    """`count` batches of the largest size, of noise."""
+    _run_batches(detector, _pinned_frames(detector, detector.max_batch, size_wh), count)
+
+
 def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> dict[str, float]:
     """Median device time of each stage of a batch, microseconds, by events between plain launches."""
     gpu, stream, program = detector.gpu, detector.compute, detector.programs[batch]
@@ -137,50 +135,3 @@ def _batch_s(run: Callable[[int], None], repeats: int) -> float:
         run(repeats)
         times.append((time.perf_counter() - start) / repeats)
     return statistics.median(times)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0, or the exit code of what went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m edged.gpu.bench", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="a model bundle with an engine for this machine")
-    parser.add_argument("--batches", default="1,4,8,16", help="batch sizes, as far as the engine takes them")
-    parser.add_argument("--size", default="1920x1080", help="of the frames, WIDTHxHEIGHT")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or int8")
-    parser.add_argument("--device", default="auto", help="auto, an index or a UUID")
-    parser.add_argument("--repeats", type=int, default=200, help="batches a measurement")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    try:
-        _report(options)
-    except EdgedError as exc:
-        sys.stderr.write(f"edged: {exc}\n")
-        return exc.exit_code
-    return 0
-
-
-def _report(options: argparse.Namespace) -> None:
-    width, height = (int(side) for side in options.size.split("x"))
-    opened = open_detector(
-        Bundle.open(options.bundle), thresholds=Thresholds(), device=options.device, precision=options.precision
-    )
-    detector = opened.detector
-    try:
-        batches = [batch for batch in map(int, options.batches.split(",")) if batch <= detector.max_batch]
-        figures = [measure(detector, batch, size_wh=(width, height), repeats=options.repeats) for batch in batches]
-    finally:
-        detector.close()
-    if options.json:
-        report = {"backend": opened.backend, "frame": [width, height], "figures": [asdict(one) for one in figures]}
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
-        return
-    sys.stdout.write(f"{opened.backend}, frames of {width}x{height}\n")
-    for one in figures:
-        stages = "  ".join(f"{stage} {time_us:.0f}" for stage, time_us in one.stage_us.items())
-        sys.stdout.write(
-            f"batch {one.batch}: engine {one.engine_fps:.0f} frames/s, detector {one.detector_fps:.0f} "
-            f"({one.share:.3f}); us a batch: {stages}; around the engine {one.frame_us:.0f} us a frame\n"
-        )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

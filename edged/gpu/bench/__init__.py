@@ -1,0 +1,1 @@
+"""`edged bench --gpu`: what the GPU detector costs beside its engine."""
