@@ -142,6 +142,7 @@ class GpuDetector:
             self._lost = True
             logger.warning("the GPU did not finish its last batches: %s", exc)
         if not self._lost:
+            self.programs.clear()  # TensorRT frees a context when nobody holds it: before the memory that it works in
             self._engine.close()
             self.gpu.close()
 

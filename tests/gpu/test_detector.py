@@ -316,6 +316,16 @@ def test_detector_close_waits_for_the_batches_under_way(build: Build, gpu: HostG
     assert gpu.closed and gpu.calls.count("close") == 1
 
 
+def test_detector_close_lets_contexts_go_before_the_engine_frees_their_memory(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = build()
+    held: list[int] = []
+    monkeypatch.setattr(detector._engine, "close", lambda: held.append(len(detector.programs)))
+    detector.close()
+    assert held == [0]
+
+
 def test_detector_engine_that_gives_nan_is_refused_at_the_start(build: Build) -> None:
     with pytest.raises(DataError, match="p4 holds NaN"):
         build(spoil=float("nan"))
