@@ -61,7 +61,7 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")
         last = Chain(settings, workshop, maker).run(weights)
-        left = f"{reason}; on the device run: edged-provision build {settings.name} --frames DIR" if reason else ""
+        left = f"{reason}; on the device run: {_build_command(settings, workshop)}" if reason else ""
         if dry_run:
             return Outcome(tuple(workshop.outputs), None, changed=False, left=left)
         _require_passed(last)
@@ -69,6 +69,12 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         workshop.prune()
         changed = stored or any(output.fresh for output in workshop.outputs)
         return Outcome(tuple(workshop.outputs), bundle, changed, left)
+
+
+def _build_command(settings: ProvisionSettings, workshop: Workshop) -> str:
+    """What builds, verifies and activates the engine that this machine could not."""
+    frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
+    return f"edged-provision build {settings.name} --frames {frames} --activate"
 
 
 def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
