@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edged.core.bundle import Bundle
 from edged.core.paths import MODELS
+from provisioning.data.spec import SPEC_NAME
 
 STORE_VARIABLE = "EDGED_STORE"
 
@@ -62,6 +63,12 @@ def anchor_numbers(text: str) -> tuple[float, ...]:
 def say(text: str) -> None:
     """One line of result, on standard output."""
     sys.stdout.write(f"{text}\n")
+
+
+def say_taken(data: Path) -> None:
+    """Which file of a data set's folder is read, on standard error; nothing when the file itself was named."""
+    if data.is_dir():
+        sys.stderr.write(f"{data}: reading {data / SPEC_NAME}\n")
 
 
 def say_json(value: object) -> None:

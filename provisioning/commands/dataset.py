@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.core.errors import DataError, UsageError
-from provisioning.commands.common import add_json_argument, say, say_json
+from provisioning.commands.common import add_json_argument, say, say_json, say_taken
 
 if TYPE_CHECKING:
     from provisioning.data.check import CheckReport, SplitCounts
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The three actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read everything once; report counts and every defect")
-    check.add_argument("data", type=Path, metavar="DATA.yaml")
+    check.add_argument("data", type=Path, metavar="DATA", help="the YAML, or the folder that holds it as data.yaml")
     check.add_argument("--all", action="store_true", help=f"list every defect, not the first {_SHOWN}")
     convert = actions.add_parser("convert", help="Pascal VOC XML, COCO JSON or YOLO -> YOLO")
     convert.add_argument("source", type=Path, help="folder of XML files, JSON file, or data-set YAML")
@@ -68,6 +68,7 @@ def _check(args: argparse.Namespace) -> int:
     from provisioning.data.check import check_dataset
     from provisioning.data.spec import read_spec
 
+    say_taken(args.data)
     report = check_dataset(read_spec(args.data), progress=True)
     if args.json:
         say_json(report.to_plain())

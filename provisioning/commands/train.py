@@ -31,7 +31,7 @@ _AUTO = "auto"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--data", type=Path, metavar="DATA.yaml")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="YAML, or the folder of its data.yaml")
     parser.add_argument("--model", choices=("n", "s", "m", "l", "x"), default="n", help="size, without --weights")
     parser.add_argument("--weights", default="none", metavar="FILE.pt|none", help="start from these (default: none)")
     parser.add_argument("--epochs", type=int, default=100, help="(default: %(default)s)")

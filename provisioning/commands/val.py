@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.core.errors import EdgedError
-from provisioning.commands.common import default_store, say
+from provisioning.commands.common import default_store, say, say_taken
 
 if TYPE_CHECKING:
     from provisioning.evaluation.measure import Measured
@@ -31,7 +31,7 @@ the daemon reports the best class of each box, which costs a model of many class
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DATA.yaml")
+    parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="YAML, or the folder of its data.yaml")
     parser.add_argument("--model", required=True, metavar="MODEL", help="a .pt file, a bundle, or a name in the store")
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
     parser.add_argument("--size", type=int, default=640, help="input side of a checkpoint; a bundle has its own")
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         skip_bad=args.skip_bad,
         plots=args.plots,
     )
+    say_taken(args.data)
     measured = measure(settings, progress=True)
     say(table(measured.result.evaluation))
     say(f"{speed_line(measured.result)} ({measured.runtime})")

@@ -12,8 +12,8 @@ import yaml
 from edged.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
-IN_FOLDER = "data.yaml"
 MAX_SPEC_BYTES = 1 << 20
+SPEC_NAME = "data.yaml"
 _KNOWN_SHAPE = "path: DIR, train: DIR or LIST.txt, val: ..., names: [a, b] or {0: a, 1: b}"
 
 
@@ -41,7 +41,7 @@ def read_spec(file: Path) -> DataSpec:
     Raises:
         DataError: unreadable, not YAML, no split, no class names, or `nc` and `names` contradict each other.
     """
-    file = file / IN_FOLDER if file.is_dir() else file
+    file = file / SPEC_NAME if file.is_dir() else file
     content = _load(file)
     root = content.get("path") or "."
     if not isinstance(root, str):
@@ -69,7 +69,10 @@ def _load(file: Path) -> Mapping[str, Any]:
         with file.open("rb") as stream:
             text = stream.read(MAX_SPEC_BYTES + 1)
     except OSError as exc:
-        raise DataError(f"data set {file} cannot be read: {exc.strerror}", remedy="name its YAML file") from exc
+        raise DataError(
+            f"data set {file} cannot be read: {exc.strerror}",
+            remedy=f"name its YAML file, or the folder of its {SPEC_NAME}",
+        ) from exc
     if len(text) > MAX_SPEC_BYTES:
         raise DataError(f"{file} is larger than {MAX_SPEC_BYTES} bytes: not a data-set YAML")
     try:

@@ -69,3 +69,14 @@ def test_read_spec_refuses(tmp_path: Path, text: str, message: str) -> None:
 def test_read_spec_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.yaml cannot be read"):
         read_spec(tmp_path / "nothing.yaml")
+
+
+def test_read_spec_takes_the_folder_of_its_yaml(tmp_path: Path) -> None:
+    file = write(tmp_path, "train: t\nnames: [a]")
+    assert read_spec(tmp_path) == read_spec(file)
+    assert read_spec(tmp_path).file == file
+
+
+def test_read_spec_of_a_folder_without_yaml_says_what_it_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.yaml cannot be read: No such file.*or the folder of its data\.yaml"):
+        read_spec(tmp_path)
