@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edged.core.errors import DataError
+from edged.core.types import Pixels
 from provisioning.data.labels import Defect, Severity
 from provisioning.data.pictures import FORMATS, decode_picture, inspect_picture, read_bytes
 from provisioning.data.samples import Sample, label_path, list_pictures, read_samples
@@ -30,7 +34,7 @@ class SplitCounts:
 
     Attributes:
         pictures: readable ones.
-        background: pictures without any object.
+        background: pictures without any object; those whose labels are defective do not count.
         boxes_by_class: objects by class id.
         pictures_by_class: pictures that hold the class.
         sizes_px: square root of each box's area, in the picture's pixels.
@@ -110,7 +114,8 @@ def check_dataset(spec: DataSpec, *, progress: bool = False) -> CheckReport:
         bar = tqdm(samples, total=len(pictures), desc=split, unit="picture", disable=None if progress else True)
         for sample, label_defects in bar:
             defects += label_defects
-            defects += _check_picture(sample, splits[split], split, seen)
+            sound = not any(defect.severity is Severity.ERROR for defect in label_defects)
+            defects += _check_picture(sample, splits[split], split, seen, sound=sound)
         defects += _labels_without_picture(pictures)
     _note_missing_classes(spec, splits, defects)
     return CheckReport(spec.names, splits, defects)
@@ -122,9 +127,9 @@ def quantiles(values: Sequence[float]) -> list[float]:
 
 
 def _check_picture(
-    sample: Sample, counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]]
+    sample: Sample, counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]], *, sound: bool
 ) -> Iterator[Defect]:
-    """Count one sample and report what is wrong with its picture."""
+    """Count one sample and report what is wrong with its picture; `sound` tells that its labels are right."""
     path = sample.picture
     try:
         content = read_bytes(path)
@@ -132,7 +137,7 @@ def _check_picture(
         yield Defect(path, 0, Severity.ERROR, "unreadable picture", str(exc))
         return
     facts = inspect_picture(content)
-    pixels = decode_picture(content) if facts.whole else None
+    pixels, complaint = _decoded(content) if facts.whole else (None, "")
     if not facts.whole:
         what = "empty" if not content else "truncated: its end is missing"
         yield Defect(path, 0, Severity.ERROR, "truncated picture", f"the file is {what}")
@@ -140,7 +145,10 @@ def _check_picture(
         kind = facts.format or "no known picture format"
         yield Defect(path, 0, Severity.ERROR, "unreadable picture", f"cannot be decoded; its bytes look like {kind}")
     else:
-        _count(sample, counts, size_wh=(pixels.shape[1], pixels.shape[0]))
+        _count(sample, counts, size_wh=(pixels.shape[1], pixels.shape[0]), sound=sound)
+        if complaint:
+            message = f"parts of it may be grey or garbled; its decoder says: {complaint}"
+            yield Defect(path, 0, Severity.WARNING, "damaged picture", message)
     if facts.format and facts.format != FORMATS[path.suffix.lower()]:
         message = f"named {path.suffix}, but its bytes are {facts.format}"
         yield Defect(path, 0, Severity.WARNING, "mislabelled picture", message)
@@ -154,9 +162,25 @@ def _check_picture(
         yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"the same bytes as {first[1]}{where}")
 
 
-def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int]) -> None:
+def _decoded(content: bytes) -> tuple[Pixels | None, str]:
+    """The pixels, and what the decoder complains of: damage within a picture is only written to descriptor 2."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            pixels = decode_picture(content)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+    return pixels, next((line for line in lines if line.strip() and "warn" not in line.lower()), "")
+
+
+def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sound: bool) -> None:
     counts.pictures += 1
-    counts.background += not len(sample.labels)
+    counts.background += sound and not len(sample.labels)
     counts.boxes_by_class.update(sample.labels.class_id.tolist())
     counts.pictures_by_class.update(set(sample.labels.class_id.tolist()))
     for width, height in sample.labels.cxcywh[:, 2:].tolist():

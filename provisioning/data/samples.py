@@ -11,8 +11,6 @@ from provisioning.data.labels import Defect, Labels, Severity, read_labels
 from provisioning.data.pictures import FORMATS
 from provisioning.data.spec import DataSpec
 
-_SHOWN = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -82,10 +80,10 @@ def load_split(spec: DataSpec, split: str, *, skip_bad: bool = False) -> tuple[l
         else:
             samples.append(sample)
     if errors and not skip_bad:
-        shown = "\n  ".join(str(error) for error in errors[:_SHOWN])
         raise DataError(
-            f"{spec.file}: {len(errors)} defective labels in {left_out} pictures of {split}:\n  {shown}\n",
-            remedy="see all of them with: edged-provision dataset check; leave these pictures out with --skip-bad",
+            f"{spec.file}: {len(errors)} defective labels in {left_out} pictures of {split}, the first: {errors[0]}",
+            remedy=f"see all of them with: edged-provision dataset check {spec.file}; leave these pictures out with "
+            "--skip-bad",
         )
     if not samples:
         raise DataError(f"{spec.file}: the split {split} holds no usable picture", remedy="check its folder")

@@ -104,3 +104,18 @@ def test_check_goes_on_after_a_defect(folder: Path) -> None:
     report = check(folder)
     assert report.errors == 3
     assert report.to_plain()["splits"]["train"]["pictures"] == 5
+
+
+def test_check_does_not_call_a_picture_background_whose_labels_are_defective(folder: Path) -> None:
+    (folder / "labels" / "train" / "a.txt").write_text("0 .5 .5 .1\n")
+    assert check(folder).splits["train"].background == 1  # b alone
+
+
+def test_check_names_a_picture_that_is_damaged_within(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = bytearray(encoded(noise_picture(128, 128)))
+    content[2000:4000] = bytes(2000)
+    (folder / "images" / "train" / "x.jpg").write_bytes(content)
+    [defect] = check(folder).defects
+    assert (defect.path.name, defect.kind, defect.severity) == ("x.jpg", "damaged picture", Severity.WARNING)
+    assert "its decoder says: Corrupt JPEG data" in defect.message
+    assert "Corrupt" not in capfd.readouterr().err  # told once, with the file
