@@ -45,6 +45,13 @@ class World:
         """The leading process's `value`, in all of them."""
         return float(self.sum(self._scalar(value if self.leads else 0.0)).item())
 
+    def least(self, value: float) -> float:
+        """The smallest `value` of all processes."""
+        smallest = self._scalar(value)
+        if self.size > 1:
+            dist.all_reduce(smallest, dist.ReduceOp.MIN)
+        return float(smallest.item())
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:

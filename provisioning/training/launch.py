@@ -10,10 +10,9 @@ from dataclasses import replace
 import torch
 
 from edged.core.errors import UsageError
-from provisioning.model.network import build
 from provisioning.training.distributed import World, joined_world
 from provisioning.training.loop import Trainer
-from provisioning.training.memory import choose_batch_size, translated_out_of_memory
+from provisioning.training.memory import translated_out_of_memory
 from provisioning.training.settings import BEST, LAST, RESULTS, TrainSettings
 from provisioning.training.setup import prepare
 
@@ -33,11 +32,11 @@ def launch(settings: TrainSettings) -> list[str]:
         logging.basicConfig(level=logging.INFO if world.leads else logging.ERROR, format="%(message)s")
         settings = replace(settings, device=_device(settings.device, world))
         with _tiny_numbers_as_zero():
-            if not settings.batch_size:
-                settings = replace(settings, batch_size=_fitting_batch(settings, world))
-                logger.info("batch size %d", settings.batch_size)
-            with translated_out_of_memory(settings.batch_size):
-                progress = Trainer(prepare(settings, world), world).train()
+            logger.info("data set: %s", settings.spec.file)
+            with translated_out_of_memory(settings.batch_size, processes=world.size):
+                run = prepare(settings, world)
+            with translated_out_of_memory(run.settings.batch_size, processes=world.size):
+                progress = Trainer(run, world).train()
         if not world.leads:
             return []
         output = settings.output
@@ -78,9 +77,3 @@ def _device(name: str, world: World) -> str:
         raise UsageError(f"there is no GPU {index}: torch finds {torch.cuda.device_count()}")
     torch.cuda.set_device(index)
     return f"cuda:{index}"
-
-
-def _fitting_batch(settings: TrainSettings, world: World) -> int:
-    device = torch.device(settings.device)
-    model = build(settings.size, classes=len(settings.spec.names)).to(device)
-    return choose_batch_size(model, side=settings.side, device=device) * world.size

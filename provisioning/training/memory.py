@@ -52,20 +52,39 @@ def batch_that_fits(needs: Sequence[tuple[int, int]], *, budget: int) -> int:
 
 
 @contextlib.contextmanager
-def translated_out_of_memory(batch_size: int) -> Iterator[None]:
-    """Turn torch's out-of-memory error into the batch size to try.
+def translated_out_of_memory(batch_size: int, *, processes: int = 1) -> Iterator[None]:
+    """Turn the errors of a full memory into the batch size to try.
+
+    Args:
+        batch_size: the present one, of all processes together; 0 while none is known.
+        processes: that share it.
 
     Raises:
-        EdgedError: the GPU's memory did not suffice.
+        EdgedError: the memory, of the GPU or of the machine, did not suffice.
     """
     try:
         yield
-    except torch.OutOfMemoryError as exc:
-        smaller = max(1, batch_size // 2)
+    except (RuntimeError, MemoryError) as exc:
+        if not _is_out_of_memory(exc):
+            raise
+        kind = "GPU memory" if _is_of_gpu(exc) else "memory"
+        smaller = batch_size // 2 // processes * processes
         raise EdgedError(
-            f"out of GPU memory with a batch of {batch_size}",
-            remedy=f"try --batch-size {smaller}, or --batch-size auto",
+            f"out of {kind} with a batch of {batch_size}" if batch_size else f"out of {kind}",
+            remedy=f"try --batch-size {smaller}" + (", or --batch-size auto" if _is_of_gpu(exc) else "")
+            if smaller
+            else "choose a smaller --size or --model",
         ) from exc
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    """NVIDIA's libraries have words of their own for it, and so has torch on a CPU."""
+    signs = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
+    return isinstance(exc, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(exc) for sign in signs)
+
+
+def _is_of_gpu(exc: Exception) -> bool:
+    return isinstance(exc, torch.OutOfMemoryError) or any(sign in str(exc) for sign in ("CUDA", "CUDNN", "CUBLAS"))
 
 
 def _need(model: Yolov5, count: int, side: int, device: torch.device) -> int:

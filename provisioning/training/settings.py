@@ -23,7 +23,7 @@ class TrainSettings:
         size: n, s, m, l or x.
         weights: checkpoint to start from; None for fresh weights.
         epochs: planned.
-        batch_size: pictures a batch, of all processes together.
+        batch_size: pictures a batch, of all processes together; 0 stands for what fits.
         side: of the square input, pixels, a multiple of 32.
         workers: threads that make batches.
         device: `cpu`, `cuda` or `cuda:N`.

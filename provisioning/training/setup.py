@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from provisioning.model.network import Yolov5, build
 from provisioning.training.anchors import GOOD_RECALL, box_sizes, by_head, fit_anchors, recall
 from provisioning.training.distributed import World, synchronise_normalisation
 from provisioning.training.loss import DetectionLoss
+from provisioning.training.memory import choose_batch_size
 from provisioning.training.optimizer import MovingAverage, Schedule, make_optimizer
 from provisioning.training.settings import LAST, TrainSettings
 from provisioning.training.transfer import transfer
@@ -31,7 +33,7 @@ class Run:
     """A training that is ready to start.
 
     Attributes:
-        settings: as asked for.
+        settings: as asked for, the batch size found.
         model: on its device, in training mode.
         average: its moving average.
         optimizer, schedule, loss, batches: of the training.
@@ -65,10 +67,14 @@ def prepare(settings: TrainSettings, world: World) -> Run:
         logger.warning("%d pictures with defective labels are left out", left_out + val_left_out)
     device = torch.device(settings.device)
     checkpoint = read_checkpoint(settings.output / LAST, training=True) if settings.resume else None
+    settings = replace(settings, batch_size=settings.batch_size or _recorded_batch(checkpoint))
     resumed = _resumed_state(checkpoint, settings)
     pictures = PictureCache(train, side=settings.side, limit_bytes=settings.cache_bytes)
     model = (checkpoint.network() if checkpoint else _start(settings, pictures)).train().to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not settings.batch_size:
+        settings = replace(settings, batch_size=_fitting_batch(model, settings, world))
+        logger.info("batch size %d", settings.batch_size)
     synchronise_normalisation(model, world)
     batches = BatchMaker(
         pictures,
@@ -103,6 +109,19 @@ def _check(settings: TrainSettings, world: World) -> None:
         if settings.resume:
             raise UsageError(f"{settings.output / LAST} does not exist: nothing to resume")
         raise UsageError(f"{settings.output} holds a run already", remedy="resume it with --resume, or choose --name")
+
+
+def _recorded_batch(checkpoint: Checkpoint | None) -> int:
+    """Of the interrupted run: what fits may be another number now, but it goes on with its own. 0: of none."""
+    identity = checkpoint.training.get("identity") if checkpoint else None
+    size = identity.get("batch_size") if isinstance(identity, dict) else None
+    return size if isinstance(size, int) else 0
+
+
+def _fitting_batch(model: Yolov5, settings: TrainSettings, world: World) -> int:
+    """What fits this very model, on the process with the least memory; tried on a copy, whose statistics it changes."""
+    fits = choose_batch_size(deepcopy(model), side=settings.side, device=torch.device(settings.device))
+    return round(world.least(fits)) * world.size
 
 
 def _resumed_state(checkpoint: Checkpoint | None, settings: TrainSettings) -> Mapping[str, Any]:
