@@ -156,7 +156,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     with atomic_writer(path) as file:
         try:
             torch.save(content, file)
-        except RuntimeError as exc:  # torch reports a full disk so
+        except RuntimeError as exc:  # torch complains of its own state, which hides the full disk
+            if isinstance(exc.__context__, OSError):
+                raise exc.__context__ from None
             raise EdgedError(f"{path} cannot be written: {exc}", remedy="free some space; nothing was changed") from exc
 
 

@@ -274,7 +274,7 @@ def test_save_on_a_full_disk_keeps_the_earlier_file(tmp_path: Path, monkeypatch:
         return FullDisk(str(path), mode)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(EdgedError, match="cannot be written"):
+    with pytest.raises(EdgedError, match=r"cannot be written: No space left on device"):
         save_checkpoint(tmp_path / "last.pt", checkpoint)
     monkeypatch.undo()
     assert (tmp_path / "last.pt").read_bytes() == before
