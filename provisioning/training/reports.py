@@ -35,7 +35,7 @@ class Reports:
 
     Raises:
         EdgedError: a place cannot be written.
-        UsageError: Weights & Biases was asked for and is not installed.
+        UsageError: Weights & Biases was asked for and is not installed or does not start.
     """
 
     def __init__(self, settings: TrainSettings, *, first_epoch: int) -> None:
@@ -66,4 +66,10 @@ def _start_wandb(settings: TrainSettings) -> Any:  # noqa: ANN401  # an optional
         wandb = import_module("wandb")
     except ImportError as exc:
         raise UsageError("--wandb needs the package wandb", remedy="pip install wandb") from exc
-    return wandb.init(project=settings.wandb, name=settings.output.name, config=settings.identity(), resume="allow")
+    try:
+        return wandb.init(project=settings.wandb, name=settings.output.name, config=settings.identity(), resume="allow")
+    except Exception as exc:  # of its own kinds: no account, no network
+        raise UsageError(
+            f"Weights & Biases does not start: {' '.join(str(exc).split())[:200]}",
+            remedy="log in with `wandb login`, or set WANDB_MODE=offline",
+        ) from exc

@@ -78,3 +78,13 @@ def test_reports_say_how_to_get_weights_and_biases(tmp_path: Path, monkeypatch: 
     (tmp_path / "run").mkdir()
     with pytest.raises(UsageError, match="needs the package wandb; pip install wandb"):
         Reports(settings(tmp_path, wandb="yard"), first_epoch=0)
+
+
+def test_reports_say_why_weights_and_biases_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_options: Any) -> None:
+        raise ValueError("No API key configured.")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UsageError, match=r"does not start: No API key configured\.; log in with `wandb login`"):
+        Reports(settings(tmp_path, wandb="yard"), first_epoch=0)
