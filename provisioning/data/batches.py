@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ class BatchMaker:
         order = np.random.default_rng([self._seed, number]).permutation(len(self._pictures))
         if not self._workers:
             for step in range(first_step, self.steps):
-                yield self._make(number, order, step, with_mosaic=use_mosaic)
+                yield self._awaited(partial(self._make, number, order, step, with_mosaic=use_mosaic))
             return
         with ThreadPoolExecutor(self._workers, thread_name_prefix="batches") as pool:
             waiting: deque[Future[Batch]] = deque()
@@ -115,13 +116,13 @@ class BatchMaker:
                         waiting.append(
                             pool.submit(self._make, number, order, step + len(waiting), with_mosaic=use_mosaic)
                         )
-                    yield self._taken(waiting.popleft())
+                    yield self._awaited(waiting.popleft().result)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _taken(self, future: Future[Batch]) -> Batch:
+    def _awaited(self, take: Callable[[], Batch]) -> Batch:
         started = time.monotonic()
-        batch = future.result()
+        batch = take()
         self.waited_s += time.monotonic() - started
         return batch
 

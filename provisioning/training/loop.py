@@ -24,7 +24,7 @@ from provisioning.evaluation.run import SplitResult, evaluate
 from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.training.distributed import World
 from provisioning.training.loss import LossSums
-from provisioning.training.progress import Progress
+from provisioning.training.progress import Progress, Stopwatch, Timing, bar_values
 from provisioning.training.reports import Reports
 from provisioning.training.results import EpochResult
 from provisioning.training.settings import BEST, LAST
@@ -32,7 +32,10 @@ from provisioning.training.setup import Run
 
 logger = logging.getLogger(__name__)
 
-_PARTS = ("box", "obj", "cls")
+
+def mixed_precision(device: torch.device) -> bool:
+    """Whether the network runs in half precision, its loss scaled: on a GPU."""
+    return device.type == "cuda"
 
 
 class Interrupted(EdgedError):
@@ -57,7 +60,8 @@ class Trainer:
         if world.size > 1:
             devices = None if self._device.type == "cpu" else [self._device]
             self._network = DistributedDataParallel(run.model, device_ids=devices)
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._device.type == "cuda")
+        self._mixed = mixed_precision(self._device)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._mixed)
         self._progress = Progress()
         self._started_s = self._saved_at = time.monotonic()
         self._trained_before_s = 0.0
@@ -89,8 +93,8 @@ class Trainer:
         return self._progress
 
     def _epoch(self) -> EpochResult:
-        settings, number, started = self._run.settings, self._progress.epoch, time.monotonic()
-        self._run.batches.waited_s = 0.0
+        settings, number, stopwatch = self._run.settings, self._progress.epoch, Stopwatch(self._run.batches)
+        before = self._progress.pictures  # of an interrupted epoch
         self._network.train()
         plain = number >= settings.epochs - settings.hyper.schedule.plain_epochs
         batches = self._run.batches.epoch(number, use_mosaic=not plain, first_step=self._progress.step)
@@ -101,14 +105,15 @@ class Trainer:
         ) as bar:
             for batch in batches:
                 self._step(batch)
-                bar.set_postfix(self._postfix(), refresh=False)
+                bar.set_postfix(
+                    bar_values(self._progress, self._device, stopwatch.read(0).waiting_share), refresh=False
+                )
                 bar.update()
                 self._pause()
                 if self._clock() >= 1 and not self._pending:
                     break
         self._last_epoch = number + 1 == settings.epochs or self._clock() >= 1
-        trained_s = time.monotonic() - started
-        return self._line(trained_s, self._run.batches.waited_s / max(trained_s, 1e-9))
+        return self._line(stopwatch.read(self._progress.pictures - before))
 
     def _step(self, batch: Batch) -> None:
         """One batch; the optimiser moves when enough gradients have added up."""
@@ -117,7 +122,7 @@ class Trainer:
         run.schedule.apply(run.optimizer, number=number, clock=self._clock())
         due = self._step_is_due(number)
         images, targets = self._on_device(batch)
-        with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):
+        with torch.autocast(self._device.type, torch.float16, enabled=self._mixed):
             heads = self._network(images)
         parts = run.loss.combine(self._over_all_ranks(run.loss.head_sums(heads, targets)), side=run.settings.side)
         pictures = len(images) * self._world.size
@@ -180,16 +185,7 @@ class Trainer:
                 remedy="lower rate in the hyper-parameters' [optimizer]; last.pt holds the state before",
             )
 
-    def _postfix(self) -> dict[str, str]:
-        progress = self._progress
-        shown = {
-            name: f"{total / progress.pictures:.4f}" for name, total in zip(_PARTS, progress.loss_sums, strict=True)
-        }
-        if self._device.type == "cuda":
-            shown["GPU"] = f"{torch.cuda.max_memory_reserved(self._device) / 1e9:.1f}GB"
-        return shown
-
-    def _line(self, seconds: float, waiting: float) -> EpochResult:
+    def _line(self, timing: Timing) -> EpochResult:
         progress, settings = self._progress, self._run.settings
         losses = [total / max(1, progress.pictures) for total in progress.loss_sums]
         due = self._last_epoch or (progress.epoch + 1) % settings.validate_every == 0
@@ -200,8 +196,7 @@ class Trainer:
             found = measured.evaluation
             scores = (*found.mean_precision_recall, found.map50, found.map50_95)
         rate = max(float(group["lr"]) for group in self._run.optimizer.param_groups)
-        speed = progress.pictures / max(seconds, 1e-9)
-        return EpochResult(progress.epoch, losses[0], losses[1], losses[2], *scores, rate, speed, waiting, seconds)
+        return EpochResult(progress.epoch, losses[0], losses[1], losses[2], *scores, rate, *timing)
 
     def _evaluate(self) -> SplitResult:
         settings = self._run.settings

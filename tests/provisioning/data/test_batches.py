@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,22 @@ def test_batches_are_the_same_however_they_are_made(samples: list[Sample]) -> No
     assert_same(plain, list(maker(samples, workers=3).epoch(3)))
     assert_same(plain, list(maker(samples, limit_bytes=0).epoch(3)))
     assert_same(plain[1:], list(maker(samples, workers=2).epoch(3, first_step=1)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_tell_the_time_that_a_step_waits_for_them(
+    samples: list[Sample], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = BatchMaker._make
+
+    def slow(self: BatchMaker, *args: object, **options: object) -> Batch:
+        time.sleep(0.1)
+        return make(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BatchMaker, "_make", slow)
+    batches = maker(samples, workers=workers)
+    assert len(list(batches.epoch(0))) == 3
+    assert batches.waited_s > 0.29
 
 
 def test_batches_differ_between_epochs_and_seeds(samples: list[Sample]) -> None:
