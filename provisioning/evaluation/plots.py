@@ -76,8 +76,9 @@ def write_label_distribution(samples: Sequence[Sample], names: Sequence[str], fo
     """
     class_id = np.concatenate([sample.labels.class_id for sample in samples])
     boxes = np.concatenate([sample.labels.cxcywh for sample in samples])
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    bars, centres, sizes = figure.subplots(1, 3)
+    width = min(40.0, max(4.0, 0.2 * len(names)))  # inches, so that the names of many classes stay apart
+    figure = Figure(figsize=(width + 9, 4), layout="constrained")
+    bars, centres, sizes = figure.subplots(1, 3, width_ratios=(width, 4.5, 4.5))
     bars.bar(range(len(names)), np.bincount(class_id, minlength=len(names)))
     bars.set_xticks(range(len(names)), names, rotation=90)
     bars.set_ylabel("objects")
