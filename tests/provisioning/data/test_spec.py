@@ -36,14 +36,6 @@ def test_read_spec_resolves_paths_at_its_own_folder(tmp_path: Path) -> None:
     }
 
 
-def test_read_spec_takes_the_folder_of_a_data_yaml(tmp_path: Path) -> None:
-    file = write(tmp_path, "train: t\nnames: [x]")
-    assert read_spec(tmp_path) == read_spec(file)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty/data\.yaml cannot be read: No such file"):
-        read_spec(tmp_path / "empty")
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
