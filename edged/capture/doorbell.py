@@ -1,6 +1,6 @@
 """Notices that an absent camera is back long before the next attempt is due, without a process or a thread.
 
-While a network camera is away, its port is knocked on every three seconds with a connection that is closed at once; a
+While a network camera is away, its port is knocked on every second with a connection that is closed at once; a
 device is looked for by its path. Only a change from closed to open rings: a camera that is there and fails for
 another reason keeps its growing pauses.
 """
@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-EVERY_S = 3.0
+EVERY_S = 1.0
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 

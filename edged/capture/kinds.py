@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 from enum import Enum
 
 from edged.capture.headers import MAGIC_BYTES, picture_type
 from edged.core.errors import CameraError
 from edged.core.redact import redact
+from edged.core.sources import ACCEPTED, foreign_scheme, scheme_of
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
-SCHEMES = ("rtsp", "rtsps", "http", "https")
-ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 class Kind(Enum):
@@ -35,11 +32,10 @@ def kind_of(source: str) -> Kind:
     Raises:
         CameraError: nothing is there, or nothing that could be a source.
     """
-    scheme = _SCHEME.match(source)
-    if scheme:
-        if scheme[1].lower() in SCHEMES:
-            return Kind.NETWORK
-        raise CameraError(f"source {redact(source)}: scheme {scheme[1]}:// is not supported", remedy=f"use {ACCEPTED}")
+    if foreign := foreign_scheme(source):
+        raise CameraError(f"source {redact(source)}: scheme {foreign} is not supported", remedy=f"use {ACCEPTED}")
+    if scheme_of(source):
+        return Kind.NETWORK
     if source == "test:" or source.startswith("test:?"):
         return Kind.PATTERN
     if source.startswith("gst:"):

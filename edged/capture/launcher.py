@@ -127,5 +127,4 @@ class Launcher:
 def _environment() -> dict[str, str]:
     """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails."""
     fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(LEVEL)}
-    default = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp"}  # RTSP over UDP smears the picture at every loss
-    return {**default, **os.environ, **fixed}
+    return {**os.environ, **fixed}

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from edged.config.lines import Key, key_lines, line_of
-from edged.config.schema import Camera, Settings
+from edged.config.schema import Settings
 from edged.core.errors import ConfigError
 from edged.core.paths import CONFIG
 
@@ -190,12 +190,22 @@ def _require_cameras(settings: Settings, *, path: Path, lines: dict[Key, int]) -
 
 
 def _warn_of_exposed_secrets(settings: Settings, *, path: Path, raw: Mapping[str, Any], lines: dict[Key, int]) -> None:
-    def has_secret(camera: Camera) -> bool:
-        return bool(camera.password.get_secret_value()) or "@" in camera.source.partition("://")[2].partition("/")[0]
-
-    exposed = [("camera", i, "source") for i, camera in enumerate(settings.camera) if has_secret(camera)]
+    in_url = [("camera", i, "source") for i, camera in enumerate(settings.camera) if _has_userinfo(camera.source)]
+    for key in in_url:
+        logger.warning(
+            "%s:%d: %s: a password in the URL; give it by the keys username and password",
+            path, line_of(lines, key), _shown(key),
+        )  # fmt: skip
+    apart = [
+        ("camera", i, "password") for i, camera in enumerate(settings.camera) if camera.password.get_secret_value()
+    ]
+    exposed: list[Key] = [*in_url, *apart]
     if raw.get("mqtt", {}).get("password"):
-        exposed.append(("mqtt", "password"))  # type: ignore[arg-type]
+        exposed.append(("mqtt", "password"))
     if exposed and path.stat().st_mode & stat.S_IROTH:
         line = line_of(lines, exposed[0])
         logger.warning("%s:%d holds a password and everyone may read the file; chmod 640 %s", path, line, path)
+
+
+def _has_userinfo(source: str) -> bool:
+    return "@" in source.partition("://")[2].partition("/")[0]

@@ -11,12 +11,25 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from edged.core.paths import MODELS, STATE_DIR
+from edged.core.sources import ACCEPTED, foreign_scheme
 from edged.publish.topics import Topics, require_camera_name, require_name
 
 
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("expected a number, got true/false")  # noqa: TRY004 - pydantic turns only ValueError into a message
+    return value
+
+
+def _no_number(value: object) -> object:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError("expected true or false")  # noqa: TRY004 - as above
+    return value
+
+
+def _source(value: str) -> str:
+    if foreign := foreign_scheme(value):
+        raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
     return value
 
 
@@ -38,6 +51,7 @@ def _default_device_id() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
 
 
+Flag = Annotated[bool, BeforeValidator(_no_number)]
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
@@ -86,11 +100,11 @@ class Mqtt(_Section):
     prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     keepalive_s: Annotated[Whole, Field(ge=2, le=3600)] = 10
-    tls: bool | None = None
+    tls: Flag | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-    insecure: bool = False
+    insecure: Flag = False
 
     @property
     def is_loopback(self) -> bool:
@@ -122,25 +136,25 @@ class Publish(_Section):
 
     detections: Literal["all", "nonempty"] = "all"
     qos: Literal[0, 1] = 0
-    durable: bool = False
+    durable: Flag = False
     outbox: Path = STATE_DIR / "outbox"
     outbox_max_mb: Annotated[Whole, Field(ge=1)] = 1000
     outbox_max_days: Annotated[Real, Field(gt=0)] = 7.0
     stats_interval_s: Seconds = 10.0
-    home_assistant: bool = False
+    home_assistant: Flag = False
 
 
 class Camera(_Section):
     """`[[camera]]`."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
-    source: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1), AfterValidator(_source)]
     username: str = ""
     password: SecretStr = SecretStr("")
     fps: Annotated[Real, Field(ge=0, le=1000)] = 0.0
     rotate: Literal[0, 90, 180, 270] = 0
     pace: Literal["realtime", "fast"] = "realtime"
-    loop: bool = True
+    loop: Flag = True
     open_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
     read_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
     frozen_after_s: Annotated[Real, Field(ge=0, le=86400)] = 20.0

@@ -1,0 +1,19 @@
+"""Which texts may name a camera, as far as the text alone tells."""
+
+import re
+
+SCHEMES = ("rtsp", "rtsps", "http", "https")
+ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def scheme_of(source: str) -> str:
+    """The scheme of a URL in lower case, as `rtsp`; empty for anything else."""
+    scheme = _SCHEME.match(source)
+    return scheme[1].lower() if scheme else ""
+
+
+def foreign_scheme(source: str) -> str:
+    """The scheme of a URL that no camera can have, as `ftp://`; else empty."""
+    scheme = scheme_of(source)
+    return f"{scheme}://" if scheme and scheme not in SCHEMES else ""
