@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -86,10 +86,21 @@ test-lowest: dev mosquitto
 install uninstall wheels: export DESTDIR := $(DESTDIR)
 install uninstall wheels: export PREFIX := $(or $(PREFIX),/opt/edged)
 install uninstall wheels: export WHEELS := $(WHEELS)
+install uninstall wheels: export LOCK := $(LOCK)
 install uninstall wheels: export EXTRAS := $(EXTRAS)
 install uninstall wheels: export PYTHON := $(PYTHON)
 install uninstall wheels:
 	@sh systemd/install.sh $@
+
+# The versions and hashes that `make install` takes; to be remade when the requirements change, and now and then.
+LOCKS := systemd/lock
+lock: dev
+	@mkdir -p $(LOCKS)
+	@for extra in cpu gpu systemd; do \
+	  $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
+	    --generate-hashes --default-index https://pypi.org/simple --custom-compile-command 'make lock' \
+	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \
+	done
 
 MINUTES ?= 30
 soak: dev mosquitto

@@ -9,12 +9,14 @@
 # PREFIX    /opt/edged           LIBDIR  /usr/local/lib, below it systemd/system, sysusers.d, tmpfiles.d
 # BINDIR    /usr/local/bin: links to the commands
 # WHEELS    install from this directory only, without network
+# LOCK      `no`: the newest that pyproject.toml allows, instead of the versions and hashes of lock/; always so on a Jetson,
+#           whose OpenCV and numpy are the system's
 # EXTRAS    e.g. cpu,provision   PYTHON  python3: of the system, not below a home directory
 set -eu
 
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/opt/edged} LIBDIR=${LIBDIR:-/usr/local/lib} BINDIR=${BINDIR:-/usr/local/bin}
 PYTHON=${PYTHON:-python3}
-WHEELS=${WHEELS:-} EXTRAS=${EXTRAS:-} COMMANDS='edged edged-provision'
+LOCK=${LOCK:-} WHEELS=${WHEELS:-} EXTRAS=${EXTRAS:-} COMMANDS='edged edged-provision'
 CONFIG=/etc/edged STATE=/var/lib/edged UNITS='edged.service edged-provision.service'
 here=$(dirname "$0")
 root=$(dirname "$here")
@@ -36,12 +38,26 @@ extras() {
   echo "$found"
 }
 
+# `-r FILE` for each of the extras $1 that has a lock.
+locks() {
+  if [ "$LOCK" = no ] || [ -e /etc/nv_tegra_release ]; then return; fi
+  for extra in $(echo "$1" | tr , ' '); do
+    if [ -e "$here/lock/$extra.txt" ]; then printf -- '-r %s ' "$here/lock/$extra.txt"; fi
+  done
+}
+
 wheels() {
   [ -n "$WHEELS" ] || die 'say where to: make wheels WHEELS=DIRECTORY'
   mkdir -p "$WHEELS"
   rm -rf "$root/build" # what an earlier build left there would be packed again
   wanted=$(WHEELS='' extras)
-  "$PYTHON" -m pip wheel --quiet --wheel-dir "$WHEELS" "$root[$wanted]"
+  locked=$(locks "$wanted") rest=
+  if [ -n "$locked" ]; then
+    "$PYTHON" -m pip wheel --quiet --wheel-dir "$WHEELS" --no-deps --require-hashes $locked
+    rest='--no-deps'
+    for extra in $(echo "$wanted" | tr , ' '); do [ -e "$here/lock/$extra.txt" ] || rest="--find-links $WHEELS"; done
+  fi
+  "$PYTHON" -m pip wheel --quiet --wheel-dir "$WHEELS" $rest "$root[$wanted]"
   say "$WHEELS holds edged[$wanted] and all that it needs; there: make install WHEELS=$WHEELS"
 }
 
@@ -61,7 +77,14 @@ environment() {
   source="$root[$(extras)]" offline=
   if [ -n "$WHEELS" ]; then source="edged[$(extras)]" offline="--no-index --find-links $WHEELS"; fi
   say "installing $source into $new"
-  [ -n "$WHEELS" ] || rm -rf "$root/build"
+  if [ -z "$WHEELS" ]; then
+    rm -rf "$root/build"
+    locked=$(locks "$(extras)")
+    if [ -n "$locked" ]; then
+      "$new/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes $locked ||
+        die 'what lock/ pins cannot be installed here; make install LOCK=no takes what pyproject.toml allows'
+    fi
+  fi
   "$new/bin/python" -m pip install --quiet --disable-pip-version-check $offline "$source"
   "$new/bin/edged" --version >/dev/null || die 'the new environment does not work; the old one stays'
   if ! here_and_now; then

@@ -72,4 +72,11 @@ def _is_picture(path: str) -> bool:
         raise CameraError(f"{path!r} cannot be read: {exc.strerror}") from exc
     if not head:
         return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in PICTURE_SUFFIXES and not picture_type(head) and _is_text(head):
+        raise CameraError(f"{path!r} is named {suffix} but holds text: {head.decode('ascii')!r}")
     return bool(picture_type(head))
+
+
+def _is_text(head: bytes) -> bool:
+    return head.isascii() and all(letter.isprintable() or letter.isspace() for letter in head.decode("ascii"))

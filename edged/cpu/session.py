@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,7 @@ def open_session(model: bytes, *, threads: int, where: str) -> ort.InferenceSess
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
         raise DataError(
-            f"{where} ({len(model)} bytes) is no model that ONNX Runtime {ort.__version__} can load: {_one_line(exc)}",
+            f"{where} ({len(model)} bytes) is no model that ONNX Runtime {ort.__version__} can load: {_cause(exc)}",
             remedy="provision the model again",
         ) from exc
 
@@ -113,6 +114,13 @@ def require_finite(heads: Sequence[Floats], *, where: str) -> None:
                 f"{where}: self-test on a grey picture gave values outside 0..1 in head {number}",
                 remedy="the weights are damaged or the heads are not sigmoided: provision the model again",
             )
+
+
+def _cause(exc: Exception) -> str:
+    """What ONNX Runtime says, or the two numbers that are hidden in it where the opset is too new."""
+    text = _one_line(exc)
+    newest = re.search(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)", text)
+    return f"opset {newest[1]} of {newest[2]}, the newest that it knows is {newest[3]}" if newest else text
 
 
 def _one_line(exc: Exception) -> str:

@@ -204,21 +204,23 @@ class Outbox:
         return work.more or bool(group.rest)
 
     def _encoded(self, entries: list[Entry], store: OutboxStore) -> _Group:
-        """As many of `entries` as one commit may hold, numbered without gaps; what cannot be encoded is dropped."""
+        """As many of `entries` as one commit may hold, numbered; what cannot be encoded is dropped."""
         rows: list[Row] = []
         kept: list[Entry] = []
         room = store.group_bytes
+        number = store.next_delivery
         for index, entry in enumerate(entries):
             if room <= 0:
                 return _Group(rows, kept, entries[index:])
             try:
-                row = Row(store.next_delivery + len(rows), entry.topic, entry.encode(store.next_delivery + len(rows)))
+                row = Row(number + entry.lost_before, entry.topic, entry.encode(number + entry.lost_before))
             except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
                 cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"
                 self._tally.drop(cause)
                 logger.warning("message for %s dropped (%s): %s", entry.topic, cause, str(exc))
                 continue
             room -= len(row.payload)
+            number = row.delivery + 1
             rows.append(row)
             kept.append(entry)
         return _Group(rows, kept, [])

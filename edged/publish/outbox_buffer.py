@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edged.publish.counters import Tally
 from edged.publish.outbox_store import Row
@@ -17,10 +17,17 @@ REFILL_BELOW = READY_MAX // 4
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message that waits for the disk; `encode` makes its payload from its delivery number."""
+    """A message that waits for the disk.
+
+    Attributes:
+        topic: where to.
+        encode: makes its payload from its delivery number.
+        lost_before: messages between the one before and it that were dropped; each leaves out a delivery number.
+    """
 
     topic: str
     encode: Callable[[int], bytes]
+    lost_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,10 @@ class OutboxBuffer:
 
     def _bound_pending(self) -> None:
         surplus = max(0, len(self._pending) - self._capacity)
-        for _ in range(surplus):
-            self._pending.popleft()
+        lost = sum(1 + self._pending.popleft().lost_before for _ in range(surplus))
+        if lost and self._pending:
+            oldest = self._pending[0]
+            self._pending[0] = replace(oldest, lost_before=oldest.lost_before + lost)
         self._tally.drop("outbox_disk" if self._failing else "outbox_queue", surplus)
 
     def _notify_idle(self) -> None:

@@ -143,7 +143,7 @@ class OutboxStore:
             raise
 
     def commit(self, rows: Sequence[Row], confirmed: Sequence[int], *, max_bytes: int) -> dict[str, int]:
-        """Add `rows`, numbered from `next_delivery` on, and remove `confirmed` ones; all or nothing.
+        """Add `rows`, numbered upwards from `next_delivery` or later, and remove `confirmed` ones; all or nothing.
 
         Returns:
             Unconfirmed rows that were dropped, the oldest, by cause: `outbox_bytes` to stay within `max_bytes`,
@@ -153,16 +153,16 @@ class OutboxStore:
             StoreCorruptError, StoreFailedError: nothing was changed.
         """
         with _translated(self._path):
-            if self.next_delivery + len(rows) > self._reserved:
-                self._reserved = self.next_delivery + len(rows) + RESERVED_AT_ONCE
+            following = rows[-1].delivery + 1 if rows else self.next_delivery
+            if following > self._reserved:
+                self._reserved = following + RESERVED_AT_ONCE
                 _write_reservation(self._directory, self._reserved)
             room = max_bytes if self._may_grow() else min(self.bytes, max_bytes)
             with self._transaction():
                 self._remove(list(confirmed))
                 self._insert(rows)
                 dropped = self._shrink_to(room)
-        if rows:
-            self.next_delivery = rows[-1].delivery + 1
+        self.next_delivery = following
         return {"outbox_bytes" if room == max_bytes else "outbox_disk": dropped} if dropped else {}
 
     def _insert(self, rows: Sequence[Row]) -> None:

@@ -153,6 +153,13 @@ def test_source_bad_video(tmp_path: Path, content: bytes, message: str) -> None:
         read_all(spec(path))
 
 
+def test_source_text_that_is_named_as_a_picture_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "p.jpg"
+    path.write_text("<!DOCTYPE html> please log in")
+    with pytest.raises(CameraError, match=r"is named \.jpg but holds text: '<!DOCTYPE html> '"):
+        read_all(spec(path))
+
+
 def test_source_audio_only(tmp_path: Path) -> None:
     samples = bytes(16_000)
     head = (

@@ -77,6 +77,12 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             '[mqtt]\ntls = true\ncert_file = "c"\n' + MINIMAL, "cert_file and key_file go together", id="pair"
         ),
         pytest.param('[mqtt]\nhost = "far.example"\n' + MINIMAL, "say tls = true (recommended), or", id="plain"),
+        pytest.param("[publish]\ndurable = 1\n" + MINIMAL, "[publish] durable: expected true or false", id="flag"),
+        pytest.param(
+            '[[camera]]\nname = "a"\nsource = "ftp://joe:hunter2@h/x"\n',
+            "edged.toml:3: [[camera]] number 1 source: scheme ftp:// is not supported; use a path, folder, glob,",
+            id="scheme",
+        ),
         pytest.param("[model]\nconfidence = 1.5\n" + MINIMAL, "edged.toml:2: [model] confidence: input sh", id="range"),
     ],
 )
@@ -125,6 +131,14 @@ def test_load_warns_of_a_password_that_everyone_may_read(tmp_path: Path, caplog:
         path.chmod(0o644)
         load_settings(path)
     assert f"{path}:2 holds a password and everyone may read the file; chmod 640" in caplog.text
+
+
+def test_load_warns_of_a_password_in_a_url(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = '[[camera]]\nname = "a"\nsource = "rtsp://me:hunter2@h/s"\n'
+    with caplog.at_level(logging.WARNING):
+        load_settings(write(tmp_path, text))
+    assert "edged.toml:3: [[camera]] number 1 source: a password in the URL; give it by the keys" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_camera_credentials_go_into_the_url_escaped(tmp_path: Path) -> None:

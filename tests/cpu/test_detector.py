@@ -211,7 +211,7 @@ def future_opset() -> bytes:
         pytest.param(square_model((64, 64))[:500], r"is no model that ONNX Runtime .* can load", id="truncated"),
         pytest.param(b"<!doctype html>", r"is no model that ONNX Runtime .* can load", id="html"),
         pytest.param(unknown_operator(), "Telepathy", id="unknown-operator"),
-        pytest.param(future_opset(), "opset|99", id="future-opset"),
+        pytest.param(future_opset(), "opset 99 of ai.onnx, the newest that it knows is [0-9]+", id="future-opset"),
         pytest.param(square_model((96, 64)), r"expected one float input \(batch, 3, 64, 64\), got", id="other-size"),
         pytest.param(with_bias(float("nan")), "values outside 0..1 in head 1", id="nan"),
     ],

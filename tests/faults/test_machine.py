@@ -94,6 +94,50 @@ def test_fault_full_disk_costs_the_oldest_messages_and_never_the_detection(
         assert "Traceback" not in box.log()
 
 
+@pytest.fixture
+def failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """While this file exists, the daemon's writes to its outbox fail with EIO."""
+    library, trigger = tmp_path / "failing_disk.so", tmp_path / "failing"
+    source = Path(__file__).with_name("failing_disk.c")
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler for the library that fails (apt-get install gcc)")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("FAILING_DISK", str(trigger))
+    return trigger
+
+
+def test_fault_failing_disk_is_said_and_costs_the_oldest_messages_only(
+    tmp_path: Path, broker: Broker, failing_disk: Path
+) -> None:
+    box = Box(tmp_path, broker.port, cameras=gate(tmp_path, pace="fast"), extra=durable(tmp_path / "outbox"))
+    with Subscriber(broker.port) as subscriber, box:
+        wait_for(lambda: heard(subscriber) > 5, timeout_s=30, what="detections")
+        failing_disk.touch()
+        box.wait_log("disk I/O error", timeout_s=30)
+        wait_for(
+            lambda: stats(subscriber)["publish"]["dropped"].get("outbox_disk", 0) > 0,
+            timeout_s=40,
+            what="counted drops",
+        )
+        frames = stats(subscriber)["frames"]
+        wait_for(lambda: stats(subscriber)["frames"] > frames + 10, timeout_s=20, what="inference goes on")
+        failing_disk.unlink()
+        began = time.monotonic()
+        goes_on(subscriber)
+        back_s = time.monotonic() - began
+        assert box.stop() == 0
+        assert "Traceback" not in box.log()
+        wait_for(lambda: subscriber.last("edged/box/status") == b"offline", what="offline")
+        causes = stats(subscriber)["publish"]["dropped"]
+        dropped = sum(count for cause, count in causes.items() if cause.startswith("outbox"))
+        deliveries = [json.loads(payload)["delivery"] for payload in subscriber.payloads(TOPIC)]
+        missing = deliveries[-1] - len(set(deliveries))
+        print(f"failing disk: {dropped} dropped, {missing} numbers missing, back {back_s:.1f} s after it works")  # noqa: T201
+        assert deliveries == sorted(deliveries)
+        assert missing == dropped, "each that is gone left its number out"
+
+
 def test_fault_damaged_outbox_is_put_aside_and_said(tmp_path: Path, broker: Broker) -> None:
     outbox = tmp_path / "outbox"
     box = Box(tmp_path, broker.port, cameras=gate(tmp_path), extra=durable(outbox))

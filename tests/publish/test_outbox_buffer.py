@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edged.publish.counters import Tally
@@ -87,5 +89,6 @@ def test_buffer_failed_work_comes_back_first_and_drops_are_the_disks(buffer: Out
     for each in entries[3:]:
         buffer.put(each)
     work = buffer.next_work(10)
-    assert (work.entries, work.confirmed, work.more) == (entries[2:], [9], False)
+    oldest = replace(entries[2], lost_before=2)
+    assert (work.entries, work.confirmed, work.more) == ([oldest, *entries[3:]], [9], False)
     assert dict(tally.snapshot(waiting=0).dropped) == {"outbox_disk": 2}

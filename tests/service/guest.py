@@ -1,7 +1,7 @@
 """A throw-away Debian under a real systemd, booted by systemd-nspawn on a machine whose own first process is another.
 
-Needs root, `systemd-container` and `debootstrap`. Every boot starts from the same clean system; what is changed in it
-is gone afterwards. It has no network but its own loopback.
+Needs root, `systemd-container`, `debootstrap`, and for the wheels `gcc`, `pkg-config` and `libsystemd-dev`. Every boot
+starts from the same clean system; what is changed in it is gone afterwards. It has no network but its own loopback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "a booted systemd needs root"
     missing = [tool for tool in ("systemd-nspawn", "debootstrap", "nsenter", "unshare") if shutil.which(tool) is None]
-    return f"{missing[0]} is not installed (apt-get install systemd-container debootstrap)" if missing else ""
+    if missing:
+        return f"{missing[0]} is not installed (apt-get install systemd-container debootstrap)"
+    journal = ["sh", "-c", "command -v cc && pkg-config --exists libsystemd"]
+    if subprocess.run(journal, capture_output=True, check=False).returncode:
+        return "the journal's fields need systemd-python built here (apt-get install gcc pkg-config libsystemd-dev)"
+    return ""
 
 
 def build() -> None:
