@@ -23,7 +23,7 @@ from onnxruntime import InferenceSession
 from onnxruntime import __version__ as ort_version
 
 from edged.core.bundle import MODEL, Bundle
-from edged.core.errors import DetectorError
+from edged.core.errors import DataError, DetectorError
 from edged.core.letterbox import PAD_GREY
 from edged.core.manifest import Manifest
 from edged.core.types import Frame, FrameResult, Thresholds
@@ -214,5 +214,12 @@ class CpuDetector:
 def _self_test(lane: _Lane, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
     for way in (lane.narrow, lane.wide):  # also warms both up
-        way.model.run()
+        try:
+            way.model.run()
+        except DetectorError as exc:
+            if "allocate" in str(exc):  # ONNX Runtime's word when memory is short: there may be more after a restart
+                raise
+            raise DataError(
+                f"{where}: the model does not run on a grey picture: {exc}", remedy="provision the model again"
+            ) from exc
         require_finite(way.model.heads, where=where)

@@ -204,9 +204,23 @@ def future_opset() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def vast_intermediate() -> bytes:
+    """Within the graph the picture is repeated to 49 GB."""
+    model = onnx.load_from_string(square_model((64, 64)))
+    graph, name = model.graph, model.graph.input[0].name
+    for key, values in {"times": [1, 1, 1000, 1000], "from": [0, 0], "to": [64, 64], "axes": [2, 3]}.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), key))
+    for node in graph.node:
+        node.input[:] = ["small" if one == name else one for one in node.input]
+    graph.node.insert(0, helper.make_node("Tile", [name, "times"], ["vast"]))
+    graph.node.insert(1, helper.make_node("Slice", ["vast", "from", "to", "axes"], ["small"]))
+    return bytes(model.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        pytest.param(vast_intermediate(), "does not run on a grey picture: .*more than [0-9]+ bytes", id="vast"),
         pytest.param(b"", r"\(0 bytes\) is no model that ONNX Runtime", id="empty"),
         pytest.param(square_model((64, 64))[:500], r"is no model that ONNX Runtime .* can load", id="truncated"),
         pytest.param(b"<!doctype html>", r"is no model that ONNX Runtime .* can load", id="html"),
