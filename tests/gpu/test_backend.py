@@ -59,7 +59,8 @@ class Stage:
         self.plugin_on: list[NamedGpu] = []
         self.manifest = bundle.manifest
         device: Any = types.ModuleType("edged.gpu.device")
-        device.open_gpu = lambda: self.gpu
+        self.lazy: list[bool] = []
+        device.open_gpu = self.open
         device.register_plugin = self.plugin_on.append
         device.describe = lambda gpu: {"device": gpu.name}
         engine: Any = types.ModuleType("edged.gpu.engine")
@@ -68,6 +69,10 @@ class Stage:
         monkeypatch.setitem(sys.modules, "edged.gpu.engine", engine)
         monkeypatch.setattr(backend, "_require_packages", lambda: "10.3.0")
         monkeypatch.setattr(backend, "_select", lambda _device, _need_mb: CHOSEN)
+
+    def open(self, *, lazy: bool) -> NamedGpu:
+        self.lazy.append(lazy)
+        return self.gpu
 
     def load(self, plan: bytes, gpu: NamedGpu, *, where: str) -> HostEngine:
         assert where.endswith("engine.plan")
@@ -87,6 +92,12 @@ def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> Non
     assert opened.facts == {"device": "Host GPU", "TensorRT": "10.3.0", "CUDA graphs for batches of": "1, 2"}
     opened.detector.close()
     assert stage.gpu.closed and stage.engines[0].closed and not stage.plugin_on
+    assert stage.lazy == [True]
+
+
+def test_open_detector_loads_eagerly_only_where_asked(stage: Stage, bundle: Bundle) -> None:
+    backend.open_detector(bundle, thresholds=Thresholds(), lazy=False).detector.close()
+    assert stage.lazy == [False]
 
 
 def test_open_detector_registers_the_plugin_where_the_engine_holds_it(stage: Stage, bundle: Bundle) -> None:
