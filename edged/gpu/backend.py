@@ -92,7 +92,7 @@ def _require_packages() -> str:
     """
     try:
         import tensorrt  # noqa: PLC0415 - only where a GPU backend is asked for
-    except ImportError as exc:
+    except (ImportError, OSError) as exc:  # OSError where its bindings load a library that is not there
         raise DetectorError(
             f"TensorRT's Python package cannot be imported: {exc}",
             remedy="install TensorRT for the system's Python (on a Jetson: apt install python3-libnvinfer)",

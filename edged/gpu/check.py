@@ -10,7 +10,6 @@ from edged.gpu.errors import DeviceLost
 # The driver documents these as leaving the context inconsistent: "the process must be terminated and relaunched".
 STICKY = frozenset(
     {
-        "CUDA_ERROR_DEVICE_UNAVAILABLE",
         "CUDA_ERROR_DEINITIALIZED",
         "CUDA_ERROR_ECC_UNCORRECTABLE",
         "CUDA_ERROR_NVLINK_UNCORRECTABLE",
@@ -34,6 +33,7 @@ STICKY = frozenset(
 _REMEDIES = {
     "CUDA_ERROR_OUT_OF_MEMORY": "free device memory, or set a smaller batch or another device",
     "CUDA_ERROR_NO_DEVICE": "no GPU is visible to CUDA; check CUDA_VISIBLE_DEVICES and the container's GPU access",
+    "CUDA_ERROR_DEVICE_UNAVAILABLE": "another process may hold the GPU for itself; see nvidia-smi -q -d COMPUTE",
     "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": "update the NVIDIA driver",
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": "reboot: the loaded kernel module and the driver's libraries differ",
     "CUDA_ERROR_NO_BINARY_FOR_GPU": "the kernels were compiled for another GPU; empty the kernel cache",

@@ -49,14 +49,12 @@ class Cuda:
             self._attribute("COMPUTE_CAPABILITY_MINOR"),
         )
         self._context = check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
-        self._thread = 0
         self.enter()
 
     def enter(self) -> None:
         """Make the device current in the calling thread."""
-        if self._thread != threading.get_ident():
-            check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
-            self._thread = threading.get_ident()
+        # Always: a thread's number says nothing, the system gives that of an ended thread to the next one.
+        check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
 
     @property
     def uuid(self) -> str:
@@ -174,7 +172,7 @@ class Cuda:
         check("cuStreamBeginCapture", driver.cuStreamBeginCapture(stream, mode))
         try:
             work()
-        except DetectorError:
+        except BaseException:
             self._abandon_capture(stream)
             raise
         graph = check("cuStreamEndCapture", driver.cuStreamEndCapture(stream))
@@ -243,8 +241,15 @@ def _initialise(*, lazy: bool) -> None:
 
 
 def loading_mode() -> str:
-    """`LAZY` or `EAGER`: how this process loads kernels onto the device."""
-    mode = check("cuModuleGetLoadingMode", driver.cuModuleGetLoadingMode())
+    """`LAZY` or `EAGER`: how this process loads kernels onto the device.
+
+    Raises:
+        DetectorError: the driver is older than lazy loading.
+    """
+    try:
+        mode = check("cuModuleGetLoadingMode", driver.cuModuleGetLoadingMode())
+    except RuntimeError as exc:  # cuda-python's own: the driver lacks the function
+        raise DetectorError(f"the NVIDIA driver cannot load modules lazily: {exc}", remedy="update it") from exc
     return "LAZY" if mode == driver.CUmoduleLoadingMode.CU_MODULE_LAZY_LOADING else "EAGER"
 
 

@@ -75,7 +75,7 @@ class TensorRtEngine:
         if min(smallest for smallest, _ in self._batches) > 1:
             raise BundleMismatch(f"{where} takes no batch of 1: its profiles are {self._batches}", remedy=REMEDY)
         self._scratch = gpu.allocate(max(_scratch_bytes(engine), 1))
-        self._contexts: list[trt.IExecutionContext] = []
+        self._contexts: list[HeldContext] = []
         self._shared: SharedContext | None = None
 
     @property
@@ -87,7 +87,7 @@ class TensorRtEngine:
         """A context of its own where this TensorRT can give every batch size one, else one that all take turns on."""
         if self._own_contexts:
             context = self._new_context(self._tightest_profile(batch), stream)
-            _set_shape(context, self._input, (batch, *self.tensors[self._input].shape[1:]))
+            _set_shape(context.get(), self._input, (batch, *self.tensors[self._input].shape[1:]))
             return OwnedContext(context)
         if self._shared is None:
             logger.info("TensorRT %s: all batch sizes share one context, without CUDA graphs", trt.__version__)
@@ -96,10 +96,12 @@ class TensorRtEngine:
         return self._shared.sized(batch)
 
     def close(self) -> None:
-        """Free contexts, engine and runtime, in this order."""
+        """Free contexts, whoever else holds them, engine and runtime, in this order."""
         if not self._scratch:
             return
         self._shared = None
+        for context in self._contexts:
+            context.let_go()
         self._contexts.clear()
         del self._engine
         del self._runtime
@@ -121,16 +123,31 @@ class TensorRtEngine:
             raise DetectorError(f"the engine takes no batch of {batch}, its profiles are {self._batches}")
         return min(fitting)[1]
 
-    def _new_context(self, profile: int, stream: int) -> trt.IExecutionContext:
-        context = _context_without_memory(self._engine)
-        if context is None:
-            raise DetectorError(f"TensorRT made no execution context: {LOG.reasons()}")
+    def _new_context(self, profile: int, stream: int) -> HeldContext:
+        context = HeldContext(_context_without_memory(self._engine))
         self._contexts.append(context)
-        _give_memory(context, self._scratch, _scratch_bytes(self._engine))
-        if not context.set_optimization_profile_async(profile, stream):
+        _give_memory(context.get(), self._scratch, _scratch_bytes(self._engine))
+        if not context.get().set_optimization_profile_async(profile, stream):
             raise DetectorError(f"TensorRT refused optimisation profile {profile}: {LOG.reasons()}")
         self._gpu.synchronize(stream)
         return context
+
+
+class HeldContext:
+    """The only reference to a context: TensorRT frees one with its last reference, and a traceback holds many."""
+
+    def __init__(self, context: trt.IExecutionContext | None) -> None:
+        self._context = context
+
+    def get(self) -> trt.IExecutionContext:
+        """The context, for one call."""
+        if self._context is None:
+            raise DetectorError(f"TensorRT made no execution context: {LOG.reasons()}")
+        return self._context
+
+    def let_go(self) -> None:
+        """Free it."""
+        self._context = None
 
 
 class OwnedContext:
@@ -138,22 +155,22 @@ class OwnedContext:
 
     can_be_captured = True
 
-    def __init__(self, context: trt.IExecutionContext) -> None:
+    def __init__(self, context: HeldContext) -> None:
         self._context = context
 
     def bind(self, addresses: Mapping[str, int]) -> None:
         """Give every tensor its device address."""
-        _bind(self._context, addresses)
+        _bind(self._context.get(), addresses)
 
     def enqueue(self, stream: int) -> None:
         """Run."""
-        _execute(self._context, stream)
+        _execute(self._context.get(), stream)
 
 
 class SharedContext:
     """One context for several batch sizes: reshaped whenever another size comes than before."""
 
-    def __init__(self, context: trt.IExecutionContext, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:
+    def __init__(self, context: HeldContext, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:
         self.context = context
         self.shaped_for = 0
         self._input = input_name
@@ -166,7 +183,7 @@ class SharedContext:
     def reshape(self, batch: int) -> None:
         """Make ready for a batch size."""
         if self.shaped_for != batch:
-            _set_shape(self.context, self._input, (batch, *self._rest))
+            _set_shape(self.context.get(), self._input, (batch, *self._rest))
             self.shaped_for = batch
 
 
@@ -182,12 +199,12 @@ class SizedContext:
     def bind(self, addresses: Mapping[str, int]) -> None:
         """Give every tensor its device address; the same for all sizes."""
         self._shared.reshape(self._batch)
-        _bind(self._shared.context, addresses)
+        _bind(self._shared.context.get(), addresses)
 
     def enqueue(self, stream: int) -> None:
         """Run."""
         self._shared.reshape(self._batch)
-        _execute(self._shared.context, stream)
+        _execute(self._shared.context.get(), stream)
 
 
 def _runtime() -> trt.Runtime:

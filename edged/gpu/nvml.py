@@ -74,7 +74,8 @@ def _session() -> Iterator[None]:
 def _facts(index: int) -> Iterator[GpuFacts]:
     """The GPU, then its MIG instances where it is partitioned."""
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    instances = list(_mig_instances(handle))
+    partitioned = _is_partitioned(handle)
+    instances = list(_mig_instances(handle)) if partitioned else []
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
     name = _text(pynvml.nvmlDeviceGetName(handle))
     whole = GpuFacts(
@@ -83,7 +84,7 @@ def _facts(index: int) -> Iterator[GpuFacts]:
         name=name,
         compute_capability=f"{major}.{minor}",
         free_bytes=_free_bytes(handle),
-        partitioned=bool(instances),
+        partitioned=partitioned,
         mig=False,
     )
     yield whole
@@ -99,13 +100,16 @@ def _facts(index: int) -> Iterator[GpuFacts]:
         )
 
 
-def _mig_instances(handle: Any) -> Iterator[Any]:  # noqa: ANN401 - NVML's opaque handle
+def _is_partitioned(handle: Any) -> bool:  # noqa: ANN401 - NVML's opaque handle
+    """Whether only MIG instances can be used; there may be none."""
     try:
         current, _pending = pynvml.nvmlDeviceGetMigMode(handle)
     except pynvml.NVMLError_NotSupported:
-        return
-    if current != pynvml.NVML_DEVICE_MIG_ENABLE:
-        return
+        return False
+    return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def _mig_instances(handle: Any) -> Iterator[Any]:  # noqa: ANN401 - NVML's opaque handle
     for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         try:
             yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
@@ -116,8 +120,8 @@ def _mig_instances(handle: Any) -> Iterator[Any]:  # noqa: ANN401 - NVML's opaqu
 def _free_bytes(handle: Any) -> int | None:  # noqa: ANN401 - NVML's opaque handle
     try:
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
-    except pynvml.NVMLError_NotSupported:
-        return None  # integrated GPUs share the system's memory
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
+        return None  # integrated GPUs share the system's; a container with a MIG instance may not ask for its GPU's
 
 
 def _text(value: str | bytes) -> str:

@@ -111,8 +111,11 @@ class Slot:
         if nbytes <= self._capacity:
             return
         logger.info("frame memory grows from %d to %d bytes a batch", self._capacity, nbytes)
-        self._gpu.free(self.device)
-        if self._staging is not None:
-            self._gpu.free_pinned(self._staging)
-            self._staging = None
-        self.device, self._capacity = self._gpu.allocate(nbytes), nbytes
+        freed, self.device, self._capacity = self.device, 0, 0  # should there be no memory, nobody uses the old
+        if freed:
+            self._gpu.free(freed)
+        staging, self._staging = self._staging, None
+        if staging is not None:
+            self._gpu.free_pinned(staging)
+        self.device = self._gpu.allocate(nbytes)
+        self._capacity = nbytes

@@ -120,6 +120,26 @@ def pinning_from_another_thread(stub: Stub) -> None:
     in_thread(with_context)
 
 
+def opened_in_a_thread_that_has_ended(_stub: Stub) -> None:
+    """As the daemon does: the model is loaded in one thread, and another, often with its number, uses it."""
+    opened: list[Cuda] = []
+    idents: list[int] = []
+
+    def load() -> None:
+        idents.append(threading.get_ident())
+        opened.append(started())
+
+    def use() -> None:
+        idents.append(threading.get_ident())
+        opened[-1].enter()
+        opened[-1].free(opened[-1].allocate(1))
+
+    for _ in range(50):
+        in_thread(load)
+        in_thread(use)
+    assert any(one == other for one, other in zip(idents[::2], idents[1::2], strict=True)), "this shows nothing"
+
+
 def kernels_and_graphs(_stub: Stub) -> None:
     from edged.core.letterbox import Letterbox
     from edged.core.types import Thresholds
@@ -155,6 +175,8 @@ def failed_capture_leaves_the_stream_usable(stub: Stub) -> None:
 
     live = stub.live
     expect(DetectorError, "could not enqueue", lambda: gpu.capture(stream, refuse))
+    assert stub.live == live
+    expect(KeyError, "unforeseen", lambda: gpu.capture(stream, lambda: {}["unforeseen"]))
     assert stub.live == live
     gpu.fill_zero(device, 64, stream)
     stub.fail("cuGraphInstantiate", 801)
@@ -308,6 +330,7 @@ SCENARIOS = (
     eager_loading,
     memory_and_streams,
     pinning_from_another_thread,
+    opened_in_a_thread_that_has_ended,
     kernels_and_graphs,
     failed_capture_leaves_the_stream_usable,
     failures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,7 @@ SHAPES = {"images": (-1, 3, 64, 64), "p3": (-1, 24, 8, 8), "p4": (-1, 24, 4, 4),
 class FakeContext:
     def __init__(self, world: FakeWorld) -> None:
         self.world = world
+        weakref.finalize(self, world.calls.append, ("context_freed",))
         self.shape: tuple[int, ...] = ()
         self.device_memory = 0
         if world.major >= 10:

@@ -149,6 +149,16 @@ def test_open_detector_without_tensorrt_says_so(bundle: Bundle, monkeypatch: pyt
         backend.open_detector(bundle, thresholds=Thresholds())
 
 
+def test_open_detector_with_a_tensorrt_that_lacks_its_libraries_says_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(DetectorError, match=r"cannot be imported: libnvinfer\.so\.10.*install TensorRT"):
+        backend.open_detector(bundle, thresholds=Thresholds())
+
+
 def test_gpu_folder_imports_neither_cuda_nor_tensorrt_before_it_must() -> None:
     """Every module that a machine without a GPU may import, in a fresh process."""
     code = """

@@ -15,6 +15,7 @@ class Status(enum.IntEnum):
     CUDA_SUCCESS = 0
     CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_DEVICE_UNAVAILABLE = 46
     CUDA_ERROR_ILLEGAL_ADDRESS = 700
 
 
@@ -36,6 +37,12 @@ def test_check_sticky_failure_is_a_lost_device() -> None:
     with pytest.raises(DeviceLost, match=r"ILLEGAL_ADDRESS \(700\), which no later call survives") as caught:
         check("cuEventQuery", (Status.CUDA_ERROR_ILLEGAL_ADDRESS,))
     assert caught.value.exit_code == 70
+
+
+def test_check_a_gpu_that_another_process_holds_is_not_lost() -> None:
+    with pytest.raises(DetectorError, match="another process may hold the GPU") as caught:
+        check("cuDevicePrimaryCtxRetain", (Status.CUDA_ERROR_DEVICE_UNAVAILABLE, 0))
+    assert not isinstance(caught.value, DeviceLost)
 
 
 def test_check_knows_errors_that_the_driver_has() -> None:

@@ -197,6 +197,21 @@ def test_detector_larger_pictures_than_ever_grow_the_frame_memory(build: Build, 
     assert "allocate" not in gpu.calls
 
 
+def test_detector_without_memory_for_a_larger_picture_goes_on_with_smaller_ones(
+    build: Build, bundle: Bundle, gpu: HostGpu
+) -> None:
+    detector = build(max_batch=1)
+    small, large = frame(scene(0)), frame(scene(1, (3840, 2160)))
+    require_equal(detect(detector, [small]), on_cpu(bundle, [small]))
+    gpu.failures["allocate"] = DetectorError("cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)")
+    for one in (large, small):  # what was freed is neither used nor freed again
+        with pytest.raises(DetectorError, match="OUT_OF_MEMORY"):
+            detector.submit([one])
+    del gpu.failures["allocate"]
+    for _ in range(2):
+        require_equal(detect(detector, [small]), on_cpu(bundle, [small]))
+
+
 def test_detector_pinned_memory_is_read_without_a_copy(build: Build, bundle: Bundle, gpu: HostGpu) -> None:
     detector = build(max_batch=1)
     memory = np.zeros(2 * 320 * 320 * 3, np.uint8)

@@ -63,6 +63,23 @@ def test_engine_contexts_share_scratch_and_profile(load: Load, version: str) -> 
     assert gpu.live_blocks == 0
 
 
+@pytest.mark.parametrize(("version", "contexts"), [("8.6.2", 1), ("10.3.0", 2)])
+def test_engine_closed_frees_contexts_that_somebody_still_holds(
+    load: Load, version: str, contexts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a traceback does where a detector could not be made: they work in memory that goes next."""
+    world, gpu = FakeWorld(version=version), HostGpu()
+    engine = open_engine(load, world, gpu)
+    held = [engine.make_context(batch, STREAM) for batch in (1, 2)]
+    for context in held:
+        context.bind({"images": 256})
+        context.enqueue(STREAM)
+    monkeypatch.setattr(gpu, "free", lambda _address: world.calls.append(("scratch_freed",)))
+    engine.close()
+    freed = [call[0] for call in world.calls if call[0].endswith("_freed")]
+    assert freed == ["context_freed"] * contexts + ["scratch_freed"]
+
+
 def test_engine_takes_the_tightest_profile(load: Load) -> None:
     world = FakeWorld(profiles=((1, 8), (1, 1), (2, 4)))
     engine = open_engine(load, world)

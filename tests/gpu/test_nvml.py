@@ -22,12 +22,16 @@ class FakeNvml:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = 0
         self.fail: dict[str, int] = {}
+        self.fail_on: dict[tuple[str, str], int] = {}
+        self.places = {0, 3}
         for name in dir(self):
             if name.startswith("nvml"):
                 monkeypatch.setattr(pynvml, name, self._failing(name, getattr(self, name)))
 
     def _failing(self, name: str, call: Any) -> Any:
         def made(*args: Any) -> Any:
+            if (name, *args) in self.fail_on:
+                raise pynvml.NVMLError(self.fail_on[name, args[0]])
             if name in self.fail:
                 raise pynvml.NVMLError(self.fail[name])
             return call(*args)
@@ -67,7 +71,7 @@ class FakeNvml:
         return 5
 
     def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: str, place: int) -> str:  # noqa: N802
-        if place not in {0, 3}:
+        if place not in self.places:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return f"{handle}/{place}"
 
@@ -96,6 +100,17 @@ def test_read_gpus_lists_gpus_and_their_instances(fake: FakeNvml) -> None:
 def test_read_gpus_memory_that_is_not_told_is_unknown(fake: FakeNvml) -> None:
     fake.fail["nvmlDeviceGetMemoryInfo"] = pynvml.NVML_ERROR_NOT_SUPPORTED
     assert {gpu.free_bytes for gpu in nvml.read_gpus()} == {None}
+
+
+def test_read_gpus_in_a_container_that_has_only_an_instance(fake: FakeNvml) -> None:
+    """Seen there: the instance may be asked for its memory, its GPU may not."""
+    fake.fail_on["nvmlDeviceGetMemoryInfo", "gpu1"] = pynvml.NVML_ERROR_NO_PERMISSION
+    assert [gpu.free_bytes for gpu in nvml.read_gpus()] == [7 * GIB, None, 3 * GIB, 3 * GIB]
+
+
+def test_read_gpus_a_partitioned_gpu_without_instances_is_none_to_use(fake: FakeNvml) -> None:
+    fake.places = set()
+    assert [(gpu.uuid, gpu.partitioned) for gpu in nvml.read_gpus()] == [("GPU-gpu0", False), ("GPU-gpu1", True)]
 
 
 def test_driver_version_is_text(fake: FakeNvml) -> None:

@@ -39,6 +39,12 @@ def test_prove_runs_every_step_and_leaves_a_summary(
     assert len(capsys.readouterr().out.splitlines()) == len(found) == 4
 
 
+def test_prove_says_which_of_the_tests_tools_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "NEEDED", ("pytest", "pytest_no_such_plugin"))
+    done = prove.perform(prove.Step("kernels", (sys.executable, "-m", "pytest", "--version")), tmp_path)
+    assert (done.state, done.last_line) == ("missing", "pytest_no_such_plugin not installed")
+
+
 def test_prove_plans_an_engine_a_precision_and_one_bench_of_them(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "quantised")
     plain = Bundle.open(bundle)
