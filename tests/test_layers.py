@@ -115,6 +115,12 @@ def test_importing_the_daemon_loads_nothing_of_training() -> None:
     assert not loaded_by("import edged.daemon") & {"torch", "matplotlib", "pandas", "onnx", "tensorrt", "cuda", "scipy"}
 
 
+def test_engines_are_built_and_verified_without_torch() -> None:
+    """They are on the device itself, where torch is not."""
+    needed = "import provisioning.commands.build, provisioning.build.bundle_engine, provisioning.build.tensorrt_maker"
+    assert not loaded_by(f"{needed}, provisioning.verify.checked, provisioning.frames.frameset") & {"torch"}
+
+
 def test_importing_the_command_line_is_light() -> None:
     # Every camera's child process imports it.
     assert not loaded_by("import edged.__main__") & {"numpy", "cv2", "pydantic", "paho", "onnxruntime"}

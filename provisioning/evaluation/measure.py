@@ -17,15 +17,8 @@ from edged.cpu.detector import CpuDetector
 from provisioning.data.samples import Sample, load_split
 from provisioning.data.spec import read_spec
 from provisioning.evaluation.confusion import ConfusionMatrix
-from provisioning.evaluation.predictors import (
-    VAL_CONFIDENCE,
-    VAL_DETECTIONS,
-    VAL_IOU,
-    BundlePredictor,
-    Prediction,
-    Predictor,
-    TorchPredictor,
-)
+from provisioning.evaluation.prediction import Prediction, Predictor
+from provisioning.evaluation.predictors import VAL_CONFIDENCE, VAL_DETECTIONS, VAL_IOU, BundlePredictor, TorchPredictor
 from provisioning.evaluation.run import SplitResult, evaluate
 from provisioning.evaluation.sheets import Sheets
 from provisioning.model.checkpoint import read_checkpoint

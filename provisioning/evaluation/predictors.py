@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,32 +15,12 @@ from edged.cpu.detector import CpuDetector
 from edged.cpu.nms import nms
 from edged.cpu.preprocess import letterbox_image, to_network_input
 from provisioning.evaluation.multilabel import decode_multi_label
+from provisioning.evaluation.prediction import Prediction
 from provisioning.model.network import Yolov5
 
 VAL_CONFIDENCE = 0.001
 VAL_IOU = 0.6
 VAL_DETECTIONS = 300
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What a model says of one picture.
-
-    Attributes:
-        detections: in the picture's pixels.
-        timings: milliseconds: `preprocess`, `inference`, `nms` (decode included).
-    """
-
-    detections: Detections
-    timings: Mapping[str, float]
-
-
-class Predictor(Protocol):
-    """Finds objects in pictures."""
-
-    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
-        """One result a picture, in order; pictures are (H, W, 3) uint8 BGR of any sizes."""
-        ...
 
 
 class TorchPredictor:

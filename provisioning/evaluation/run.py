@@ -13,7 +13,7 @@ from edged.core.types import Floats, Ints, Pixels
 from provisioning.data.pictures import read_picture
 from provisioning.data.samples import Sample
 from provisioning.evaluation.metrics import Evaluation, Evaluator
-from provisioning.evaluation.predictors import Prediction, Predictor
+from provisioning.evaluation.prediction import Prediction, Predictor
 
 Observer = Callable[[Sample, Pixels, Prediction, Floats, Ints], None]
 

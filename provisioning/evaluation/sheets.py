@@ -12,7 +12,7 @@ from edged.core.errors import EdgedError
 from edged.core.types import Floats, Ints, Pixels
 from edged.cpu.preprocess import letterbox_image
 from provisioning.data.samples import Sample
-from provisioning.evaluation.predictors import Prediction
+from provisioning.evaluation.prediction import Prediction
 
 CONFIDENCE = 0.25
 _TILE_PX = 320

@@ -176,7 +176,7 @@ def failed_capture_leaves_the_stream_usable(stub: Stub) -> None:
     live = stub.live
     expect(DetectorError, "could not enqueue", lambda: gpu.capture(stream, refuse))
     assert stub.live == live
-    expect(KeyError, "unforeseen", lambda: gpu.capture(stream, lambda: {}["unforeseen"]))
+    expect(KeyError, "unforeseen", lambda: gpu.capture(stream, lambda: dict[str, None]()["unforeseen"]))
     assert stub.live == live
     gpu.fill_zero(device, 64, stream)
     stub.fail("cuGraphInstantiate", 801)

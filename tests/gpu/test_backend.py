@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from edged import check
+from edged.assembly import LoadedModel
+from edged.config import load_settings
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import BundleMismatch, DataError, DetectorError
 from edged.core.manifest import EngineRecord, FileRecord
@@ -105,6 +108,21 @@ def test_open_detector_registers_the_plugin_where_the_engine_holds_it(stage: Sta
     whole = Bundle(bundle.directory, replace(bundle.manifest, engines=(record,)))
     backend.open_detector(whole, thresholds=Thresholds()).detector.close()
     assert stage.plugin_on == [stage.gpu]
+
+
+def test_check_prints_what_the_detector_runs_on(
+    stage: Stage, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(
+        f'[model]\nbundle = "{bundle.directory}"\n[mqtt]\nhost = "localhost"\n[[camera]]\nname = "gate"\nsource = "test:"\n'
+    )
+    opened = backend.open_detector(bundle, thresholds=Thresholds())
+    loaded = LoadedModel(opened.detector, bundle, opened.backend, opened.facts)
+    monkeypatch.setattr(check, "load_model", lambda *_: loaded)
+    told = check._model(load_settings(config))
+    assert "tensorrt 10.3.0 fp32, Host GPU; device Host GPU; TensorRT 10.3.0; CUDA graphs for batches of 1, 2" in told
+    assert stage.gpu.closed
 
 
 def test_open_detector_on_another_machine_closes_the_device(stage: Stage, bundle: Bundle) -> None:

@@ -52,9 +52,10 @@ def run_nms(
     on: Ground,
     capacity: int = 300,
     seed: int = 0,
+    classes: int = NUM_CLASSES,
 ) -> list[Detections]:
     batch, cells = len(images), max(1, *(len(image.score) for image in images))
-    header, memory, results = Header(NUM_CLASSES, batch), NmsMemory(batch), Results(batch, capacity)
+    header, memory, results = Header(classes, batch), NmsMemory(batch), Results(batch, capacity)
     block = on.array(np.zeros(header.nbytes, np.uint8))
     workspace = on.array(np.full(memory.nbytes, 0x5A, np.uint8))
     workspace[: memory.ranked_bytes] = 0
@@ -142,6 +143,16 @@ def test_nms_one_class_suppresses_what_several_classes_leave(on: Ground) -> None
     several = require_equal_to_cpu(image, Thresholds(), on=on)
     single = require_equal_to_cpu(replace(image, class_id=np.zeros_like(image.class_id)), Thresholds(), on=on)
     assert len(single) < len(several)
+
+
+@pytest.mark.parametrize("classes", [1, 80])
+def test_nms_of_models_with_few_and_many_classes(on: Ground, classes: int) -> None:
+    image = random_candidates(700, seed=14, classes=classes)
+    for wanted in (frozenset[int](), frozenset({classes - 1})):
+        limits = Thresholds(class_ids=wanted)
+        got = run_nms([image], [(1919, 1081)], limits, on=on, classes=classes)[0]
+        require_equal(got, on_cpu(image, (1919, 1081), limits))
+        assert len(got)
 
 
 def test_nms_equal_scores_go_by_candidate_order(on: Ground) -> None:

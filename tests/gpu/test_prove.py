@@ -45,6 +45,22 @@ def test_prove_says_which_of_the_tests_tools_is_missing(tmp_path: Path, monkeypa
     assert (done.state, done.last_line) == ("missing", "pytest_no_such_plugin not installed")
 
 
+def test_prove_ends_a_step_with_its_children_when_its_time_is_over(tmp_path: Path) -> None:
+    child = "import subprocess, sys; print('begun', flush=True); subprocess.run(['sleep', '987.5'])"
+    done = prove.perform(prove.Step("long", (sys.executable, "-c", child)), tmp_path, limit_s=6)
+    assert (done.state, done.last_line) == ("failed", "no end within 6 s; begun")
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert b"sleep\x00987.5\x00" not in running
+
+
+def test_prove_names_the_steps_that_got_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prove, "steps", lambda *_: [prove.Step("late", (sys.executable, "-c", ""))])
+    assert prove.main(["--out", str(tmp_path), "--minutes", "0"]) == 1
+    assert "missing  late" in (out := capsys.readouterr().out) and "no time was left" in out
+
+
 def test_prove_plans_an_engine_a_precision_and_one_bench_of_them(bundle: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "quantised")
     plain = Bundle.open(bundle)
