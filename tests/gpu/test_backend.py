@@ -115,7 +115,8 @@ def test_check_prints_what_the_detector_runs_on(
 ) -> None:
     config = tmp_path / "edged.toml"
     config.write_text(
-        f'[model]\nbundle = "{bundle.directory}"\n[mqtt]\nhost = "localhost"\n[[camera]]\nname = "gate"\nsource = "test:"\n'
+        f'[model]\nbundle = "{bundle.directory}"\n[mqtt]\nhost = "localhost"\n'
+        '[[camera]]\nname = "gate"\nsource = "test:"\n'
     )
     opened = backend.open_detector(bundle, thresholds=Thresholds())
     loaded = LoadedModel(opened.detector, bundle, opened.backend, opened.facts)
