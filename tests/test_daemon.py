@@ -208,6 +208,19 @@ def test_sighup_with_a_bad_file_keeps_the_old_and_says_why(tmp_path: Path, broke
         assert "Traceback" not in box.log()
 
 
+def test_sighup_says_what_needs_a_restart_and_keeps_it_as_it_was(tmp_path: Path, broker: Broker) -> None:
+    cameras = {"gate": file_camera(write_video(tmp_path / "a.avi"))}
+    with Subscriber(broker.port) as subscriber, Box(tmp_path, broker.port, cameras=cameras) as box:
+        wait_for(lambda: detections(subscriber, "gate"), timeout_s=20, what="detections")
+        box.extra = '[publish]\ndetections = "nonempty"'
+        box.write()
+        box.signal(signal.SIGHUP)
+        box.wait_log("reloaded")
+        assert "[publish] changed: takes effect at the next restart" in box.log()
+        count = len(detections(subscriber, "gate"))
+        wait_for(lambda: len(detections(subscriber, "gate")) > count + 5, what="detections go on")
+
+
 def test_sighup_swaps_the_model_without_losing_frames(tmp_path: Path, broker: Broker) -> None:
     camera = file_camera(write_video(tmp_path / "a.avi", frames=400), pace="fast", loop=False)
     other = write_bundle(tmp_path / "models" / "other", name="other")

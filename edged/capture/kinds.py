@@ -7,8 +7,8 @@ import os
 import stat
 from enum import Enum
 
-from edged.capture.headers import MAGIC_BYTES, picture_type
 from edged.core.errors import CameraError
+from edged.core.picture_header import MAGIC_BYTES, picture_type
 from edged.core.redact import redact
 from edged.core.sources import ACCEPTED, foreign_scheme, scheme_of
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edged.capture.headers import picture_size
 from edged.capture.kinds import PICTURE_SUFFIXES
 from edged.capture.stream import StreamInfo
 from edged.core.errors import CameraError, DataError
+from edged.core.picture_header import picture_size
 from edged.core.types import Pixels
 
 MAX_FILE_BYTES = 1 << 28

@@ -137,8 +137,10 @@ def _check_picture(
         yield Defect(path, 0, Severity.ERROR, "unreadable picture", str(exc))
         return
     facts = inspect_picture(content)
-    pixels, complaint = _decoded(content) if facts.whole else (None, "")
-    if not facts.whole:
+    pixels, complaint = _decoded(content) if facts.whole and not facts.too_large else (None, "")
+    if facts.too_large:
+        yield Defect(path, 0, Severity.ERROR, "huge picture", facts.too_large)
+    elif not facts.whole:
         what = "empty" if not content else "truncated: its end is missing"
         yield Defect(path, 0, Severity.ERROR, "truncated picture", f"the file is {what}")
     elif pixels is None:

@@ -57,7 +57,8 @@ def picture_size(path: Path) -> tuple[int, int]:
         DataError: missing, truncated or no picture.
     """
     content = read_bytes(path)
-    pixels = decode_picture(content) if inspect_picture(content).whole else None
+    facts = inspect_picture(content)
+    pixels = decode_picture(content) if facts.whole and not facts.too_large else None
     if pixels is None:
         raise DataError(f"{path} is no readable picture")
     return pixels.shape[1], pixels.shape[0]

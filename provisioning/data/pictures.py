@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from edged.core.errors import DataError
+from edged.core.picture_header import MAGIC_BYTES, picture_size, picture_type
 from edged.core.types import Pixels
 
 MAX_PICTURE_BYTES = 256 << 20
+MAX_PICTURE_PIXELS = 1 << 27  # decoded they are three bytes each, whatever the file weighs
 FORMATS = {  # what a file name promises
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
@@ -31,11 +33,21 @@ class PictureFacts:
         format: `JPEG`, `PNG`, ... or an empty string for none that we know.
         whole: False when its end is missing.
         orientation: EXIF 1..8; 1 is upright.
+        size_wh: as its header claims, pixels; (0, 0) where that cannot be read.
     """
 
     format: str
     whole: bool
     orientation: int
+    size_wh: tuple[int, int]
+
+    @property
+    def too_large(self) -> str:
+        """What is wrong with its size; empty where it may be decoded."""
+        width, height = self.size_wh
+        if width * height <= MAX_PICTURE_PIXELS:
+            return ""
+        return f"{width}x{height} pixels, the limit is {MAX_PICTURE_PIXELS} in all"
 
 
 def inspect_picture(content: bytes) -> PictureFacts:
@@ -45,6 +57,7 @@ def inspect_picture(content: bytes) -> PictureFacts:
         format=kind,
         whole=_is_whole(content, kind),
         orientation=_jpeg_orientation(content) if kind == "JPEG" else _UPRIGHT,
+        size_wh=_claimed_size(content) if kind else (0, 0),
     )
 
 
@@ -55,13 +68,16 @@ def read_picture(path: Path) -> Pixels:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        DataError: unreadable, not a picture, or truncated.
+        DataError: unreadable, not a picture, truncated or too large.
     """
     content = read_bytes(path)
+    facts = inspect_picture(content)
+    if facts.too_large:
+        raise DataError(f"{path}: {facts.too_large}", remedy="scale it down or remove it")
     pixels = decode_picture(content)
     if pixels is None:
         raise DataError(f"{path} cannot be decoded as a picture ({_claim(content)})", remedy="replace or remove it")
-    if not inspect_picture(content).whole:
+    if not facts.whole:
         raise DataError(f"{path} is truncated: its end is missing", remedy="copy it again or remove it")
     return pixels
 
@@ -95,19 +111,21 @@ def decode_picture(content: bytes) -> Pixels | None:
 def _claim(content: bytes) -> str:
     if not content:
         return "the file is empty"
-    return f"its bytes look like {_format(content)}" if _format(content) else "its bytes are no known picture format"
+    kind = _format(content)
+    return f"its bytes look like {kind}" if kind else "its bytes are no known picture format"
 
 
 def _format(content: bytes) -> str:
-    if content.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if content.startswith(b"BM"):
-        return "BMP"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "WebP"
-    return "TIFF" if content[:4] in {b"II*\0", b"MM\0*"} else ""
+    """One of those that a data set may hold, or empty."""
+    kind = picture_type(content[:MAGIC_BYTES])
+    return kind if kind in FORMATS.values() else ""
+
+
+def _claimed_size(content: bytes) -> tuple[int, int]:
+    try:
+        return picture_size(content, "")
+    except DataError:
+        return 0, 0  # whatever is wrong with it is found out otherwise
 
 
 def _is_whole(content: bytes, kind: str) -> bool:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edged.capture.headers import picture_size
 from edged.capture.pictures import find_pictures, read_picture
 from edged.core.errors import CameraError, DataError
+from edged.core.picture_header import picture_size
 
 SUFFIXES = [".jpg", ".png", ".bmp", ".webp", ".tiff", ".gif"]
 SUFFIXES = [suffix for suffix in SUFFIXES if cv2.haveImageWriter(suffix)]

@@ -9,7 +9,7 @@ from provisioning.data.check import CheckReport, check_dataset
 from provisioning.data.labels import Severity
 from provisioning.data.spec import read_spec
 from tests.provisioning.data.pictures import encoded, noise_picture, write_dataset, write_picture
-from tests.provisioning.data.test_pictures import with_orientation
+from tests.provisioning.data.test_pictures import claiming, with_orientation
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_check_counts_a_sound_data_set(folder: Path) -> None:
     [
         pytest.param("x.jpg", b"", "truncated picture", Severity.ERROR, id="empty file"),
         pytest.param("x.jpg", encoded(noise_picture(64, 64))[:2000], "truncated picture", Severity.ERROR, id="cut"),
+        pytest.param("x.png", claiming(60000, 60000), "huge picture", Severity.ERROR, id="huge"),
         pytest.param("x.png", b"GIF89a....", "unreadable picture", Severity.ERROR, id="other format"),
         pytest.param(
             "x.jpg",

@@ -49,6 +49,19 @@ def test_inspect_picture_survives_a_broken_exif_block() -> None:
     assert inspect_picture(content.replace(b"II*\0", b"II*\xff")).orientation in range(1, 9)
 
 
+def claiming(width: int, height: int) -> bytes:
+    """A small PNG whose header claims another size."""
+    content = encoded(noise_picture(20, 10), ".png")
+    return content[:16] + struct.pack(">II", width, height) + content[24:]
+
+
+def test_read_picture_refuses_a_huge_one_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(claiming(60000, 60000))
+    with pytest.raises(DataError, match=r"a\.png: 60000x60000 pixels, the limit is \d+ in all; scale it down"):
+        read_picture(path)
+
+
 def test_read_picture_turns_upright(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(with_orientation(encoded(noise_picture(20, 10)), 6))
