@@ -131,6 +131,8 @@ def _check_picture(
 ) -> Iterator[Defect]:
     """Count one sample and report what is wrong with its picture; `sound` tells that its labels are right."""
     path = sample.picture
+    if not path.name.isprintable():  # no list file, report or table can hold it
+        yield Defect(path, 0, Severity.ERROR, "unprintable name", f"its name is {path.name!r}; rename it")
     try:
         content = read_bytes(path)
     except DataError as exc:

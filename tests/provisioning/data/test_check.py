@@ -42,6 +42,9 @@ def test_check_counts_a_sound_data_set(folder: Path) -> None:
     [
         pytest.param("x.jpg", b"", "truncated picture", Severity.ERROR, id="empty file"),
         pytest.param("x.jpg", encoded(noise_picture(64, 64))[:2000], "truncated picture", Severity.ERROR, id="cut"),
+        pytest.param(
+            "x\ny.png", encoded(noise_picture(8, 8), ".png"), "unprintable name", Severity.ERROR, id="newline"
+        ),
         pytest.param("x.png", claiming(60000, 60000), "huge picture", Severity.ERROR, id="huge"),
         pytest.param("x.png", b"GIF89a....", "unreadable picture", Severity.ERROR, id="other format"),
         pytest.param(
