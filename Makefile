@@ -98,7 +98,7 @@ lock: dev
 	@mkdir -p $(LOCKS)
 	@for extra in cpu gpu systemd; do \
 	  $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
-	    --generate-hashes --default-index https://pypi.org/simple --custom-compile-command 'make lock' \
+	    --generate-hashes --custom-compile-command 'make lock' \
 	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \
 	done
 
