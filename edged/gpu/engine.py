@@ -35,8 +35,10 @@ class TensorRtLog(trt.ILogger):  # type: ignore[misc]
             logger.warning("TensorRT: %s", msg)
 
     def reasons(self) -> str:
-        """What was said last, for a message."""
-        return "; ".join(list(self.tail)[-3:]) or "it gave no reason"
+        """What was said last, for a message; forgotten then, so that no later failure is explained by it."""
+        said = "; ".join(list(self.tail)[-3:])
+        self.tail.clear()
+        return said or "it gave no reason"
 
 
 LOG = TensorRtLog()  # TensorRT keeps the first logger of a process whatever is passed later
