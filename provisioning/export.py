@@ -21,7 +21,7 @@ from torch import nn
 
 from edged.core.errors import EdgedError, UsageError
 from edged.core.manifest import MAX_SIDE
-from edged.cpu.detector import available_cores
+from edged.cpu.processors import available_cores
 from edged.cpu.session import open_session
 from provisioning.model.blocks import C3, LEAKY_SLOPE, SPP, SPPF, Bottleneck, Concat, Conv, Detect
 from provisioning.model.network import Yolov5

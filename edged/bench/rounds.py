@@ -11,7 +11,7 @@ from edged.bench.probe import MessageFigures, measure_messages
 from edged.bench.scenario import BenchCamera, Scenario, copies, lost, patterns, resolved
 from edged.bench.subject import DaemonFigures, Message, measure_daemon, measure_idle
 from edged.core.bundle import MODEL, MODEL_INT8, Bundle
-from edged.cpu.detector import available_cores
+from edged.cpu.processors import available_cores
 
 TOGETHER, SIDE_BY_SIDE, PLAIN = "together", "side by side", "plain loop"
 LONE_FRAMES = 60

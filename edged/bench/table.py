@@ -17,7 +17,7 @@ from edged.bench.figures import Percentiles, median
 from edged.bench.rounds import BenchRequest, Measured
 from edged.bench.subject import STAGES, DaemonFigures
 from edged.bench.targets import Row, limit_kind
-from edged.cpu.detector import available_cores
+from edged.cpu.processors import available_cores
 
 QUIET_CORES = 0.1  # others may take so much without a word
 

@@ -6,7 +6,6 @@ are one more than cores: fewer would leave cores idle, more would take a camera'
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -14,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import cv2
@@ -28,16 +27,12 @@ from edged.core.letterbox import PAD_GREY
 from edged.core.manifest import Manifest
 from edged.core.types import Frame, FrameResult, Thresholds
 from edged.cpu.preprocess import Preprocessor
+from edged.cpu.processors import available, keep_to
 from edged.cpu.session import BoundModel, open_session, require_contract, require_finite
 from edged.cpu.stages import Finisher, Stages, fastest
 
 SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
 DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +41,16 @@ class _Way:
 
     model: BoundModel
     finish: Finisher
+    processor: int | None  # that the calling thread keeps to
 
     @classmethod
-    def through(cls, model: BoundModel, manifest: Manifest, stages: Stages) -> _Way:
-        return cls(model, stages.finisher(model.heads, anchors=manifest.anchors, strides=manifest.strides))
+    def through(cls, model: BoundModel, manifest: Manifest, stages: Stages, *, processor: int | None) -> _Way:
+        finish = stages.finisher(model.heads, anchors=manifest.anchors, strides=manifest.strides)
+        return cls(model, finish, processor)
+
+    def run(self) -> None:
+        with nullcontext() if self.processor is None else keep_to(self.processor):
+            self.model.run()
 
 
 class _Lane:
@@ -60,29 +61,42 @@ class _Lane:
         wide: a session with every core, used while nothing else runs.
         manifest: of the model.
         stages: what works around it.
+        caller_on: the processor that the threads of `wide` leave to its caller; None where they keep to none.
     """
 
-    def __init__(self, *, narrow: InferenceSession, wide: InferenceSession, manifest: Manifest, stages: Stages) -> None:
+    def __init__(
+        self,
+        *,
+        narrow: InferenceSession,
+        wide: InferenceSession,
+        manifest: Manifest,
+        stages: Stages,
+        caller_on: int | None,
+    ) -> None:
         self.preprocess = Preprocessor(manifest.input_wh, fill=stages.planes())
         self.narrow, self.wide = (
-            _Way.through(BoundModel(session, self.preprocess.blob), manifest, stages) for session in (narrow, wide)
+            _Way.through(BoundModel(session, self.preprocess.blob), manifest, stages, processor=processor)
+            for session, processor in ((narrow, None), (wide, caller_on))
         )
 
 
 class _Sharing:
     """Who has which cores: a frame that is the only one under way all of them, else each frame one.
 
-    Decided when the picture is ready for the model, so that a frame that came meanwhile counts.
+    Decided when the picture is ready for the model, so that a frame that came meanwhile counts. Once frames run side by
+    side they do until none is under way: in a row of frames one is alone only until the next is taken.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._expected = 0
         self._one_has_all = False
+        self._in_a_row = False
 
     def expect(self, frames: int) -> None:
         """So many more will ask for their share."""
         with self._changed:
+            self._in_a_row &= self._expected > 0
             self._expected += frames
 
     def done(self) -> None:
@@ -96,7 +110,8 @@ class _Sharing:
         with self._changed:
             # Beside a run on every core both would take longer than one after the other.
             self._changed.wait_for(lambda: not self._one_has_all)
-            alone = self._one_has_all = self._expected == 1
+            self._in_a_row |= self._expected > 1
+            alone = self._one_has_all = not self._in_a_row
         try:
             yield alone
         finally:
@@ -135,17 +150,25 @@ class CpuDetector:
         cv2.setNumThreads(1)
         self.thresholds = thresholds
         self._deadline_s = deadline_s
-        self.cores = threads or available_cores()
+        processors = available()
+        self.cores = threads or len(processors)
         self._under_way: deque[Future[FrameResult]] = deque()
         self._sharing = _Sharing()
         manifest, where = bundle.manifest, str(bundle.directory / file)
         model = bundle.read(file)
         narrow = open_session(model, threads=1, where=where)
         require_contract(narrow, manifest, where=where)
-        wide = open_session(model, threads=self.cores, where=where) if self.cores > 1 else narrow
+        pinned = processors if self.cores == len(processors) > 1 else []
+        wide = narrow
+        if self.cores > 1:
+            wide = open_session(model, threads=self.cores, where=where, processors=pinned)
         stages = fastest() if stages is None else stages
         self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.made_of}
-        lanes = [_Lane(narrow=narrow, wide=wide, manifest=manifest, stages=stages) for _ in range(self.cores)]
+        caller_on = pinned[0] if pinned else None
+        lanes = [
+            _Lane(narrow=narrow, wide=wide, manifest=manifest, stages=stages, caller_on=caller_on)
+            for _ in range(self.cores)
+        ]
         _self_test(lanes[0], where=where)
         self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in lanes:
@@ -195,7 +218,7 @@ class CpuDetector:
         with self._sharing.share() as alone:
             begun = time.monotonic_ns()
             way = lane.wide if alone else lane.narrow
-            way.model.run()
+            way.run()
         inferred = time.monotonic_ns()
         detections, decoded = way.finish(box, self.thresholds)
         finished = time.monotonic_ns()
@@ -215,7 +238,7 @@ def _self_test(lane: _Lane, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
     for way in (lane.narrow, lane.wide):  # also warms both up
         try:
-            way.model.run()
+            way.run()
         except DetectorError as exc:
             if "allocate" in str(exc):  # ONNX Runtime's word when memory is short: there may be more after a restart
                 raise

@@ -17,13 +17,15 @@ _SPINS_FOR_A_WHILE = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 27) 
 _ERRORS_ONLY = 3  # ONNX Runtime's severity: its warnings about optimisers say nothing to a user
 
 
-def open_session(model: bytes, *, threads: int, where: str) -> ort.InferenceSession:
+def open_session(model: bytes, *, threads: int, where: str, processors: Sequence[int] = ()) -> ort.InferenceSession:
     """Load an ONNX model.
 
     Args:
         model: the file's content; external data is refused, as it was never verified.
         threads: cores that one run may use.
         where: its path, for messages.
+        processors: one a thread, as the kernel counts them from 0: the threads beside the caller's keep to all but the
+            first. Left alone, the kernel at times wakes two of them on one core and leaves another idle.
 
     Raises:
         DataError: truncated, not ONNX, an operator or opset that this ONNX Runtime does not know.
@@ -37,6 +39,9 @@ def open_session(model: bytes, *, threads: int, where: str) -> ort.InferenceSess
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if len(processors) == threads > 1:
+        pinned = ";".join(str(1 + processor) for processor in processors[1:])  # ONNX Runtime counts from 1
+        options.add_session_config_entry("session.intra_op_thread_affinities", pinned)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception

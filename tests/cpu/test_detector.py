@@ -126,8 +126,12 @@ def test_sharing_gives_frames_side_by_side_a_core_each() -> None:
     with sharing.share() as first, sharing.share() as second:
         assert (first, second) == (False, False)
     sharing.done()
-    with sharing.share() as last:
-        assert last
+    with sharing.share() as last_in_a_row:
+        assert not last_in_a_row
+    sharing.done()
+    sharing.expect(1)
+    with sharing.share() as after_a_pause:
+        assert after_a_pause
 
 
 def test_sharing_lets_a_frame_wait_for_the_one_that_has_every_core() -> None:
