@@ -73,7 +73,7 @@ class _Lane:
         stages: Stages,
         caller_on: int | None,
     ) -> None:
-        self.preprocess = Preprocessor(manifest.input_wh, fill=stages.planes())
+        self.preprocess = Preprocessor(manifest.input_wh, filler=stages.filler)
         self.narrow, self.wide = (
             _Way.through(BoundModel(session, self.preprocess.blob), manifest, stages, processor=processor)
             for session, processor in ((narrow, None), (wide, caller_on))

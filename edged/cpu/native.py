@@ -11,7 +11,7 @@ import ctypes
 import importlib.util
 import logging
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_float, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_float, c_int, c_int64, c_void_p
 from functools import cache
 from typing import Any
 
@@ -62,10 +62,13 @@ class _Work(Structure):
 
 _Signature = tuple[Any, Sequence[Any]]
 _PLANES: _Signature = (None, [c_void_p, c_int64, c_int64, c_float, *[c_void_p] * 3, c_int64])
+_SCALE: _Signature = (None, [c_void_p, c_void_p, c_float, *[c_void_p] * 3, c_int64])
+_CAN_SCALE: _Signature = (c_int, [])
 _FINISH: _Signature = (
     c_int64,
     [c_void_p, c_void_p, c_float, c_void_p, c_float, c_float, c_int64, c_int64, c_void_p],
 )
+_FUNCTIONS = {"edged_planes": _PLANES, "edged_scale": _SCALE, "edged_can_scale": _CAN_SCALE, "edged_finish": _FINISH}
 
 
 @cache
@@ -75,30 +78,46 @@ def library() -> ctypes.CDLL | None:
     if found is None or found.origin is None:
         return None
     try:
-        loaded = ctypes.CDLL(found.origin)
-        for function, (result, arguments) in ((loaded.edged_planes, _PLANES), (loaded.edged_finish, _FINISH)):
+        there = ctypes.CDLL(found.origin)
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(there, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as exc:  # of another machine or release
         logger.warning("the CPU detector runs without its machine code: %s; install edged again", exc)
         return None
-    return loaded
+    return there
 
 
-def _loaded() -> ctypes.CDLL:
+def loaded() -> ctypes.CDLL:
+    """The compiled functions.
+
+    Raises:
+        RuntimeError: they were not built.
+    """
     there = library()
     if there is None:
         raise RuntimeError(f"{_MODULE} was not built")
     return there
 
 
-def fill_planes(image: Pixels, planes: Floats) -> None:
-    """See `preprocess.PlaneFiller`."""
-    height, width = image.shape[:2]
-    if planes.strides[2] != planes.itemsize or planes.shape != (3, height, width):
-        raise ValueError(f"needs planes of the picture's size, rows contiguous, got {image.shape} and {planes.shape}")
-    image = np.ascontiguousarray(image)
-    first, plane, row = planes.ctypes.data, planes.strides[0], planes.strides[1] // planes.itemsize
-    _loaded().edged_planes(image.ctypes.data, width, height, UNIT, first, first + plane, first + 2 * plane, row)
+class NativePlanes:
+    """See `preprocess.Filler`: pictures of the very size of `planes`."""
+
+    def __init__(self, planes: Floats) -> None:
+        if planes.strides[2] != planes.itemsize:
+            raise ValueError(f"needs contiguous rows, got strides of {planes.strides}")
+        self._shape = (*planes.shape[1:], planes.shape[0])
+        self._planes = planes  # addressed below: must live as long
+        red, plane = planes.ctypes.data, planes.strides[0]
+        self._to = (red, red + plane, red + 2 * plane, planes.strides[1] // planes.itemsize)
+        self._fill = loaded().edged_planes
+
+    def __call__(self, image: Pixels) -> None:
+        """Write the planes."""
+        if image.shape != self._shape:
+            raise ValueError(f"made for pictures of {self._shape}, got {image.shape}")
+        image = np.ascontiguousarray(image)
+        self._fill(image.ctypes.data, image.shape[1], image.shape[0], UNIT, *self._to)
 
 
 class NativeFinisher:
@@ -107,7 +126,7 @@ class NativeFinisher:
     def __init__(
         self, heads: Sequence[Floats], *, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int]
     ) -> None:
-        self._finish = _loaded().edged_finish
+        self._finish = loaded().edged_finish
         self._classes = heads[0].shape[0] // len(anchors[0]) - _BOX_CHANNELS
         sizes = [np.asarray(pairs, np.float32) for pairs in anchors]
         self._pointed_to = [*heads, *sizes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -37,62 +37,99 @@ def to_network_input(canvas: Pixels) -> Floats:
     return planes
 
 
-class PlaneFiller:
-    """(H, W, 3) uint8 BGR -> (3, H, W) float32 RGB in 0..1, in place. Keeps scratch memory; one thread at a time."""
+class Filler(Protocol):
+    """Bound to frames of one size and to where they go; keeps scratch memory, so one thread at a time."""
 
-    def __init__(self) -> None:
-        self._planes: list[Pixels] = []
+    def __call__(self, image: Pixels) -> None:
+        """Scale an (H, W, 3) uint8 BGR image of that size (bilinear) and write it as float32 RGB in 0..1."""
 
-    def __call__(self, image: Pixels, planes: Floats) -> None:
-        """Write `planes`, whose rows are contiguous, from a picture of their size."""
-        if not self._planes or self._planes[0].shape != image.shape[:2]:
-            self._planes = [np.empty(image.shape[:2], np.uint8) for _ in range(3)]
+
+class FillerFactory(Protocol):
+    """Binds a `Filler`."""
+
+    def __call__(self, box: Letterbox, planes: Floats) -> Filler:
+        """To frames of `box.source_wh` and the (3, height, width) of the scaled picture, rows contiguous."""
+
+
+class NumpyPlanes:
+    """See `Filler`: pictures of the very size of `planes`."""
+
+    def __init__(self, planes: Floats) -> None:
+        self._to = planes
+        self._planes = [np.empty(planes.shape[1:], np.uint8) for _ in range(3)]
+
+    def __call__(self, image: Pixels) -> None:
+        """Write the planes."""
         cv2.split(image, self._planes)
-        for channel, plane in zip(planes, reversed(self._planes), strict=True):  # BGR planes, last first
+        for channel, plane in zip(self._to, reversed(self._planes), strict=True):  # BGR planes, last first
             np.copyto(channel, plane)  # converting and scaling in one call goes through numpy's small buffers: slower
             np.multiply(channel, UNIT, out=channel)
+
+
+class ScaledFirst:
+    """See `Filler`: scales with OpenCV, into memory that the last frame has left in the cache, before `planes` writes.
+
+    Args:
+        box: of the frames.
+        planes: writes them from the scaled picture.
+    """
+
+    def __init__(self, box: Letterbox, planes: Filler) -> None:
+        width, height = box.resized_wh
+        self._box = box
+        self._resized: Pixels = np.empty((height, width, 3), np.uint8)
+        self._planes = planes
+
+    def __call__(self, image: Pixels) -> None:
+        """Scale and write."""
+        self._planes(_scaled(image, self._box, self._resized))
+
+
+def numpy_filler(box: Letterbox, planes: Floats) -> Filler:
+    """See `FillerFactory`: OpenCV and numpy."""
+    return after_scaling(box, NumpyPlanes(planes))
+
+
+def after_scaling(box: Letterbox, planes: Filler) -> Filler:
+    """`planes`, after OpenCV has scaled the picture where that is needed."""
+    return planes if box.resized_wh == box.source_wh else ScaledFirst(box, planes)
 
 
 class Preprocessor:
     """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
 
-    Every step writes into memory that the last frame of this size has left in the cache, and the grey border is written
-    only when the frame size changes. One thread at a time.
+    The grey border is written only when the frame size changes. One thread at a time.
 
     Args:
         network_wh: width and height of the network's input, pixels.
-        fill: writes the planes, as `PlaneFiller` does.
+        filler: makes what scales and writes the planes.
 
     Attributes:
         blob: (1, 3, H, W) float32, RGB in 0..1: the input of the last frame. Overwritten by the next.
     """
 
-    def __init__(self, network_wh: tuple[int, int], *, fill: Callable[[Pixels, Floats], None] | None = None) -> None:
+    def __init__(self, network_wh: tuple[int, int], *, filler: FillerFactory = numpy_filler) -> None:
         self._network_wh = network_wh
-        self._fill = fill or PlaneFiller()
+        self._filler = filler
+        self._fill: Filler | None = None
         self._letterbox: Letterbox | None = None
-        self._resized: Pixels = np.empty((0, 0, 3), np.uint8)
-        self._picture: Floats = np.empty((0, 0, 0), np.float32)
         self.blob: Floats = np.empty((1, 3, network_wh[1], network_wh[0]), np.float32)
 
     def __call__(self, image: Pixels) -> Letterbox:
         """Fill `blob` from an (H, W, 3) uint8 BGR image; returns where the picture lies in it."""
-        box = self._letterbox
-        if box is None or box.source_wh != (image.shape[1], image.shape[0]):
-            box = self._fit(image)
-        if box.resized_wh != box.source_wh:
-            image = _scaled(image, box, self._resized)
-        self._fill(image, self._picture)
+        box, fill = self._letterbox, self._fill
+        if box is None or fill is None or box.source_wh != (image.shape[1], image.shape[0]):
+            box, fill = self._fit(image)
+        fill(image)
         return box
 
-    def _fit(self, image: Pixels) -> Letterbox:
+    def _fit(self, image: Pixels) -> tuple[Letterbox, Filler]:
         box = Letterbox.fit((image.shape[1], image.shape[0]), self._network_wh)
         width, height = box.resized_wh
-        self._resized = np.empty((height, width, 3), np.uint8)
         self.blob.fill(PAD_GREY * UNIT)
-        self._picture = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
-        self._letterbox = box
-        return box
+        picture = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
+        self._letterbox, self._fill = box, self._filler(box, picture)
+        return box, self._fill
 
 
 def _scaled(image: Pixels, box: Letterbox, into: Pixels | None = None) -> Pixels:

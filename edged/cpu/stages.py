@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from edged.core.letterbox import Letterbox
-from edged.core.types import Detections, Floats, Pixels, Thresholds
+from edged.core.types import Detections, Floats, Thresholds
 from edged.cpu import native
 from edged.cpu.decode import Decoder, class_flags
 from edged.cpu.nms import nms
-from edged.cpu.preprocess import PlaneFiller
+from edged.cpu.preprocess import Filler, FillerFactory, after_scaling, numpy_filler
+from edged.cpu.scaling import NativeScaler, suits
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
 
@@ -64,17 +65,22 @@ class Stages:
 
     Attributes:
         made_of: for people.
-        planes: makes what writes the input's planes (see `PlaneFiller`).
+        filler: makes what scales a picture into the input.
         finisher: what makes detections of heads.
     """
 
     made_of: str
-    planes: Callable[[], Callable[[Pixels, Floats], None]]
+    filler: FillerFactory
     finisher: FinisherFactory
 
 
-NUMPY = Stages("numpy", PlaneFiller, NumpyFinisher)
-NATIVE = Stages("machine code", lambda: native.fill_planes, native.NativeFinisher)
+def native_filler(box: Letterbox, planes: Floats) -> Filler:
+    """See `FillerFactory`: in one pass where this processor can and it is faster."""
+    return NativeScaler(box, planes) if suits(box) else after_scaling(box, native.NativePlanes(planes))
+
+
+NUMPY = Stages("numpy", numpy_filler, NumpyFinisher)
+NATIVE = Stages("machine code", native_filler, native.NativeFinisher)
 
 
 def fastest() -> Stages:

@@ -13,7 +13,7 @@ from edged.core.letterbox import Letterbox
 from edged.core.limits import MAX_CANDIDATES
 from edged.core.types import Floats, Thresholds
 from edged.cpu import native
-from edged.cpu.preprocess import PlaneFiller
+from edged.cpu.preprocess import NumpyPlanes
 from edged.cpu.stages import NATIVE, NUMPY
 
 ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)))
@@ -140,8 +140,8 @@ def test_planes_equal_numpy(size: tuple[int, int]) -> None:
     width, height = size
     image = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
     expected, got = (np.full((3, height + 4, width + 6), 7, np.float32) for _ in range(2))
-    PlaneFiller()(image, expected[:, 2:-2, 3:-3])
-    native.fill_planes(image, got[:, 2:-2, 3:-3])
+    NumpyPlanes(expected[:, 2:-2, 3:-3])(image)
+    native.NativePlanes(got[:, 2:-2, 3:-3])(image)
     np.testing.assert_array_equal(got, expected)
 
 
@@ -149,12 +149,14 @@ def test_planes_equal_numpy(size: tuple[int, int]) -> None:
 def test_planes_of_a_turned_picture_equal_numpy() -> None:
     image = np.random.default_rng(2).integers(0, 256, (40, 30, 3), np.uint8).transpose(1, 0, 2)
     expected, got = np.empty((3, 30, 40), np.float32), np.empty((3, 30, 40), np.float32)
-    PlaneFiller()(np.ascontiguousarray(image), expected)
-    native.fill_planes(image, got)
+    NumpyPlanes(expected)(np.ascontiguousarray(image))
+    native.NativePlanes(got)(image)
     np.testing.assert_array_equal(got, expected)
 
 
 @built
 def test_planes_of_another_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="planes of the picture's size"):
-        native.fill_planes(np.zeros((4, 4, 3), np.uint8), np.zeros((3, 4, 5), np.float32))
+    with pytest.raises(ValueError, match=r"made for pictures of \(4, 5, 3\), got \(4, 4, 3\)"):
+        native.NativePlanes(np.zeros((3, 4, 5), np.float32))(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="contiguous rows"):
+        native.NativePlanes(np.zeros((3, 4, 10), np.float32)[:, :, ::2])
