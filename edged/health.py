@@ -16,6 +16,7 @@ import numpy as np
 from edged.core.types import FrameResult
 
 WINDOW = 512  # latest frames that percentiles and rates are taken over
+RATE_S = 60.0  # older ones do not count for the rate
 PERCENTILES = (50, 95, 99)
 HANG_S = 9.0  # with the main loop's own step this ends a hung inference within ten seconds
 HANG_FACTOR = 20.0  # a machine that is starved of CPU is slow, but does not hang
@@ -71,7 +72,8 @@ class Health:
     def rate(self) -> float:
         """Frames a second over the window's last minute; 0 without two frames."""
         with self._lock:
-            recent = [moment for moment in self._finished_s if time.monotonic() - moment < 60]  # noqa: PLR2004
+            since_s = time.monotonic() - RATE_S
+            recent = [moment for moment in self._finished_s if moment > since_s]
         if len(recent) < 2:  # noqa: PLR2004
             return 0.0
         return (len(recent) - 1) / max(time.monotonic() - recent[0], 1e-6)

@@ -190,7 +190,7 @@ class Camera:
         frame = Frame(meta=meta, pixels=home.area.view(new.slot, new.size_wh))
         exchange.offer(self.lane, Held(frame=frame, home=home, slot=new.slot), missed=new.tally.missed)
         if new.tally.skipped or new.tally.bad:
-            self._count(replace(new.tally, missed=0))
+            self._count(new.tally._replace(missed=0))
         self._note_alive(link, new, now_s)
 
     def _note_alive(self, link: Link, new: NewFrame, now_s: float) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edged.capture.slots import SlotArea
 from edged.capture.spec import CameraCounters
@@ -29,8 +30,7 @@ class Home:
     sock: socket.socket | None
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A frame in a slot that is not the child's at present."""
 
     frame: Frame

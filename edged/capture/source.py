@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from edged.capture.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.capture.stream import StreamInfo
 from edged.core.types import Frame, FrameMeta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class InlineSource:
@@ -79,4 +81,4 @@ def open_source(spec: CameraSpec) -> InlineSource:
 
 def utc(wall_ns: int) -> datetime:
     """Nanoseconds since the epoch as UTC with microseconds."""
-    return datetime.fromtimestamp(wall_ns // 1000 / 1e6, tz=timezone.utc)
+    return _EPOCH + timedelta(microseconds=wall_ns // 1000)

@@ -25,12 +25,14 @@ def require_array(name: str, value: object, dtype: type[np.generic], shape: tupl
     """
     if not isinstance(value, np.ndarray):
         raise TypeError(_misfit(name, dtype, shape, type(value).__name__))
-    got = value.shape
-    fits = len(got) == len(shape) and all(n is None or n == m for n, m in zip(shape, got, strict=True))
-    if value.dtype != dtype:
-        raise TypeError(_misfit(name, dtype, shape, f"{got} {value.dtype}"))
-    if not fits:
-        raise ValueError(_misfit(name, dtype, shape, f"{got} {value.dtype}"))
+    if not (value.dtype.type is dtype and value.dtype.isnative):
+        raise TypeError(_misfit(name, dtype, shape, f"{value.shape} {value.dtype}"))
+    if not (value.shape == shape or _fits(value.shape, shape)):
+        raise ValueError(_misfit(name, dtype, shape, f"{value.shape} {value.dtype}"))
+
+
+def _fits(got: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(got) == len(shape) and all(n is None or n == m for n, m in zip(shape, got, strict=True))
 
 
 def _misfit(name: str, dtype: type[np.generic], shape: tuple[int | None, ...], got: str) -> str:

@@ -9,116 +9,27 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 
 import cv2
 import numpy as np
-from onnxruntime import InferenceSession
 from onnxruntime import __version__ as ort_version
 
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DataError, DetectorError
 from edged.core.letterbox import PAD_GREY
-from edged.core.manifest import Manifest
 from edged.core.types import Frame, FrameResult, Thresholds
-from edged.cpu.preprocess import Preprocessor
-from edged.cpu.processors import available, keep_to
-from edged.cpu.session import BoundModel, open_session, require_contract, require_finite
-from edged.cpu.stages import Finisher, Stages, fastest
+from edged.cpu.lane import Job, Jobs, Lane, Sessions
+from edged.cpu.processors import available
+from edged.cpu.session import open_session, require_contract, require_finite
+from edged.cpu.sharing import Sharing
+from edged.cpu.stages import Stages, fastest
 
 SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
 DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """The model with its buffers, and what makes detections of its heads."""
-
-    model: BoundModel
-    finish: Finisher
-    processor: int | None  # that the calling thread keeps to
-
-    @classmethod
-    def through(cls, model: BoundModel, manifest: Manifest, stages: Stages, *, processor: int | None) -> _Way:
-        finish = stages.finisher(model.heads, anchors=manifest.anchors, strides=manifest.strides)
-        return cls(model, finish, processor)
-
-    def run(self) -> None:
-        with nullcontext() if self.processor is None else keep_to(self.processor):
-            self.model.run()
-
-
-class _Lane:
-    """The buffers of one frame under way, and the two ways to run it.
-
-    Args:
-        narrow: a session with one thread, shared by all lanes.
-        wide: a session with every core, used while nothing else runs.
-        manifest: of the model.
-        stages: what works around it.
-        caller_on: the processor that the threads of `wide` leave to its caller; None where they keep to none.
-    """
-
-    def __init__(
-        self,
-        *,
-        narrow: InferenceSession,
-        wide: InferenceSession,
-        manifest: Manifest,
-        stages: Stages,
-        caller_on: int | None,
-    ) -> None:
-        self.preprocess = Preprocessor(manifest.input_wh, filler=stages.filler)
-        self.narrow, self.wide = (
-            _Way.through(BoundModel(session, self.preprocess.blob), manifest, stages, processor=processor)
-            for session, processor in ((narrow, None), (wide, caller_on))
-        )
-
-
-class _Sharing:
-    """Who has which cores: a frame that is the only one under way all of them, else each frame one.
-
-    Decided when the picture is ready for the model, so that a frame that came meanwhile counts. Once frames run side by
-    side they do until none is under way: in a row of frames one is alone only until the next is taken.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._expected = 0
-        self._one_has_all = False
-        self._in_a_row = False
-
-    def expect(self, frames: int) -> None:
-        """So many more will ask for their share."""
-        with self._changed:
-            self._in_a_row &= self._expected > 0
-            self._expected += frames
-
-    def done(self) -> None:
-        """A frame needs no core any more."""
-        with self._changed:
-            self._expected -= 1
-
-    @contextmanager
-    def share(self) -> Iterator[bool]:
-        """Wait for a share and hold it; whether it is every core."""
-        with self._changed:
-            # Beside a run on every core both would take longer than one after the other.
-            self._changed.wait_for(lambda: not self._one_has_all)
-            self._in_a_row |= self._expected > 1
-            alone = self._one_has_all = not self._in_a_row
-        try:
-            yield alone
-        finally:
-            if alone:
-                with self._changed:
-                    self._one_has_all = False
-                    self._changed.notify_all()
 
 
 class CpuDetector:
@@ -126,7 +37,7 @@ class CpuDetector:
 
     Args:
         bundle: the model; `file` of it is loaded.
-        thresholds: may be replaced at any time through the attribute of that name.
+        thresholds: of frames submitted; may be replaced at any time through the attribute of that name.
         threads: cores to use; 0 for all that this process may run on.
         file: `model.onnx` or `model.int8.onnx`.
         deadline_s: how long `collect` waits for a frame.
@@ -150,30 +61,26 @@ class CpuDetector:
         cv2.setNumThreads(1)
         self.thresholds = thresholds
         self._deadline_s = deadline_s
-        processors = available()
-        self.cores = threads or len(processors)
-        self._under_way: deque[Future[FrameResult]] = deque()
-        self._sharing = _Sharing()
-        manifest, where = bundle.manifest, str(bundle.directory / file)
-        model = bundle.read(file)
-        narrow = open_session(model, threads=1, where=where)
-        require_contract(narrow, manifest, where=where)
-        pinned = processors if self.cores == len(processors) > 1 else []
-        wide = narrow
-        if self.cores > 1:
-            wide = open_session(model, threads=self.cores, where=where, processors=pinned)
+        self.cores = threads or len(available())
+        where = str(bundle.directory / file)
+        sessions = _sessions(bundle, file, cores=self.cores, where=where)
         stages = fastest() if stages is None else stages
         self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.made_of}
-        caller_on = pinned[0] if pinned else None
-        lanes = [
-            _Lane(narrow=narrow, wide=wide, manifest=manifest, stages=stages, caller_on=caller_on)
-            for _ in range(self.cores)
-        ]
+        lanes = [Lane(sessions, bundle.manifest, stages) for _ in range(self.cores)]
         _self_test(lanes[0], where=where)
-        self._lanes: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        for lane in lanes:
-            self._lanes.put(lane)
-        self._pool = ThreadPoolExecutor(self.cores, thread_name_prefix="detector")
+        self._under_way: deque[Job] = deque()
+        self._sharing = Sharing()
+        self._jobs: Jobs = queue.SimpleQueue()
+        threads_of_lanes = [
+            threading.Thread(
+                target=lane.serve, args=(self._jobs, self._sharing), name=f"detector_{number}", daemon=True
+            )
+            for number, lane in enumerate(lanes)
+        ]
+        for thread in threads_of_lanes:
+            thread.start()
+        # Also where nobody closes: a thread must not be inside ONNX Runtime when the interpreter goes.
+        self._end = weakref.finalize(self, _end_lanes, self._jobs, threads_of_lanes, deadline_s)
 
     @property
     def room(self) -> int:
@@ -184,57 +91,53 @@ class CpuDetector:
         """Start on up to `room` frames."""
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
-        submitted_ns = time.monotonic_ns()
         self._sharing.expect(len(frames))
-        self._under_way.extend(self._pool.submit(self._detect, frame, submitted_ns) for frame in frames)
+        for frame in frames:
+            job = Job(frame, self.thresholds)
+            self._under_way.append(job)
+            self._jobs.put(job)
 
     def collect(self) -> list[FrameResult]:
         """The result of the oldest submitted frame, whatever it was submitted with: its core is free for another."""
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
         try:
-            return [self._under_way.popleft().result(timeout=self._deadline_s)]
-        except FutureTimeout as exc:
+            return [self._under_way.popleft().result(timeout_s=self._deadline_s)]
+        except TimeoutError as exc:
             raise DetectorError(f"inference hangs: no result within {self._deadline_s:g} s") from exc
 
     def close(self) -> None:
-        """End the threads; waits for frames under way up to the deadline."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        wait(self._under_way, timeout=self._deadline_s)
+        """End the threads; waits for frames under way up to the deadline. Safe to call twice."""
+        self._end()
         self._under_way.clear()
 
-    def _detect(self, frame: Frame, submitted_ns: int) -> FrameResult:
-        lane = self._lanes.get()
-        try:
-            return self._detect_in(lane, frame, submitted_ns)
-        finally:
-            self._lanes.put(lane)
-            self._sharing.done()
 
-    def _detect_in(self, lane: _Lane, frame: Frame, submitted_ns: int) -> FrameResult:
-        start = time.monotonic_ns()
-        box = lane.preprocess(frame.pixels)
-        preprocessed = time.monotonic_ns()
-        with self._sharing.share() as alone:
-            begun = time.monotonic_ns()
-            way = lane.wide if alone else lane.narrow
-            way.run()
-        inferred = time.monotonic_ns()
-        detections, decoded = way.finish(box, self.thresholds)
-        finished = time.monotonic_ns()
-        timings = {
-            "preprocess": (preprocessed - start) / 1e6,
-            "inference": (inferred - begun) / 1e6,
-            "decode": (decoded - inferred) / 1e6,
-            "nms": (finished - decoded) / 1e6,
-            "waiting": (submitted_ns - frame.meta.captured_ns) / 1e6,
-            "detect": (finished - submitted_ns) / 1e6,
-            "total": (finished - frame.meta.captured_ns) / 1e6,
-        }
-        return FrameResult(frame.meta, detections, timings)
+def _sessions(bundle: Bundle, file: str, *, cores: int, where: str) -> Sessions:
+    model = bundle.read(file)
+    narrow = open_session(model, threads=1, where=where)
+    require_contract(narrow, bundle.manifest, where=where)
+    if cores == 1:
+        return Sessions(narrow, narrow, caller_on=None)
+    processors = available()
+    # Of fewer cores than there are the kernel knows best which are free.
+    pinned = processors if cores == len(processors) else []
+    wide = open_session(model, threads=cores, where=where, processors=pinned)
+    return Sessions(narrow, wide, caller_on=pinned[0] if pinned else None)
 
 
-def _self_test(lane: _Lane, *, where: str) -> None:
+def _end_lanes(jobs: Jobs, threads: Sequence[threading.Thread], deadline_s: float) -> None:
+    """Drop what no lane has begun, and wait for what they have."""
+    with suppress(queue.Empty):
+        while True:
+            jobs.get_nowait()
+    for _ in threads:
+        jobs.put(None)
+    until_s = time.monotonic() + deadline_s
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
+
+
+def _self_test(lane: Lane, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
     for way in (lane.narrow, lane.wide):  # also warms both up
         try:

@@ -106,9 +106,10 @@ def _rounded(found: Detections) -> tuple[list[list[float]], list[float]]:
             round(s, CONFIDENCE_DIGITS) for s in scores
         ]
     # Rounded as doubles: a float32 rounded to 0.1 would print as 10.100000381.
-    xyxy, confidence = found.xyxy.astype(np.float64), found.confidence.astype(np.float64)
-    _require_finite(float(xyxy.sum() + confidence.sum()))
-    return np.round(xyxy, BOX_DIGITS).tolist(), np.round(confidence, CONFIDENCE_DIGITS).tolist()
+    boxes = found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist()
+    scores = found.confidence.astype(np.float64).round(CONFIDENCE_DIGITS).tolist()
+    _require_finite(sum(scores) + sum(map(sum, boxes)))
+    return boxes, scores
 
 
 def _require_finite(total: float) -> None:

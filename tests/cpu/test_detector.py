@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from onnx import helper, numpy_helper
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError, DetectorError
 from edged.core.types import Frame, FrameMeta, Pixels, Thresholds
-from edged.cpu.detector import CpuDetector, _Lane, _Sharing
+from edged.cpu.detector import CpuDetector
 from tests.handmade import draw_square, edit_manifest, square_model, write_bundle
 
 
@@ -111,68 +114,46 @@ def test_detector_has_room_for_one_frame_more_than_cores(detector: CpuDetector) 
         detector.collect()
 
 
-def test_sharing_gives_every_core_to_a_frame_that_is_alone() -> None:
-    sharing = _Sharing()
-    for _ in range(2):
-        sharing.expect(1)
-        with sharing.share() as alone:
-            assert alone
-        sharing.done()
-
-
-def test_sharing_gives_frames_side_by_side_a_core_each() -> None:
-    sharing = _Sharing()
-    sharing.expect(2)
-    with sharing.share() as first, sharing.share() as second:
-        assert (first, second) == (False, False)
-    sharing.done()
-    with sharing.share() as last_in_a_row:
-        assert not last_in_a_row
-    sharing.done()
-    sharing.expect(1)
-    with sharing.share() as after_a_pause:
-        assert after_a_pause
-
-
-def test_sharing_lets_a_frame_wait_for_the_one_that_has_every_core() -> None:
-    sharing = _Sharing()
-    began = threading.Event()
-    order: list[str] = []
-
-    def another() -> None:
-        began.set()
-        with sharing.share():
-            order.append("another")
-
-    sharing.expect(1)
-    with sharing.share():
-        sharing.expect(1)
-        thread = threading.Thread(target=another)
-        thread.start()
-        began.wait()
-        thread.join(0.05)
-        order.append("alone")
-    thread.join(5)
-    assert order == ["alone", "another"]
-
-
-def give_back_when(release: threading.Event, detector: CpuDetector, lane: _Lane) -> None:
-    release.wait()
-    detector._lanes.put(lane)
-
-
 def test_detector_reports_a_hanging_inference(bundle: Bundle) -> None:
     detector = CpuDetector(bundle, thresholds=Thresholds(), threads=1, deadline_s=0.05)
-    release = threading.Event()
-    lane = detector._lanes.get()  # without a free lane no inference can run
-    threading.Thread(target=give_back_when, args=(release, detector, lane), daemon=True).start()
+    detector._sharing.expect(1)
+    assert detector._sharing.take()  # while another has every core no inference can run
     try:
         detector.submit([frame_of(grey())])
         with pytest.raises(DetectorError, match=r"inference hangs: no result within 0\.05 s"):
             detector.collect()
     finally:
-        release.set()
+        detector._sharing.back()
         detector.close()
+
+
+def test_detector_drops_what_it_has_not_begun_when_it_closes(bundle: Bundle) -> None:
+    detector = CpuDetector(bundle, thresholds=Thresholds(), threads=1)
+    detector.submit([frame_of(grey()), frame_of(grey())])
+    detector.close()
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("detector")] == []
+    detector.close()
+
+
+def test_detector_that_nobody_closes_ends_its_threads(bundle: Bundle) -> None:
+    detector = CpuDetector(bundle, thresholds=Thresholds(), threads=2)
+    detector.submit([frame_of(grey())])
+    del detector
+    gc.collect()
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("detector")] == []
+
+
+def test_an_interpreter_ends_in_order_while_frames_are_under_way(bundle: Bundle) -> None:
+    program = (
+        "import sys, pathlib, numpy as np\n"
+        "from tests.cpu.test_detector import CpuDetector, Bundle, Thresholds, frame_of, grey\n"
+        "detector = CpuDetector(Bundle.open(pathlib.Path(sys.argv[1])), thresholds=Thresholds())\n"
+        "detector.submit([frame_of(grey())])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(bundle.directory)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def damaged_bundle(folder: Path, content: bytes, **manifest: object) -> Bundle:

@@ -1,0 +1,153 @@
+"""One lane of the CPU detector: a thread with buffers of its own, through which one frame goes after the other."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+from onnxruntime import InferenceSession
+
+from edged.core.manifest import Manifest
+from edged.core.types import Frame, FrameResult, Thresholds
+from edged.cpu.preprocess import Preprocessor
+from edged.cpu.processors import keep_to
+from edged.cpu.session import BoundModel
+from edged.cpu.sharing import Sharing
+from edged.cpu.stages import Finisher, Stages
+
+
+class Job:
+    """One frame under way; what becomes of it is told once.
+
+    Args:
+        frame: read until the job has ended.
+        limits: what counts in it.
+    """
+
+    __slots__ = ("_ended", "_outcome", "frame", "limits", "submitted_ns")
+
+    def __init__(self, frame: Frame, limits: Thresholds) -> None:
+        self.frame = frame
+        self.limits = limits
+        self.submitted_ns = time.monotonic_ns()
+        self._outcome: FrameResult | BaseException | None = None
+        self._ended = threading.Lock()  # held until then
+        self._ended.acquire()
+
+    def end(self, outcome: FrameResult | BaseException) -> None:
+        """With a result, or with what prevented it."""
+        self._outcome = outcome
+        self._ended.release()
+
+    def result(self, *, timeout_s: float) -> FrameResult:
+        """Wait for it; to be called once.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout_s`.
+            BaseException: what prevented it.
+        """
+        if not self._ended.acquire(timeout=timeout_s):
+            raise TimeoutError
+        if isinstance(self._outcome, FrameResult):
+            return self._outcome
+        raise self._outcome or RuntimeError("a job ended without an outcome")
+
+
+Jobs = queue.SimpleQueue[Job | None]  # None ends the lane that gets it
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The model as every lane runs it.
+
+    Attributes:
+        narrow: with one thread, for frames side by side.
+        wide: with every core, for a frame that is alone.
+        caller_on: the processor that the threads of `wide` leave to its caller; None where they keep to none.
+    """
+
+    narrow: InferenceSession
+    wide: InferenceSession
+    caller_on: int | None
+
+
+class Way:
+    """One of the sessions with buffers, and what makes detections of its heads."""
+
+    def __init__(self, model: BoundModel, finish: Finisher, *, processor: int | None) -> None:
+        self.model = model
+        self.finish = finish
+        self._processor = processor
+
+    def run(self) -> None:
+        """Input -> heads.
+
+        Raises:
+            DetectorError: ONNX Runtime failed.
+        """
+        if self._processor is None:
+            self.model.run()
+        else:
+            with keep_to(self._processor):
+                self.model.run()
+
+
+class Lane:
+    """The buffers of one frame under way, and the two ways to run it. One thread at a time.
+
+    Args:
+        sessions: shared by all lanes.
+        manifest: of the model.
+        stages: what works around it.
+    """
+
+    def __init__(self, sessions: Sessions, manifest: Manifest, stages: Stages) -> None:
+        self.preprocess = Preprocessor(manifest.input_wh, filler=stages.filler)
+        self.narrow, self.wide = (
+            Way(model, stages.finisher(model.heads, anchors=manifest.anchors, strides=manifest.strides), processor=on)
+            for model, on in (
+                (BoundModel(sessions.narrow, self.preprocess.blob), None),
+                (BoundModel(sessions.wide, self.preprocess.blob), sessions.caller_on),
+            )
+        )
+
+    def serve(self, jobs: Jobs, sharing: Sharing) -> None:
+        """Work until a None comes."""
+        while (job := jobs.get()) is not None:
+            outcome: FrameResult | BaseException
+            try:
+                outcome = self._detect(job, sharing)
+            except BaseException as exc:  # noqa: BLE001 - whoever collects the result decides
+                outcome = exc
+            sharing.done()
+            job.end(outcome)
+            del job, outcome  # the next one may be long in coming
+
+    def _detect(self, job: Job, sharing: Sharing) -> FrameResult:
+        frame, submitted_ns = job.frame, job.submitted_ns
+        start = time.monotonic_ns()
+        box = self.preprocess(frame.pixels)
+        preprocessed = time.monotonic_ns()
+        alone = sharing.take()
+        begun = time.monotonic_ns()
+        try:
+            way = self.wide if alone else self.narrow
+            way.run()
+        finally:
+            if alone:
+                sharing.back()
+        inferred = time.monotonic_ns()
+        detections, decoded = way.finish(box, job.limits)
+        finished = time.monotonic_ns()
+        timings = {
+            "preprocess": (preprocessed - start) / 1e6,
+            "inference": (inferred - begun) / 1e6,
+            "decode": (decoded - inferred) / 1e6,
+            "nms": (finished - decoded) / 1e6,
+            "waiting": (submitted_ns - frame.meta.captured_ns) / 1e6,
+            "detect": (finished - submitted_ns) / 1e6,
+            "total": (finished - frame.meta.captured_ns) / 1e6,
+        }
+        return FrameResult(frame.meta, detections, timings)
