@@ -44,6 +44,7 @@ class BareRequest:
         threads: for `side by side`.
         anchors: per head, per anchor (width, height), network pixels; for the plain loop.
         strides: per head; for the plain loop.
+        interval_s: between the beginnings of two frames, as of a camera that is slower than the model; 0 for no pause.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class BareRequest:
     threads: int
     anchors: Sequence[Sequence[tuple[float, float]]] = ()
     strides: Sequence[int] = ()
+    interval_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +113,27 @@ class _Frames:
 class _Turnstile:
     """Lets so many frames through, whoever asks, and keeps the times of each."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, *, interval_s: float) -> None:
         self._left = itertools.count(frames, -1)
+        self._interval_s = interval_s
+        self._due_s = time.monotonic()
         self.reads_ms: list[float] = []
         self.runs_ms: list[float] = []
 
     def serve(self, read: Callable[[], Pixels], run: Callable[[Pixels], object]) -> None:
         while next(self._left) > 0:
+            self._wait()
             began = time.perf_counter()
             picture = read()
             decoded = time.perf_counter()
             run(picture)
             self.runs_ms.append((time.perf_counter() - decoded) * 1e3)
             self.reads_ms.append((decoded - began) * 1e3)
+
+    def _wait(self) -> None:
+        if self._interval_s:
+            time.sleep(max(0.0, self._due_s - time.monotonic()))
+            self._due_s += self._interval_s
 
 
 def _serve(turnstile: _Turnstile, sources: Sequence[_Frames], run: Callable[[Pixels], object]) -> None:
@@ -153,8 +163,8 @@ def _main(text: str) -> None:
     run = _runner(request)
     count = request.threads if request.kind == "side by side" else 1
     sources = [_Frames(request.sources[index % len(request.sources)]) for index in range(count)]
-    _serve(_Turnstile(4 * count), sources, run)
-    turnstile = _Turnstile(request.frames)
+    _serve(_Turnstile(4 * count, interval_s=0.0), sources, run)
+    turnstile = _Turnstile(request.frames, interval_s=request.interval_s)
     began_s, cpu_s, busy_s = time.perf_counter(), time.process_time(), machine_busy_s()
     _serve(turnstile, sources, run)
     seconds, cpu_s, busy_s = time.perf_counter() - began_s, time.process_time() - cpu_s, machine_busy_s() - busy_s

@@ -63,6 +63,7 @@ class Measured:
     """All rounds, by what was measured."""
 
     bare: dict[str, list[BareFigures]] = field(default_factory=dict)
+    paced: list[BareFigures] = field(default_factory=list)  # every core on one frame, as seldom as the lone camera's
     several: list[DaemonFigures] = field(default_factory=list)
     lone: list[DaemonFigures] = field(default_factory=list)
     idle: list[float] = field(default_factory=list)
@@ -96,7 +97,7 @@ class Rounds:
     def steps(self) -> int:
         """How often `step` will be called."""
         request = self._request
-        return request.rounds * (5 + request.compare + len(request.sweep)) + 1
+        return request.rounds * (6 + request.compare + len(request.sweep)) + 1
 
     def run(self) -> Measured:
         """All rounds."""
@@ -117,17 +118,18 @@ class Rounds:
             self.measured.bare.setdefault(kind, []).append(measure_bare(self._bare(kind)))
             self._step(kind)
 
-    def _bare(self, kind: str) -> BareRequest:
+    def _bare(self, kind: str, *, interval_s: float = 0.0, frames: int = 0) -> BareRequest:
         manifest = self._bundle.manifest
         precision = manifest.precision if self._request.precision == "auto" else self._request.precision
         return BareRequest(
             kind=kind,
             model=str(self._bundle.directory / (MODEL_INT8 if precision == "int8" else MODEL)),
             sources=(resolved(self._request.source),),
-            frames=self._request.frames,
+            frames=frames or self._request.frames,
             threads=self._cores,
             anchors=manifest.anchors,
             strides=manifest.strides,
+            interval_s=interval_s,
         )
 
     def _several(self) -> None:
@@ -141,10 +143,13 @@ class Rounds:
 
     def _lone(self) -> None:
         fps = min(LONE_MAX_FPS, LONE_LOAD * 1000 / self.measured.bare[TOGETHER][-1].run_ms.p50)
+        frames = min(LONE_FRAMES, self._request.frames)
         cameras = copies(self._request.source, 1, pace="realtime", fps=round(fps, 2))
-        figures, _ = self._daemon(cameras, min(LONE_FRAMES, self._request.frames))
+        figures, _ = self._daemon(cameras, frames)
         self.measured.lone.append(figures)
         self._step("one slow camera")
+        self.measured.paced.append(measure_bare(self._bare(TOGETHER, interval_s=1 / fps, frames=frames)))
+        self._step("together, paced")
 
     def _sweep(self, count: int) -> None:
         frames = max(self._request.frames, SWEEP_FRAMES_EACH * count)

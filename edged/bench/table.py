@@ -30,6 +30,7 @@ def as_lines(request: BenchRequest, measured: Measured, targets: Sequence[Row]) 
     for kind, rounds in measured.bare.items():
         name = f"limit: {kind}" if kind == limit_kind(measured) else kind
         yield _line(name, rounds, lambda each: each.run_ms)
+    yield _line("together, paced as slow camera", measured.paced, lambda each: each.run_ms)
     yield _line(f"edged, {request.cameras} cameras", measured.several, lambda each: each.stages_ms["inference"])
     yield _line("edged, one slow camera", measured.lone, lambda each: each.stages_ms["inference"])
     for count, points in measured.sweep.items():

@@ -46,6 +46,7 @@ def measured(several: Sequence[DaemonFigures], *, cores_taken: float = 0.0) -> M
     }
     figures.several = list(several)
     figures.lone = [daemon(10, 20, latency_ms=27)] * 2
+    figures.paced = [BareFigures(10, 20, same(1), Percentiles(20, 31, 33), 0.0)] * 2
     figures.idle = [0.01]
     figures.messages = [MessageFigures(0.2, same(0.05), 1000)] * 2
     one, many = daemon(100, 17), daemon(98, 17, private_mb=100 + 63 * 9, shares=(0.95, 1.2))
@@ -92,6 +93,13 @@ def test_table_says_every_target_and_what_others_took() -> None:
     for row in targets:
         assert row.name in text
     assert text.count("   NO") == 1
+
+
+def test_a_slow_camera_that_is_late_is_told_beside_the_bare_model() -> None:
+    figures = measured(GOOD)
+    figures.lone = [daemon(10, 20, latency_ms=30)] * 2
+    text = "\n".join(as_lines(REQUEST, figures, rows(figures, input_side=320)))
+    assert "the model's own p99 less its p50 is 0.00; of bare session.run, paced alike: 13.00" in text
 
 
 def test_object_is_json_with_every_round() -> None:
