@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
-from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, ConfigError, DetectorError
 from edged.core.protocols import TunableDetector
 from edged.core.types import Thresholds
+from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
 from edged.gpu.backend import open_detector
 from edged.publish.identity import Origin
@@ -74,13 +75,11 @@ def _on_gpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
 
 
 def _on_cpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
-    # The INT8 graph is TensorRT's: its float bias keeps ONNX Runtime from fusing it, so on a CPU it is the slower one.
-    precision = "int8" if engine.precision == "int8" else "fp32"
-    file = MODEL_INT8 if precision == "int8" else MODEL
-    if engine.precision == "fp16" or (engine.precision == "auto" and bundle.manifest.precision != "fp32"):
-        logger.info("on the CPU %s runs as fp32, which is the fastest there", bundle.manifest.name)
-    detector = CpuDetector(bundle, thresholds=limits, threads=engine.threads, file=file)
-    backend = f"cpu {precision}, {detector.cores} core{'s' if detector.cores > 1 else ''}"
+    graph = choose_graph(bundle.manifest, engine.precision)
+    if graph.why:
+        logger.info("on the CPU %s runs as %s: %s", bundle.manifest.name, graph.precision, graph.why)
+    detector = CpuDetector(bundle, thresholds=limits, threads=engine.threads, file=graph.file)
+    backend = f"cpu {graph.precision}, {detector.cores} core{'s' if detector.cores > 1 else ''}"
     return LoadedModel(detector, bundle, backend, detector.facts)
 
 

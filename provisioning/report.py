@@ -13,6 +13,7 @@ import numpy as np
 from edged.core.errors import EdgedError
 from edged.core.manifest import FileRecord, Manifest
 from edged.core.types import Detections, Pixels
+from edged.cpu.processors import processor_name
 from provisioning.frames.frameset import FrameSet
 from provisioning.verify.compare import Comparison
 
@@ -23,11 +24,19 @@ _GREEN, _ORANGE = (80, 200, 80), (30, 140, 255)  # BGR: float32, candidate
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was verified: its manifest, its sizes, and what ran as candidate, e.g. `model.int8.onnx, ONNX Runtime`."""
+    """What was verified.
+
+    Attributes:
+        manifest: of the bundle.
+        files: its sizes.
+        candidate: what ran beside float32, for people, e.g. `model.int8.cpu.onnx on ONNX Runtime`.
+        file: that ONNX Runtime ran; empty for an engine.
+    """
 
     manifest: Manifest
     files: Mapping[str, FileRecord]
     candidate: str
+    file: str
 
 
 def report_files(subject: Subject, comparison: Comparison, frames: FrameSet) -> dict[str, bytes]:
@@ -47,6 +56,8 @@ def report_facts(subject: Subject, comparison: Comparison) -> dict[str, Any]:
     """The figures as JSON values; times in milliseconds, memory and sizes in bytes."""
     facts: dict[str, Any] = {
         "candidate": subject.candidate,
+        "file": subject.file,
+        "processor": processor_name(),
         "precision": subject.manifest.precision,
         "calibration": dict(subject.manifest.calibration),
         "verdict": asdict(comparison.verdict),
@@ -78,7 +89,15 @@ def summary(facts: Mapping[str, Any]) -> dict[str, Any]:
         "passed": facts["verdict"]["passed"],
         "verdict": facts["verdict"]["reason"],
     }
-    return {**kept, "f1": facts["agreement"]["f1"], "median_ms": facts["median_ms"]["candidate"].get("detect")}
+    milliseconds = facts["median_ms"]
+    return {
+        **kept,
+        "file": facts["file"],
+        "processor": facts["processor"],
+        "f1": facts["agreement"]["f1"],
+        "median_ms": milliseconds["candidate"].get("detect"),
+        "float32_ms": milliseconds["float32"].get("detect"),
+    }
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from edged.bench.bare import BareFigures, BareRequest, measure_bare
 from edged.bench.probe import MessageFigures, measure_messages
 from edged.bench.scenario import BenchCamera, Scenario, copies, lost, patterns, resolved
 from edged.bench.subject import DaemonFigures, Message, measure_daemon, measure_idle
-from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.bundle import Bundle
+from edged.cpu.choice import choose_graph
 from edged.cpu.processors import available_cores
 
 TOGETHER, SIDE_BY_SIDE, PLAIN = "together", "side by side", "plain loop"
@@ -120,10 +121,9 @@ class Rounds:
 
     def _bare(self, kind: str, *, interval_s: float = 0.0, frames: int = 0) -> BareRequest:
         manifest = self._bundle.manifest
-        precision = manifest.precision if self._request.precision == "auto" else self._request.precision
         return BareRequest(
             kind=kind,
-            model=str(self._bundle.directory / (MODEL_INT8 if precision == "int8" else MODEL)),
+            model=str(self._bundle.directory / choose_graph(manifest, self._request.precision).file),
             sources=(resolved(self._request.source),),
             frames=frames or self._request.frames,
             threads=self._cores,

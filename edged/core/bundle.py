@@ -13,7 +13,8 @@ from edged.core.manifest import MAX_MANIFEST_BYTES, Manifest
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
-MODEL_INT8 = "model.int8.onnx"
+MODEL_INT8 = "model.int8.onnx"  # for TensorRT
+MODEL_INT8_CPU = "model.int8.cpu.onnx"  # for ONNX Runtime on a CPU
 OBJECTS = ".objects"  # a store keeps bundles here, by hash; DIR/NAME and DIR/active are links to them
 ACTIVE = "active"
 

@@ -39,7 +39,7 @@ class CpuDetector:
         bundle: the model; `file` of it is loaded.
         thresholds: of frames submitted; may be replaced at any time through the attribute of that name.
         threads: cores to use; 0 for all that this process may run on.
-        file: `model.onnx` or `model.int8.onnx`.
+        file: of the bundle, see `choose_graph`.
         deadline_s: how long `collect` waits for a frame.
         stages: around the model; None for the fastest there are.
 

@@ -1,10 +1,13 @@
-"""Which processors this process may run on, and keeping a thread to one of them (sched_setaffinity(2))."""
+"""What the processors are, which this process may run on, and keeping a thread to one (sched_setaffinity(2))."""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+INTEGER_INSTRUCTIONS = frozenset({"avx2", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"})
 
 
 def available() -> list[int]:
@@ -28,3 +31,22 @@ def keep_to(processor: int) -> Iterator[None]:
     finally:
         with suppress(OSError):
             os.sched_setaffinity(0, before)
+
+
+def processor_name(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """What kind they are, with the instructions that integer arithmetic depends on; the same after every start.
+
+    Args:
+        cpuinfo: proc_cpuinfo(5).
+    """
+    try:
+        with open(cpuinfo, encoding="utf-8", errors="replace") as file:
+            lines = [line.partition(":") for line in file]
+    except OSError:
+        lines = []
+    facts: dict[str, str] = {}
+    for key, _, value in lines:
+        facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name") or facts.get("CPU part") or platform.machine()
+    flags = set((facts.get("flags") or facts.get("Features") or "").split())
+    return " ".join([name, *sorted(flags & INTEGER_INSTRUCTIONS)])

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     import onnx
 
-    from edged.core.bundle import MODEL, MODEL_INT8
+    from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
     from provisioning.frames.frameset import FrameSet
     from provisioning.quantize.int8 import quantize
     from provisioning.revision import CALIBRATION, revise
@@ -55,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
             cache.write_bytes(bundle.read(CALIBRATION))
         model = onnx.load_from_string(bundle.read(MODEL))
         made = quantize(model, frames, method=args.method, cache=cache, threads=args.threads)
-        files = {MODEL_INT8: made.model.SerializeToString(), CALIBRATION: cache.read_bytes()}
+        files = {
+            MODEL_INT8: made.model.SerializeToString(),
+            MODEL_INT8_CPU: made.cpu.SerializeToString(),
+            CALIBRATION: cache.read_bytes(),
+        }
     revised = revise(store, bundle, files, precision="int8", calibration=made.facts(), report={})
     if args.json:
         say_json({"name": args.name, "path": str(revised.directory), "reused": made.reused, **made.facts()})

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import onnx
 
@@ -17,9 +18,12 @@ from provisioning.quantize.placement import activations
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = "edged.calibration/1"
+SCHEMA = "edged.calibration/2"
 # Changes whenever the way from pixels to ranges does, so that older caches no longer match.
 PREPROCESSING = "letterbox 114, bilinear, RGB, 1/255, NCHW; ranges 1"
+
+
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,12 @@ class Key:
 def load_thresholds(path: Path, key: Key, method: str, model: onnx.ModelProto) -> dict[str, float] | None:
     """The cached thresholds of `method`, or None where the cache is missing, torn, or of anything else than `key`."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
-        recorded = Key(**raw["key"])
-        found = {str(name): float(value) for name, value in raw["thresholds"][method].items()}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        logger.info("%s holds no %s calibration; calibrating", path, method)
-        return None
-    changed = [name for name in ("model", "frames", "preprocessing") if getattr(recorded, name) != getattr(key, name)]
-    if raw.get("schema") != SCHEMA or changed:
-        logger.info("%s was made for another %s; calibrating", path, " and ".join(changed) or "schema")
+        raw = _read(path, key)
+        found = {str(name): float(value) for name, value in raw["thresholds"][method].items()} if raw else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = None
+    if found is None:
+        logger.info("%s holds no %s calibration that fits; calibrating", path, method)
         return None
     if set(found) != set(activations(model)) or not all(math.isfinite(value) and value > 0 for value in found.values()):
         logger.warning("%s does not fit the model although its key does; calibrating", path)
@@ -71,7 +70,40 @@ def load_thresholds(path: Path, key: Key, method: str, model: onnx.ModelProto) -
     return found
 
 
-def save_thresholds(path: Path, key: Key, frames: int, thresholds: Mapping[str, Mapping[str, float]]) -> None:
+def load_ranges(path: Path, key: Key, tensors: Sequence[str]) -> Ranges | None:
+    """The cached ranges for the CPU, or None where the cache is missing, torn, or of anything else than `key`."""
+    try:
+        raw = _read(path, key)
+        found = {str(name): (float(low), float(high)) for name, (low, high) in raw["cpu"].items()} if raw else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if found is None or set(found) != set(tensors):
+        return None
+    sound = all(math.isfinite(low) and math.isfinite(high) and low <= 0 <= high for low, high in found.values())
+    return found if sound else None
+
+
+def _read(path: Path, key: Key) -> dict[str, Any] | None:
+    """The cache's content where it belongs to `key`.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is torn.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except OSError:
+        return None
+    recorded = Key(**raw["key"])
+    changed = [name for name in ("model", "frames", "preprocessing") if getattr(recorded, name) != getattr(key, name)]
+    if raw.get("schema") != SCHEMA or changed:
+        logger.info("%s was made for another %s", path, " and ".join(changed) or "schema")
+        return None
+    return raw
+
+
+def save_cache(
+    path: Path, key: Key, frames: int, *, thresholds: Mapping[str, Mapping[str, float]], cpu: Ranges
+) -> None:
     """Write the cache whole or not at all.
 
     Args:
@@ -79,6 +111,7 @@ def save_thresholds(path: Path, key: Key, frames: int, thresholds: Mapping[str, 
         key: what it belongs to.
         frames: how many were looked at.
         thresholds: per method, per tensor.
+        cpu: smallest and largest value per tensor of the CPU's graph.
 
     Raises:
         EdgedError: it cannot be written.
@@ -88,6 +121,7 @@ def save_thresholds(path: Path, key: Key, frames: int, thresholds: Mapping[str, 
         "key": {"model": key.model, "frames": key.frames, "preprocessing": key.preprocessing},
         "frames": frames,
         "thresholds": thresholds,
+        "cpu": cpu,
     }
     with atomic_writer(path) as file:
         file.write((json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

@@ -1,9 +1,10 @@
-"""From a float32 model and sampled frames to the INT8 graph, calibrated or taken from the cache."""
+"""From a float32 model and sampled frames to the INT8 graphs, calibrated or taken from the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import onnx
@@ -12,18 +13,22 @@ from edged.core.errors import DataError
 from edged.core.types import Floats
 from edged.cpu.preprocess import Preprocessor
 from provisioning.frames.frameset import FrameSet
-from provisioning.quantize.cache import Key, load_thresholds, save_thresholds
-from provisioning.quantize.calibration import measure_histograms, measure_ranges, thresholds
+from provisioning.quantize.cache import Key, Ranges, load_ranges, load_thresholds, save_cache
+from provisioning.quantize.calibration import measure_histograms, measure_quantiles, measure_ranges, thresholds
+from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
 from provisioning.quantize.placement import named, with_qdq
 from provisioning.quantize.thresholds import METHODS, Method
+
+CPU_FRAMES = 32  # at most, spread over those for calibration
 
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """An INT8 graph and how it came about.
+    """The INT8 graphs and how they came about.
 
     Attributes:
-        model: with explicit Q/DQ.
+        model: for TensorRT, with explicit Q/DQ.
+        cpu: for ONNX Runtime on a CPU.
         method: of calibration.
         frames: how many it saw.
         frames_sha256: over their pixels.
@@ -31,6 +36,7 @@ class Quantised:
     """
 
     model: onnx.ModelProto
+    cpu: onnx.ModelProto
     method: Method
     frames: int
     frames_sha256: str
@@ -47,7 +53,7 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
     Args:
         model: float32, heads `p3 p4 p5`, input (B, 3, H, W).
         frames: sampled; those for verification are never looked at.
-        method: `minmax` needs one pass over the frames, `entropy` and `percentile` a second one.
+        method: for TensorRT; `minmax` needs one pass over the frames, `entropy` and `percentile` a second one.
         cache: read if it belongs to this model, these frames and this preprocessing, else written.
         threads: of ONNX Runtime; 0 for every core.
 
@@ -60,13 +66,15 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
     count = len(frames.of("calibration"))
     digest = frames.digest("calibration")
     key = Key.of(model, digest, input_wh)
-    chosen = load_thresholds(cache, key, method, model)
-    reused = chosen is not None
-    if chosen is None:
+    tensors = quantised_tensors(model)
+    chosen, ranges = load_thresholds(cache, key, method, model), load_ranges(cache, key, tensors)
+    reused = chosen is not None and ranges is not None
+    if chosen is None or ranges is None:
         by_method = _calibrate(model, frames, input_wh, method=method, threads=threads)
-        save_thresholds(cache, key, count, by_method)
+        ranges = ranges or _cpu_ranges(model, frames, input_wh, tensors, threads=threads)
+        save_cache(cache, key, count, thresholds=by_method, cpu=ranges)
         chosen = by_method[method]
-    return Quantised(with_qdq(model, chosen), method, count, digest, reused)
+    return Quantised(with_qdq(model, chosen), for_cpu(model, ranges), method, count, digest, reused)
 
 
 def _calibrate(
@@ -81,10 +89,21 @@ def _calibrate(
     return {name: thresholds(name, ranges, histograms) for name in METHODS}
 
 
-def _blobs(frames: FrameSet, input_wh: tuple[int, int]) -> Iterator[Floats]:
-    """(1, 3, H, W) float32, one buffer overwritten for each frame."""
+def _cpu_ranges(
+    model: onnx.ModelProto, frames: FrameSet, input_wh: tuple[int, int], tensors: tuple[str, ...], *, threads: int
+) -> Ranges:
+    """From some of the frames: every tensor of each is looked at, which takes several times its inference."""
+    total = len(frames.of("calibration"))
+    step = -(-total // CPU_FRAMES)
+    blobs = _blobs(frames, input_wh, step=step)
+    found = measure_quantiles(model, tensors, blobs, total=-(-total // step), threads=threads)
+    return {name: (span.low, span.high) for name, span in found.items()}
+
+
+def _blobs(frames: FrameSet, input_wh: tuple[int, int], *, step: int = 1) -> Iterator[Floats]:
+    """(1, 3, H, W) float32 of every `step`th frame, one buffer overwritten for each."""
     preprocess = Preprocessor(input_wh)
-    for pixels in frames.pictures("calibration"):
+    for pixels in islice(frames.pictures("calibration"), None, None, step):
         preprocess(pixels)
         yield preprocess.blob
 

@@ -104,6 +104,11 @@ def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.Mo
         op_types_to_quantize=["Conv"],
         extra_options=_QDQ_OPTIONS,
     )
+    return quantised_by(quantizer, model)
+
+
+def quantised_by(quantizer: QDQQuantizer, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let it work in silence, and keep the metadata of `model`; what it gives passes `onnx.checker`."""
     quiet = logging.getLogger()
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # it logs advice through the root logger

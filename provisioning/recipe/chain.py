@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from edged import __version__
-from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import DataError
 from edged.core.manifest import EngineRecord, Manifest
 from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
@@ -98,7 +98,8 @@ class Chain:
 
     def _quantize(self, exported: Output, frames: Output) -> Output:
         settings = self.settings
-        inputs = {"export": exported.key, "frames": frames.key, "method": settings.calibration}
+        graphs = [MODEL_INT8, MODEL_INT8_CPU]
+        inputs = {"export": exported.key, "frames": frames.key, "method": settings.calibration, "graphs": graphs}
 
         def work(folder: Path) -> None:
             cache = (
@@ -113,6 +114,7 @@ class Chain:
             )
             shutil.copyfile(cache, folder / CALIBRATION)
             onnx.save(result.model, str(folder / MODEL_INT8))
+            onnx.save(result.cpu, str(folder / MODEL_INT8_CPU))
             manifest = dataclasses.replace(_read_manifest(exported.folder), calibration=result.facts())
             _write_manifest(folder, manifest)
 
@@ -161,7 +163,7 @@ class Chain:
             manifest = _read_manifest((quantised or exported).folder)
             files = {MODEL: exported.folder / MODEL, PLUGIN_MODEL: patched.folder / PLUGIN_MODEL}
             if quantised is not None:
-                files |= {name: quantised.folder / name for name in (MODEL_INT8, CALIBRATION)}
+                files |= {name: quantised.folder / name for name in (MODEL_INT8, MODEL_INT8_CPU, CALIBRATION)}
             if engine is not None:
                 files |= {name: engine.folder / name for name in (ENGINE, TIMING_CACHE)}
             manifest = dataclasses.replace(

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import UsageError
 from edged.core.protocols import TunableDetector
+from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
 from provisioning.frames.frameset import FrameSet
 from provisioning.report import Subject, report_files
@@ -45,24 +46,27 @@ def verify_bundle(
     """
     spec = Labelled.read(labelled, bundle.manifest.classes) if labelled is not None else None
     reference = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL)
-    with contextlib.closing(reference), _candidate(bundle, threads, device) as (candidate, name):
+    with contextlib.closing(reference), _candidate(bundle, threads, device) as (candidate, name, file):
         comparison = compare(reference, candidate, frames, gate, spec)
     manifest = bundle.manifest
-    return report_files(Subject(manifest, manifest.files, name), comparison, frames)
+    return report_files(Subject(manifest, manifest.files, name, file), comparison, frames)
 
 
 @contextlib.contextmanager
-def _candidate(bundle: Bundle, threads: int, device: str) -> Iterator[tuple[TunableDetector, str]]:
+def _candidate(bundle: Bundle, threads: int, device: str) -> Iterator[tuple[TunableDetector, str, str]]:
+    """What shall run, what it is for people, and the file that ONNX Runtime runs."""
     if any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
         from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
 
         opened = open_detector(bundle, thresholds=SERVICE, device=device)
         with contextlib.closing(opened.detector):
-            yield opened.detector, opened.backend
-    elif MODEL_INT8 in bundle.manifest.files:
-        detector = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL_INT8)
+            yield opened.detector, opened.backend, ""
+        return
+    file = choose_graph(bundle.manifest, "int8").file
+    if file in bundle.manifest.files:
+        detector = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=file)
         with contextlib.closing(detector):
-            yield detector, f"{MODEL_INT8} on ONNX Runtime"
+            yield detector, f"{file} on ONNX Runtime", file
     else:
         raise UsageError(
             f"{bundle.manifest.name} holds the float32 model only, there is nothing to compare it with",

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edged.core.bundle import MODEL, MODEL_INT8
+from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
 from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
 from edged.cpu.preprocess import Preprocessor
@@ -59,14 +59,20 @@ def test_int8_of_the_official_weights_stays_near_float32(test_data: Path, tmp_pa
         started = time.process_time()
         made = quantize(model, frames, method=method, cache=tmp_path / f"{method}.json")  # type: ignore[arg-type]
         took = (time.process_time() - started) / bare_s
-        revised = revise(store, store.open("n"), {MODEL_INT8: made.model.SerializeToString()})
+        files = {MODEL_INT8: made.model.SerializeToString(), MODEL_INT8_CPU: made.cpu.SerializeToString()}
+        revised = revise(store, store.open("n"), files)
         with contextlib.closing(CpuDetector(revised, thresholds=Thresholds(), file=MODEL_INT8)) as detector:
             got = precision(detector, labelled)
         falls[method] = reference.map50_95 - got.map50_95
         logger.warning("%s: %s, float32 %s; %.2f times the bare passes (%.1f s)", method, got, reference, took, bare_s)
         assert took < most
+    with contextlib.closing(CpuDetector(revised, thresholds=Thresholds(), file=MODEL_INT8_CPU)) as detector:
+        got = precision(detector, labelled)
+    falls["cpu"] = reference.map50_95 - got.map50_95
+    logger.warning("the CPU's graph: %s", got)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     logger.warning("peak memory %d MB", peak >> 20)
     assert peak < ALLOWED_BYTES
     assert min(falls.values()) <= ALLOWED_FALL
     assert falls["percentile"] <= ALLOWED_FALL  # the default
+    assert falls["cpu"] <= ALLOWED_FALL

@@ -58,6 +58,7 @@ def test_calibration_is_reused_when_everything_matches(
     again = quantize(network, frames, method="entropy", cache=tmp_path / "c.json")
     assert again.reused
     assert again.model.SerializeToString() == first.model.SerializeToString()
+    assert again.cpu.SerializeToString() == first.cpu.SerializeToString()
     # The passes for entropy give the other methods for nothing.
     assert quantize(network, frames, method="minmax", cache=tmp_path / "c.json").reused
 
@@ -98,9 +99,11 @@ def test_calibration_of_another_method_is_made_anew(network: onnx.ModelProto, fr
     [
         pytest.param(lambda text: text[: len(text) // 2], id="torn"),
         pytest.param(lambda text: text.replace("images", "elsewhere"), id="other-tensors"),
-        pytest.param(lambda text: text.replace("edged.calibration/1", "edged.calibration/0"), id="other-schema"),
+        pytest.param(lambda text: text.replace("edged.calibration/2", "edged.calibration/0"), id="other-schema"),
         pytest.param(lambda _text: "[]", id="other-shape"),
         pytest.param(lambda text: json.dumps(_with_negative(json.loads(text))), id="negative"),
+        pytest.param(lambda text: json.dumps(_with_empty_range(json.loads(text))), id="empty-range"),
+        pytest.param(lambda text: json.dumps({**json.loads(text), "cpu": {}}), id="no-ranges-for-the-cpu"),
     ],
 )
 def test_a_damaged_cache_is_never_used(
@@ -112,6 +115,12 @@ def test_a_damaged_cache_is_never_used(
     again = quantize(network, frames, method="minmax", cache=path)
     assert not again.reused
     assert again.model.SerializeToString() == good.model.SerializeToString()
+    assert again.cpu.SerializeToString() == good.cpu.SerializeToString()
+
+
+def _with_empty_range(raw: dict[str, dict[str, object]]) -> object:
+    raw["cpu"]["images"] = [0.5, 0.25]
+    return raw
 
 
 def _with_negative(raw: dict[str, dict[str, dict[str, float]]]) -> object:

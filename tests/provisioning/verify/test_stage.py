@@ -11,9 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from edged.core.bundle import MODEL, MODEL_INT8
+from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
 from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
+from edged.cpu.choice import choose_graph
+from edged.cpu.processors import processor_name
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.quantize.int8 import quantize
@@ -43,7 +45,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> FrameSet:
 def store(tmp_path: Path, frames: FrameSet) -> Store:
     """A store with the bundles `squares` (float32 and INT8) and `plain` (float32 only)."""
     model = square_model(WH)
-    int8 = quantize(onnx.load_from_string(model), frames, method="minmax", cache=tmp_path / "c.json").model
+    int8 = quantize(onnx.load_from_string(model), frames, method="minmax", cache=tmp_path / "c.json")
     manifest = Manifest(
         name="squares",
         architecture="handmade",
@@ -56,7 +58,10 @@ def store(tmp_path: Path, frames: FrameSet) -> Store:
         files={},
     )
     made = Store(tmp_path / "store")
-    made.add(manifest, {MODEL: model, MODEL_INT8: int8.SerializeToString()})
+    made.add(
+        manifest,
+        {MODEL: model, MODEL_INT8: int8.model.SerializeToString(), MODEL_INT8_CPU: int8.cpu.SerializeToString()},
+    )
     made.add(dataclasses.replace(manifest, name="plain", precision="fp32"), {MODEL: model})
     return made
 
@@ -84,6 +89,10 @@ def test_int8_bundle_that_agrees_passes_and_keeps_its_report(store: Store, frame
     assert bundle.manifest.report["passed"] is True
     facts = json.loads(bundle.read("report.json"))
     assert facts["agreement"]["f1"] == 1.0
+    assert facts["candidate"] == "model.int8.cpu.onnx on ONNX Runtime"
+    assert bundle.manifest.report["processor"] == processor_name()
+    asked = choose_graph(bundle.manifest, "auto")  # a hand-made model of three layers: either may be faster
+    assert asked.precision == "int8" or "not clearly faster here" in asked.why
     assert facts["agreement"]["reference_boxes"] == 8
     assert facts["median_ms"]["candidate"]["inference"] > 0
     assert facts["resident_bytes"]["candidate"] > 1_000_000
@@ -111,7 +120,7 @@ def test_a_candidate_that_disagrees_is_refused(store: Store, frames: FrameSet) -
     values = onnx.numpy_helper.to_array(bias).copy()
     values[:] = -20.0
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
-    store.add(bundle.manifest, {MODEL: bundle.read(MODEL), MODEL_INT8: deaf.SerializeToString()})
+    store.add(bundle.manifest, {MODEL: bundle.read(MODEL), MODEL_INT8_CPU: deaf.SerializeToString()})
     with pytest.raises(DataError, match=r"not activated: F1 0\.000 against 8"):
         verified(store, store.open("squares"), frames.folder, gate=EASY)
 

@@ -1,0 +1,89 @@
+"""The INT8 graph for ONNX Runtime on a CPU: 8 bits from the input to the heads' convolutions, which stay float.
+
+The rules are ONNX Runtime's: activations unsigned with a zero point of their own, weights signed and per output
+channel, bias INT32, a Q/DQ pair on every input and output, so that each convolution, sigmoid and multiplication becomes
+one integer kernel. TensorRT wants the opposite in each of these points (see placement.py): hence a graph of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from edged.core.errors import DataError
+from provisioning.quantize.placement import head_convolutions, quantised_by
+
+OPERATORS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize")
+_QDQ_OPTIONS = {
+    "ActivationSymmetric": False,
+    "WeightSymmetric": True,
+    "QuantizeBias": True,
+    "DedicatedQDQPair": False,
+    "ForceQuantizeNoInputCheck": True,
+}
+
+
+def quantised_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The activations that become 8 bits, in graph order: what the quantised operators read and write.
+
+    Args:
+        model: with named nodes.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    kept = _kept(model)
+    touched = [
+        name
+        for node in model.graph.node
+        if node.op_type in OPERATORS and node.name not in kept
+        for name in (*node.input, *node.output)
+        if name and name not in weights
+    ]
+    return tuple(dict.fromkeys(touched))
+
+
+def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
+    """The INT8 graph.
+
+    Args:
+        model: float32, named nodes, heads `p3 p4 p5`.
+        ranges: per tensor of `quantised_tensors`, the smallest and the largest value that 8 bits represent; 0 within.
+
+    Returns:
+        A copy with QuantizeLinear/DequantizeLinear pairs; it passes `onnx.checker`.
+
+    Raises:
+        DataError: a tensor without a range.
+    """
+    missing = [name for name in quantised_tensors(model) if name not in ranges]
+    if missing:
+        raise DataError(f"no calibrated range for {len(missing)} tensors, e.g. {missing[0]}", remedy="calibrate again")
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    quantizer = QDQQuantizer(
+        twin,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax,
+            {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
+        ),
+        nodes_to_quantize=[],
+        nodes_to_exclude=sorted(_kept(model)),
+        op_types_to_quantize=list(OPERATORS),
+        extra_options=_QDQ_OPTIONS,
+    )
+    return quantised_by(quantizer, model)
+
+
+def _kept(model: onnx.ModelProto) -> set[str]:
+    """Names of the heads' convolutions and sigmoids: a box of 8 bits is off by pixels."""
+    outputs = {output.name for output in model.graph.output}
+    sigmoids = {node.name for node in model.graph.node if outputs & set(node.output)}
+    return {*head_convolutions(model), *sigmoids}
