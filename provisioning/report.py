@@ -31,12 +31,14 @@ class Subject:
         files: its sizes.
         candidate: what ran beside float32, for people, e.g. `model.int8.cpu.onnx on ONNX Runtime`.
         file: that ONNX Runtime ran; empty for an engine.
+        one_core_ms: of float32 and of `file`, a run on one core; empty for an engine.
     """
 
     manifest: Manifest
     files: Mapping[str, FileRecord]
     candidate: str
     file: str
+    one_core_ms: tuple[float, ...] = ()
 
 
 def report_files(subject: Subject, comparison: Comparison, frames: FrameSet) -> dict[str, bytes]:
@@ -66,6 +68,7 @@ def report_facts(subject: Subject, comparison: Comparison) -> dict[str, Any]:
             "float32": dict(comparison.reference.timings_ms),
             "candidate": dict(comparison.candidate.timings_ms),
         },
+        "one_core_ms": dict(zip(("float32", "candidate"), subject.one_core_ms, strict=False)),
         "resident_bytes": {
             "float32": comparison.reference.memory_bytes,
             "candidate": comparison.candidate.memory_bytes,
@@ -89,14 +92,13 @@ def summary(facts: Mapping[str, Any]) -> dict[str, Any]:
         "passed": facts["verdict"]["passed"],
         "verdict": facts["verdict"]["reason"],
     }
-    milliseconds = facts["median_ms"]
     return {
         **kept,
         "file": facts["file"],
         "processor": facts["processor"],
         "f1": facts["agreement"]["f1"],
-        "median_ms": milliseconds["candidate"].get("detect"),
-        "float32_ms": milliseconds["float32"].get("detect"),
+        "median_ms": facts["median_ms"]["candidate"].get("detect"),
+        "one_core_ms": dict(facts["one_core_ms"]),
     }
 
 
@@ -158,6 +160,8 @@ def _speed_rows(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     times = facts["median_ms"]
     stages = dict.fromkeys([*times["float32"], *times["candidate"]])
     rows = [(stage, *(f"{times[side].get(stage, 0):.2f}" for side in ("float32", "candidate"))) for stage in stages]
+    if alone := facts["one_core_ms"]:
+        rows.append(("inference on one core", *(f"{alone[side]:.2f}" for side in ("float32", "candidate"))))
     memory = facts["resident_bytes"]
     rows.append(("resident MB", f"{memory['float32'] / 1e6:.0f}", f"{memory['candidate'] / 1e6:.0f}"))
     return [(row[0], row[1], row[2]) for row in rows]

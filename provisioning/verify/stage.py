@@ -16,6 +16,7 @@ from provisioning.report import Subject, report_files
 from provisioning.verify.compare import Labelled, compare
 from provisioning.verify.gate import Gate
 from provisioning.verify.observe import SERVICE
+from provisioning.verify.speed import one_core_ms
 
 
 def verify_bundle(
@@ -49,7 +50,8 @@ def verify_bundle(
     with contextlib.closing(reference), _candidate(bundle, threads, device) as (candidate, name, file):
         comparison = compare(reference, candidate, frames, gate, spec)
     manifest = bundle.manifest
-    return report_files(Subject(manifest, manifest.files, name, file), comparison, frames)
+    speed = one_core_ms(bundle, (MODEL, file)) if file else ()
+    return report_files(Subject(manifest, manifest.files, name, file, speed), comparison, frames)
 
 
 @contextlib.contextmanager

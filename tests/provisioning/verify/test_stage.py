@@ -95,9 +95,11 @@ def test_int8_bundle_that_agrees_passes_and_keeps_its_report(store: Store, frame
     assert asked.precision == "int8" or "not clearly faster here" in asked.why
     assert facts["agreement"]["reference_boxes"] == 8
     assert facts["median_ms"]["candidate"]["inference"] > 0
+    assert all(facts["one_core_ms"][side] > 0 for side in ("float32", "candidate"))
     assert facts["resident_bytes"]["candidate"] > 1_000_000
     text = (tmp_path / "out" / "report.md").read_text()
     assert "**Passed**: F1 1.000" in text
+    assert "| inference on one core |" in text
     picture = cv2.imread(str(tmp_path / "out" / "report-1.jpg"))
     assert picture is not None
     assert picture.shape == (320, 320, 3)
