@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from edged.core.bundle import ACTIVE, MODEL, Bundle
@@ -58,13 +59,17 @@ def _rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("licence", manifest.licence),
         *(("origin", f"{key} {value}") for key, value in manifest.provenance.items()),
         *(("int8", f"{key} {value}") for key, value in manifest.calibration.items()),
-        *(("report", f"{key} {value}") for key, value in manifest.report.items()),
+        *(("report", f"{key} {_plain(value)}") for key, value in manifest.report.items()),
         *(("file", f"{name} {human_bytes(record.bytes)}") for name, record in manifest.files.items()),
     ]
     for engine in manifest.engines:
         built = f"TensorRT {engine.tensorrt}, {engine.gpu} (SM {engine.compute_capability})"
         rows.append(("engine", f"{engine.file} {engine.precision}, decode {engine.decode}, {built}"))
     return rows
+
+
+def _plain(value: object) -> str:
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _classes(manifest: Manifest) -> str:

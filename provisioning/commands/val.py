@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
     parser.add_argument("--size", type=int, default=640, help="input side of a checkpoint; a bundle has its own")
     parser.add_argument("--device", default="cpu", help="for a checkpoint: cpu or cuda (default: cpu)")
-    parser.add_argument("--file", default="model.onnx", help="of a bundle: model.onnx or model.int8.onnx")
+    parser.add_argument("--file", default="model.onnx", help="of a bundle: model.onnx or model.int8.cpu.onnx")
     parser.add_argument("--batch-size", type=int, default=16, help="for a checkpoint (default: %(default)s)")
     parser.add_argument("--confidence", type=float, default=0.001, help="boxes below do not count (default: 0.001)")
     parser.add_argument("--iou", type=float, default=0.6, help="of NMS (default: 0.6)")

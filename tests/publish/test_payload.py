@@ -50,7 +50,7 @@ def test_schema_of_unknown_message_is_refused() -> None:
         schemas.load("../payload")
 
 
-@pytest.mark.parametrize("objects", [0, 1, 3, 4, 50])
+@pytest.mark.parametrize("objects", [0, 1, 3, 16, 17, 50])
 def test_detections_payload_holds_what_was_seen(objects: int) -> None:
     found = result(7, objects)
     got = message(found)
@@ -69,7 +69,7 @@ def test_detections_payload_holds_what_was_seen(objects: int) -> None:
         assert all(len(str(side).split(".")[1]) == 1 for side in seen["box"])
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 8192, width=32)] * 4, st.floats(0, 1, width=32)), max_size=12))
+@given(st.lists(st.tuples(*[st.floats(0, 8192, width=32)] * 4, st.floats(0, 1, width=32)), max_size=40))
 def test_detections_payload_of_any_boxes_is_valid(rows: list[tuple[float, ...]]) -> None:
     table = np.array(rows, np.float32).reshape(-1, 5)
     xyxy, confidence = np.ascontiguousarray(table[:, :4]), np.ascontiguousarray(table[:, 4])
@@ -78,7 +78,7 @@ def test_detections_payload_of_any_boxes_is_valid(rows: list[tuple[float, ...]])
     assert np.abs(np.array([d["box"] for d in got["detections"]]).reshape(-1, 4) - xyxy).max(initial=0) <= 0.051
 
 
-@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize("count", [1, 17])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("column", ["xyxy", "confidence"])
 def test_detections_payload_refuses_what_is_no_number(count: int, bad: float, column: str) -> None:
@@ -106,6 +106,34 @@ def test_detections_schema_refuses_unknown_and_missing_fields() -> None:
     for wrong in ({**good, "extra": 1}, {k: v for k, v in good.items() if k != "boot_id"}):
         with pytest.raises(ValidationError):
             validate("detections", encode(wrong))
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 3, 1, 12, 0, 0, 0, timezone.utc),
+        datetime(2026, 3, 1, 12, 0, 0, 20, timezone.utc),
+        datetime(2026, 3, 1, 12, 0, 59, 999999, timezone(timedelta(0))),
+        datetime(2026, 3, 1, 12, 0, 0, 5, timezone(timedelta(hours=-8))),
+    ],
+)
+def test_moments_of_a_frame_are_written_with_microseconds_in_utc(moment: datetime) -> None:
+    found = result()
+    assert message(replace(found, meta=replace(found.meta, captured_at=moment)))["captured_at"] == rfc3339(moment)
+
+
+@given(st.lists(st.floats(0, 8192, width=32), min_size=4, max_size=4), st.floats(0, 1, width=32))
+def test_few_and_many_boxes_are_rounded_alike(side: list[float], score: float) -> None:
+    def of(count: int) -> dict[str, Any]:
+        seen = Detections(
+            np.tile(np.array(side, np.float32), (count, 1)),
+            np.full(count, score, np.float32),
+            np.zeros(count, np.int32),
+        )
+        found: dict[str, Any] = message(replace(result(), detections=seen))["detections"][0]
+        return found
+
+    assert of(1) == of(17)
 
 
 def test_rfc3339_speaks_utc() -> None:
