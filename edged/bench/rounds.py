@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
 from edged.bench.bare import BareFigures, BareRequest, measure_bare
@@ -22,6 +23,8 @@ SWEEP_FRAMES_EACH = 16  # a camera: fine enough to see a share that is off by a 
 SWEEP_FPS = 15.0
 SETTLE_S, IDLE_S = 3.0, 10.0
 MESSAGES = 200
+WINDOW_S = 4.0  # shorter measurements scatter: a neighbour's time slice decides them
+LEAST_FRAMES = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class BenchRequest:
         model: bundle directory.
         source: what every camera shows.
         cameras: of the run with several.
-        frames: a measurement.
+        frames: a measurement; 0 for as many as take WINDOW_S, at least LEAST_FRAMES.
         rounds: of everything.
         compare: also the plain loop.
         sweep: numbers of cameras to go through with test patterns.
@@ -92,6 +95,7 @@ class Rounds:
         self._folder = folder
         self._step = step
         self._cores = request.threads or available_cores()
+        self._frames = request.frames or LEAST_FRAMES
         self.measured = Measured()
 
     @property
@@ -116,7 +120,10 @@ class Rounds:
 
     def _bare_loops(self) -> None:
         for kind in (TOGETHER, SIDE_BY_SIDE, *((PLAIN,) if self._request.compare else ())):
-            self.measured.bare.setdefault(kind, []).append(measure_bare(self._bare(kind)))
+            figures = measure_bare(self._bare(kind))
+            self.measured.bare.setdefault(kind, []).append(figures)
+            if not self._request.frames:
+                self._frames = max(self._frames, ceil(WINDOW_S * figures.frames_per_s))
             self._step(kind)
 
     def _bare(self, kind: str, *, interval_s: float = 0.0, frames: int = 0) -> BareRequest:
@@ -125,7 +132,7 @@ class Rounds:
             kind=kind,
             model=str(self._bundle.directory / choose_graph(manifest, self._request.precision).file),
             sources=(resolved(self._request.source),),
-            frames=frames or self._request.frames,
+            frames=frames or self._frames,
             threads=self._cores,
             anchors=manifest.anchors,
             strides=manifest.strides,
@@ -134,7 +141,7 @@ class Rounds:
 
     def _several(self) -> None:
         cameras = copies(self._request.source, self._request.cameras)
-        figures, messages = self._daemon(cameras, self._request.frames)
+        figures, messages = self._daemon(cameras, self._frames)
         self.measured.several.append(figures)
         self._step("several cameras")
         classes = self._bundle.manifest.classes
@@ -143,7 +150,7 @@ class Rounds:
 
     def _lone(self) -> None:
         fps = min(LONE_MAX_FPS, LONE_LOAD * 1000 / self.measured.bare[TOGETHER][-1].run_ms.p50)
-        frames = min(LONE_FRAMES, self._request.frames)
+        frames = min(LONE_FRAMES, self._frames)
         cameras = copies(self._request.source, 1, pace="realtime", fps=round(fps, 2))
         figures, _ = self._daemon(cameras, frames)
         self.measured.lone.append(figures)
@@ -152,10 +159,12 @@ class Rounds:
         self._step("together, paced")
 
     def _sweep(self, count: int) -> None:
-        frames = max(self._request.frames, SWEEP_FRAMES_EACH * count)
+        frames = max(self._frames, SWEEP_FRAMES_EACH * count)
         fast, _ = self._daemon(patterns(count, pace="fast", fps=SWEEP_FPS), frames)
         # A single camera at its own rate would take long for nothing: its frames come no faster.
-        realtime, _ = self._daemon(patterns(count, pace="realtime", fps=SWEEP_FPS), min(frames, self._request.frames))
+        realtime, _ = self._daemon(
+            patterns(count, pace="realtime", fps=SWEEP_FPS), min(frames, self._request.frames or LEAST_FRAMES)
+        )
         self.measured.sweep.setdefault(count, []).append(SweepPoint(fast, realtime))
         self._step(f"{count} cameras")
 

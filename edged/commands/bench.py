@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", metavar="SOURCE", help="what every camera shows: a video or test:")
     parser.add_argument("--cameras", type=_count, default=2, metavar="N", help="of the run with several (default 2)")
-    parser.add_argument("--frames", type=_count, default=120, metavar="N", help="of each measurement (default 120)")
+    parser.add_argument(
+        "--frames", type=_count, default=0, metavar="N", help="of each measurement (default: as many as take 4 s)"
+    )
     parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="of all measurements (default 3)")
     parser.add_argument("--compare", action="store_true", help="measure the plain loop as well")
     parser.add_argument("--sweep", type=_counts, default=(), metavar="N,N", help="numbers of cameras, e.g. 1,4,16,64")

@@ -36,7 +36,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def _stamp(moment: datetime) -> datetime | str:
-    """What `encode` writes as `rfc3339` does: left to it where it does, as that costs a tenth right after the model."""
+    """For `encode`, which writes it as `rfc3339` does where possible: here it took 50 µs right after the model."""
     return moment if moment.microsecond and moment.tzinfo is timezone.utc else rfc3339(moment)
 
 
