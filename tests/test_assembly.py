@@ -10,7 +10,9 @@ import pytest
 
 from edged.assembly import load_model, mqtt_options
 from edged.config.schema import Engine, Model, Mqtt
+from edged.core.bundle import MODEL_INT8_CPU
 from edged.core.errors import BundleMismatch, ConfigError
+from edged.cpu.processors import processor_name
 from tests.handmade import edit_manifest, square_model, write_bundle
 
 
@@ -31,6 +33,27 @@ def test_cpu_runs_fp32_unless_int8_is_asked_for(tmp_path: Path, asked: str, runs
     loaded = load_model(Model(bundle=bundle), engine)
     loaded.detector.close()
     assert loaded.backend == f"cpu {runs}, 1 core"
+
+
+def test_cpu_runs_int8_by_itself_where_it_was_verified_here_and_is_faster(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle_with_int8(tmp_path)
+    content = (tmp_path / "model.int8.onnx").read_bytes()
+    (tmp_path / MODEL_INT8_CPU).write_bytes(content)
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    report = {
+        "passed": True,
+        "file": MODEL_INT8_CPU,
+        "processor": processor_name(),
+        "one_core_ms": {"float32": 12.0, "candidate": 7.0},
+    }
+    edit_manifest(tmp_path, files={"model.onnx": record, MODEL_INT8_CPU: record}, precision="int8", report=report)
+    with caplog.at_level(logging.INFO):
+        loaded = load_model(Model(bundle=tmp_path), Engine(threads=1, backend="cpu"))
+    loaded.detector.close()
+    assert loaded.backend == "cpu int8, 1 core"
+    assert "on the CPU squares runs as int8: verified on this processor, and faster than fp32" in caplog.text
 
 
 def test_auto_backend_falls_back_to_the_cpu_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
