@@ -11,6 +11,7 @@ from edged.core.letterbox import PAD_GREY, Letterbox
 from edged.core.types import Floats, Pixels
 
 UNIT = np.float32(1 / 255)
+SIZES = 8  # of frames that are kept ready; more in turn are fitted again and again
 
 
 def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels, Letterbox]:
@@ -98,7 +99,8 @@ def after_scaling(box: Letterbox, planes: Filler) -> Filler:
 class Preprocessor:
     """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
 
-    The grey border is written only when the frame size changes. One thread at a time.
+    Frames of several sizes may come in turn: what belongs to a size is kept, and the grey border is written only where
+    the picture before lay elsewhere. One thread at a time.
 
     Args:
         network_wh: width and height of the network's input, pixels.
@@ -111,25 +113,40 @@ class Preprocessor:
     def __init__(self, network_wh: tuple[int, int], *, filler: FillerFactory = numpy_filler) -> None:
         self._network_wh = network_wh
         self._filler = filler
-        self._fill: Filler | None = None
-        self._letterbox: Letterbox | None = None
-        self.blob: Floats = np.empty((1, 3, network_wh[1], network_wh[0]), np.float32)
+        self._fits: dict[tuple[int, int], tuple[Letterbox, Filler]] = {}
+        self._area = (0, 0, 0, 0)  # left, top, width, height of the last picture in the input
+        self.blob: Floats = np.full((1, 3, network_wh[1], network_wh[0]), PAD_GREY * UNIT, np.float32)
 
     def __call__(self, image: Pixels) -> Letterbox:
         """Fill `blob` from an (H, W, 3) uint8 BGR image; returns where the picture lies in it."""
-        box, fill = self._letterbox, self._fill
-        if box is None or fill is None or box.source_wh != (image.shape[1], image.shape[0]):
-            box, fill = self._fit(image)
+        size = (image.shape[1], image.shape[0])
+        box, fill = self._fits.get(size) or self._fit(size)
+        area = (box.pad_left, box.pad_top, *box.resized_wh)
+        if area != self._area:
+            self._write_border(*area)
+            self._area = area
         fill(image)
         return box
 
-    def _fit(self, image: Pixels) -> tuple[Letterbox, Filler]:
-        box = Letterbox.fit((image.shape[1], image.shape[0]), self._network_wh)
+    def _fit(self, size: tuple[int, int]) -> tuple[Letterbox, Filler]:
+        if len(self._fits) >= SIZES:
+            self._fits.clear()
+        box = Letterbox.fit(size, self._network_wh)
         width, height = box.resized_wh
-        self.blob.fill(PAD_GREY * UNIT)
         picture = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
-        self._letterbox, self._fill = box, self._filler(box, picture)
-        return box, self._fill
+        self._fits[size] = fit = (box, self._filler(box, picture))
+        return fit
+
+    def _write_border(self, left: int, top: int, width: int, height: int) -> None:
+        planes = self.blob[0]
+        within = slice(top, top + height)
+        for part in (
+            planes[:, :top],
+            planes[:, top + height :],
+            planes[:, within, :left],
+            planes[:, within, left + width :],
+        ):
+            part.fill(PAD_GREY * UNIT)
 
 
 def _scaled(image: Pixels, box: Letterbox, into: Pixels | None = None) -> Pixels:

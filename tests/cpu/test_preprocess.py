@@ -8,6 +8,7 @@ import pytest
 
 from edged.core.types import Pixels
 from edged.cpu.preprocess import Preprocessor, letterbox_image, to_network_input
+from edged.cpu.stages import NUMPY, Stages, fastest
 
 
 def noise(width: int, height: int, seed: int = 0) -> Pixels:
@@ -39,9 +40,15 @@ def test_letterbox_image_is_the_published_one(size: tuple[int, int], network_wh:
     np.testing.assert_array_equal(letterbox_image(image, network_wh)[0], plain_letterbox(image, network_wh))
 
 
-def test_preprocessor_equals_letterbox_and_conversion_for_frames_of_changing_size() -> None:
-    preprocess = Preprocessor((416, 256))
-    for seed, size in enumerate(SIZES * 2):
+@pytest.mark.parametrize("stages", [NUMPY, fastest()], ids=lambda stages: stages.made_of)
+@pytest.mark.parametrize(
+    "sizes", [SIZES[:3] * 3, ([*SIZES, (64, 200), (832, 512)]) * 2], ids=["kept", "too-many-to-keep"]
+)
+def test_preprocessor_equals_letterbox_and_conversion_for_frames_of_changing_size(
+    stages: Stages, sizes: list[tuple[int, int]]
+) -> None:
+    preprocess = Preprocessor((416, 256), filler=stages.filler)
+    for seed, size in enumerate(sizes):
         image = noise(*size, seed=seed)
         canvas, expected_box = letterbox_image(image, (416, 256))
         box = preprocess(image)
