@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorsData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization import QuantType
 
-from edged.core.errors import DataError
-from provisioning.quantize.placement import head_convolutions, quantised_by
+from provisioning.quantize.placement import head_convolutions, quantised
 
 OPERATORS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize")
 STEM = 2  # convolutions at the input that stay float: in 8 bits they cost accuracy and gain no time, see README.md
@@ -60,27 +56,15 @@ def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -
     Raises:
         DataError: a tensor without a range.
     """
-    missing = [name for name in quantised_tensors(model) if name not in ranges]
-    if missing:
-        raise DataError(f"no calibrated range for {len(missing)} tensors, e.g. {missing[0]}", remedy="calibrate again")
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    quantizer = QDQQuantizer(
-        twin,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(
-            CalibrationMethod.MinMax,
-            {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
-        ),
-        nodes_to_quantize=[],
-        nodes_to_exclude=sorted(_kept(model)),
-        op_types_to_quantize=list(OPERATORS),
-        extra_options=_QDQ_OPTIONS,
+    return quantised(
+        model,
+        ranges,
+        tensors=quantised_tensors(model),
+        kept=sorted(_kept(model)),
+        operators=OPERATORS,
+        activation_type=QuantType.QUInt8,
+        options=_QDQ_OPTIONS,
     )
-    return quantised_by(quantizer, model)
 
 
 def _kept(model: onnx.ModelProto) -> set[str]:

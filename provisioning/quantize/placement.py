@@ -10,7 +10,7 @@ real pictures 1.6 % smaller, and would cost TensorRT a second output of the fuse
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -86,29 +86,59 @@ def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.Mo
     Raises:
         DataError: a tensor without a threshold.
     """
-    missing = [name for name in activations(model) if name not in thresholds]
+    return quantised(
+        model,
+        {name: (-value, value) for name, value in thresholds.items()},
+        tensors=activations(model),
+        kept=head_convolutions(model),
+        operators=("Conv",),
+        activation_type=QuantType.QInt8,
+        options=_QDQ_OPTIONS,
+    )
+
+
+def quantised(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    tensors: Sequence[str],
+    kept: Sequence[str],
+    operators: Sequence[str],
+    activation_type: QuantType,
+    options: Mapping[str, object],
+) -> onnx.ModelProto:
+    """A copy with Q/DQ by ONNX Runtime's quantiser, weights signed and per output channel; it passes `onnx.checker`.
+
+    Args:
+        model: float32, named nodes.
+        ranges: per tensor, the smallest and the largest value that 8 bits represent.
+        tensors: that need a range.
+        kept: names of the nodes that stay float.
+        operators: types of those that do not.
+        activation_type: signed or not.
+        options: of the quantiser.
+
+    Raises:
+        DataError: a tensor without a range.
+    """
+    missing = [name for name in tensors if name not in ranges]
     if missing:
         raise DataError(f"no calibrated range for {len(missing)} tensors, e.g. {missing[0]}", remedy="calibrate again")
-    ranges = {name: (np.float32(-value), np.float32(value)) for name, value in thresholds.items()}
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
+    spans = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         twin,
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        activation_qType=activation_type,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, spans),
         nodes_to_quantize=[],
-        nodes_to_exclude=list(head_convolutions(model)),
-        op_types_to_quantize=["Conv"],
-        extra_options=_QDQ_OPTIONS,
+        nodes_to_exclude=list(kept),
+        op_types_to_quantize=list(operators),
+        extra_options=dict(options),
     )
-    return quantised_by(quantizer, model)
-
-
-def quantised_by(quantizer: QDQQuantizer, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Let it work in silence, and keep the metadata of `model`; what it gives passes `onnx.checker`."""
     quiet = logging.getLogger()
     level = quiet.level
     quiet.setLevel(logging.ERROR)  # it logs advice through the root logger
@@ -117,8 +147,8 @@ def quantised_by(quantizer: QDQQuantizer, model: onnx.ModelProto) -> onnx.ModelP
     finally:
         quiet.setLevel(level)
     quantizer.model.topological_sort()
-    quantised: onnx.ModelProto = quantizer.model.model
-    del quantised.metadata_props[:]
-    quantised.metadata_props.extend(model.metadata_props)
-    onnx.checker.check_model(quantised)
-    return quantised
+    made: onnx.ModelProto = quantizer.model.model
+    del made.metadata_props[:]
+    made.metadata_props.extend(model.metadata_props)
+    onnx.checker.check_model(made)
+    return made
