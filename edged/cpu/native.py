@@ -100,6 +100,12 @@ def loaded() -> ctypes.CDLL:
     return there
 
 
+def addresses(planes: Floats) -> tuple[int, int, int, int]:
+    """Where red, green and blue of (3, H, W) float32 begin, and how many floats a row is behind the one before."""
+    red, plane = planes.ctypes.data, planes.strides[0]
+    return red, red + plane, red + 2 * plane, planes.strides[1] // planes.itemsize
+
+
 class NativePlanes:
     """See `preprocess.Filler`: pictures of the very size of `planes`."""
 
@@ -108,8 +114,7 @@ class NativePlanes:
             raise ValueError(f"needs contiguous rows, got strides of {planes.strides}")
         self._shape = (*planes.shape[1:], planes.shape[0])
         self._planes = planes  # addressed below: must live as long
-        red, plane = planes.ctypes.data, planes.strides[0]
-        self._to = (red, red + plane, red + 2 * plane, planes.strides[1] // planes.itemsize)
+        self._to = addresses(planes)
         self._fill = loaded().edged_planes
 
     def __call__(self, image: Pixels) -> None:

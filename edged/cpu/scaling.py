@@ -12,7 +12,7 @@ import numpy as np
 
 from edged.core.letterbox import Letterbox
 from edged.core.types import Floats, Ints, Pixels
-from edged.cpu.native import loaded
+from edged.cpu.native import addresses, loaded
 from edged.cpu.preprocess import UNIT
 
 _STEPS = np.float32(2048)
@@ -68,8 +68,7 @@ class NativeScaler:
         whole = int(np.count_nonzero(column + _READ_BYTES <= _CHANNELS * source_width))
         self._scaling = _Scaling(source_width, source_height, width, height, column_at, across_at, whole, *others)
         self._planes = planes  # addressed below: must live as long
-        red, plane = planes.ctypes.data, planes.strides[0]
-        self._to = (red, red + plane, red + 2 * plane, planes.strides[1] // planes.itemsize)
+        self._to = addresses(planes)
         self._scale = loaded().edged_scale
 
     def __call__(self, image: Pixels) -> None:
