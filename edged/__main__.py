@@ -12,6 +12,7 @@ import sys
 from importlib import import_module
 
 from edged.core.errors import EdgedError
+from edged.core.extras import not_installed
 
 COMMANDS = ("run", "check", "detect", "demo", "bench")
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -55,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.set_defaults(run=module.run)
     chosen = parser.parse_args(argv)
     try:
-        return int(chosen.run(chosen))
+        try:
+            return int(chosen.run(chosen))
+        except ModuleNotFoundError as exc:
+            raise not_installed(exc, prefer="cpu") from exc
     except EdgedError as exc:
         print(f"edged: error: {exc}", file=sys.stderr)
         return exc.exit_code

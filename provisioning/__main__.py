@@ -9,6 +9,7 @@ from importlib import import_module
 
 from edged import __version__
 from edged.core.errors import EdgedError
+from edged.core.extras import not_installed
 from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
@@ -25,7 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     try:
         chosen = parser.parse_args(arguments)
-        code = int(chosen.run(chosen))
+        try:
+            code = int(chosen.run(chosen))
+        except ModuleNotFoundError as exc:
+            raise not_installed(exc, prefer="provision") from exc
         sys.stdout.flush()  # a reader that has left is noticed here, not at exit
         return code
     except EdgedError as exc:

@@ -6,9 +6,13 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from edged.core.extras import EXTRAS_WITH
 
 ROOT = Path(__file__).parents[1]
 STAGES = {"capture", "cpu", "gpu", "publish"}
@@ -91,6 +95,19 @@ def test_heavy_imports_stand_with_their_owner(path: Path) -> None:
         assert owners is None or place.startswith(owners), f"{place} imports {name}, which belongs to {owners}"
 
 
+def test_a_missing_package_is_named_with_the_extras_that_bring_it() -> None:
+    # Who imports the first two says what to do; the last is a part of pydantic.
+    elsewhere = {"systemd", "tensorrt", "pydantic_core"}
+    used = {name.split(".")[0] for path in sources("edged", "provisioning", "plugins") for name in imports_of(path)}
+    wanted = [Requirement(line) for line in requires("edged") or []]
+    owners = packages_distributions()
+    for package in used - sys.stdlib_module_names - {"edged", "provisioning", "plugins"} - elsewhere:
+        found = {name.lower().replace("_", "-") for name in owners.get(package, ())}
+        for extra in EXTRAS_WITH.get(package, ("",)):
+            brought = {one.name.lower() for one in wanted if not one.marker or one.marker.evaluate({"extra": extra})}
+            assert not found or found & brought, f"{package} of {found} does not come with {extra or 'edged itself'}"
+
+
 def test_core_needs_numpy_only() -> None:
     for path in sources("edged/core"):
         for name in imports_of(path):
@@ -117,6 +134,7 @@ def test_importing_the_daemon_loads_nothing_of_training() -> None:
 
 def test_engines_are_built_and_verified_without_torch() -> None:
     """They are on the device itself, where torch is not."""
+    pytest.importorskip("onnx_graphsurgeon", reason="onnx-graphsurgeon is not installed")
     needed = "import provisioning.commands.build, provisioning.build.bundle_engine, provisioning.build.tensorrt_maker"
     assert not loaded_by(f"{needed}, provisioning.verify.checked, provisioning.frames.frameset") & {"torch"}
 

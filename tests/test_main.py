@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.handmade import write_bundle
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", "LAZY"), ("EAGER", "EAGER")], ids=["unset", "said"])
@@ -24,3 +27,42 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def without(packages: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command on a machine that lacks these packages."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({packages.split()})); import {module}.__main__ as command"
+    return subprocess.run(
+        [sys.executable, "-c", f"{code}; sys.exit(command.main())", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+MISSING = "cv2 onnxruntime tqdm cuda pynvml matplotlib onnx onnx_graphsurgeon onnxslim torch yaml amqtt"
+
+
+@pytest.mark.parametrize("arguments", [("detect", "street.png"), ("check",), ("run",), ("demo",)], ids=" ".join)
+def test_edged_without_its_extras_says_what_to_install(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    bundle = write_bundle(tmp_path / "model")
+    config = tmp_path / "edged.toml"
+    config.write_text(f'[cameras.yard]\nsource = "/dev/video0"\n[mqtt]\nhost = "h"\n[model]\nbundle = "{bundle}"\n')
+    places = {"detect": ["--model", str(bundle)], "demo": []}.get(arguments[0], ["--config", str(config)])
+    done = without(MISSING, "edged", *arguments, *places)
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.splitlines()[-1].endswith(" is not installed; pip install 'edged[cpu]'")
+    assert "Traceback" not in done.stderr
+
+
+def test_provisioning_without_its_extra_still_helps_and_says_what_to_install(tmp_path: Path) -> None:
+    assert "edged-provision import" in without(MISSING, "provisioning", "import", "--help").stdout
+    done = without(MISSING, "provisioning", "train", "--data", str(tmp_path))
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1].endswith(" is not installed; pip install 'edged[provision]'")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_user() -> None:
+    done = without("edged.oneshot", "edged", "detect", "street.png")
+    assert "ModuleNotFoundError" in done.stderr

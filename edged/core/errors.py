@@ -3,6 +3,7 @@
 EdgedError            70  anything of ours
 ├─ UsageError          2  the command line asks for something impossible
 ├─ ConfigError        78  edged.toml or its environment is wrong
+├─ NotInstalled       78  a Python package is missing that this needs
 ├─ BundleMismatch     78  a sound bundle that does not fit this machine or this configuration
 ├─ DataError          65  bytes from outside (bundle, weights, picture, label) that are not what they claim
 ├─ Unreachable        69
@@ -38,6 +39,12 @@ class UsageError(EdgedError):
 
 class ConfigError(EdgedError):
     """The configuration file or its environment is wrong."""
+
+    exit_code = 78
+
+
+class NotInstalled(EdgedError):
+    """A Python package is missing that is needed for what was asked."""
 
     exit_code = 78
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from edged.core.bundle import Bundle
 from edged.core.paths import MODELS
-from provisioning.data.spec import SPEC_NAME
 
 STORE_VARIABLE = "EDGED_STORE"
 
@@ -67,6 +66,8 @@ def say(text: str) -> None:
 
 def say_taken(data: Path) -> None:
     """Which file of a data set's folder is read, on standard error; nothing when the file itself was named."""
+    from provisioning.data.spec import SPEC_NAME
+
     if data.is_dir():
         sys.stderr.write(f"{data}: reading {data / SPEC_NAME}\n")
 

@@ -1,0 +1,41 @@
+"""What to say where a package of an extra is not installed: `pip install edged` alone brings no way to run a model."""
+
+from __future__ import annotations
+
+from edged.core.errors import NotInstalled
+
+OWN = ("edged", "provisioning", "plugins")
+# Import name: the extras in pyproject.toml that bring it; what is not here comes with edged itself.
+EXTRAS_WITH: dict[str, tuple[str, ...]] = {
+    "cv2": ("cpu", "provision"),
+    "onnxruntime": ("cpu", "provision"),
+    "tqdm": ("cpu", "provision"),
+    "cuda": ("gpu",),
+    "pynvml": ("gpu",),
+    "matplotlib": ("provision",),
+    "onnx": ("provision",),
+    "onnx_graphsurgeon": ("provision",),
+    "onnxslim": ("provision",),
+    "torch": ("provision",),
+    "yaml": ("provision",),
+    "amqtt": ("demo",),
+}
+
+
+def not_installed(exc: ModuleNotFoundError, *, prefer: str) -> NotInstalled:
+    """The same in a person's words.
+
+    Args:
+        exc: raised by an import.
+        prefer: the extra to name where several bring the package.
+
+    Raises:
+        ModuleNotFoundError: `exc` itself, where one of our own modules is missing: a fault of ours.
+    """
+    package = (exc.name or "").partition(".")[0]
+    if not package or package in OWN:
+        raise exc
+    extras = EXTRAS_WITH.get(package, ())
+    extra = prefer if prefer in extras else next(iter(extras), "")
+    remedy = f"pip install 'edged[{extra}]'" if extra else "install edged again, with its dependencies"
+    return NotInstalled(f"the Python package {package} is not installed", remedy=remedy)
