@@ -24,7 +24,7 @@ from edged.core.letterbox import PAD_GREY
 from edged.core.types import Frame, FrameResult, Thresholds
 from edged.cpu.lane import Job, Jobs, Lane, Sessions
 from edged.cpu.processors import available
-from edged.cpu.session import open_session, require_contract, require_finite
+from edged.cpu.session import memory_is_short, open_session, require_contract, require_finite
 from edged.cpu.sharing import Sharing
 from edged.cpu.stages import Stages, fastest
 
@@ -143,7 +143,7 @@ def _self_test(lane: Lane, *, where: str) -> None:
         try:
             way.run()
         except DetectorError as exc:
-            if "allocate" in str(exc):  # ONNX Runtime's word when memory is short: there may be more after a restart
+            if memory_is_short(exc):  # there may be more after a restart
                 raise
             raise DataError(
                 f"{where}: the model does not run on a grey picture: {exc}", remedy="provision the model again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -105,6 +106,13 @@ class BoundModel:
             self._session.run_with_iobinding(self._binding)
         except Exception as exc:  # see open_session
             raise DetectorError(f"inference failed: {_one_line(exc)}") from exc
+
+
+def memory_is_short(exc: DetectorError) -> bool:
+    """Whether a run failed for want of memory that this machine has, if not at the moment."""
+    wanted = re.search(r"requested buffer of size (\d+)", str(exc))
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return "allocate" in str(exc) and (wanted is None or int(wanted[1]) <= whole)
 
 
 def require_finite(heads: Sequence[Floats], *, where: str) -> None:
