@@ -142,8 +142,11 @@ class Subscriber:
         return (self.payloads(topic) or [b""])[-1]
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        client = self._client
+        client.disconnect()
+        client.loop_stop()
+        # Its callbacks are what keeps the client, and with it two wake-up sockets, until garbage is collected.
+        client.on_connect = client.on_subscribe = client.on_disconnect = client.on_message = None
 
     def __enter__(self) -> Subscriber:
         return self.ready()

@@ -28,5 +28,5 @@ def no_descriptor_left() -> Iterator[None]:
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     yield
-    gc.collect()  # the subscriber's client keeps its wake-up sockets until it is collected
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
