@@ -7,7 +7,7 @@ import os
 import stat
 from enum import Enum
 
-from edged.core.errors import CameraError
+from edged.core.errors import CameraError, DamagedFile
 from edged.core.picture_header import MAGIC_BYTES, picture_type
 from edged.core.redact import redact
 from edged.core.sources import ACCEPTED, foreign_scheme, scheme_of
@@ -74,7 +74,7 @@ def _is_picture(path: str) -> bool:
         return os.path.splitext(path)[1].lower() in PICTURE_SUFFIXES
     suffix = os.path.splitext(path)[1].lower()
     if suffix in PICTURE_SUFFIXES and not picture_type(head) and _is_text(head):
-        raise CameraError(f"{path!r} is named {suffix} but holds text: {head.decode('ascii')!r}")
+        raise DamagedFile(f"{path!r} is named {suffix} but holds text: {head.decode('ascii')!r}")
     return bool(picture_type(head))
 
 

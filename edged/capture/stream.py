@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edged.core.errors import CameraError
+from edged.core.errors import CameraError, DamagedFile
 from edged.core.types import Pixels
 
 
@@ -20,6 +20,10 @@ class OpenError(CameraError):
     def __init__(self, plain: str, guess: str) -> None:
         super().__init__(f"{plain}: {guess}")
         self.plain = plain
+
+
+class OpenFileError(OpenError, DamagedFile):
+    """A file that is there and can be read, but does not open as a video."""
 
 
 @dataclass(frozen=True, slots=True)

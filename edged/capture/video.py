@@ -14,8 +14,8 @@ import numpy as np
 
 from edged.capture.kinds import Kind
 from edged.capture.spec import MAX_FPS, CameraSpec
-from edged.capture.stream import OpenError, StreamInfo
-from edged.core.errors import CameraError, DataError
+from edged.capture.stream import OpenError, OpenFileError, StreamInfo
+from edged.core.errors import CameraError, DamagedFile, DataError
 from edged.core.sources import scheme_of
 from edged.core.types import Pixels
 
@@ -88,9 +88,9 @@ class VideoStream:
         if self._info.live:
             raise CameraError(f"{self._location}: the stream ended or stalled")
         if not self._grabbed:
-            raise CameraError(f"{self._location!r} has no video frame that can be decoded (audio only, or damaged)")
+            raise DamagedFile(f"{self._location!r} has no video frame that can be decoded (audio only, or damaged)")
         if self._grabbed < self._announced * EARLY_END:
-            raise CameraError(
+            raise DamagedFile(
                 f"{self._location!r} is damaged: it announces {self._announced:.0f} frames, "
                 f"reading stopped after {self._grabbed}"
             )
@@ -121,7 +121,8 @@ class VideoStream:
         except cv2.error as exc:
             raise CameraError(f"{self._location} cannot be opened: {exc.err}") from exc
         if not opened:
-            raise OpenError(f"{self._location} cannot be opened", _GUESSES[kind])
+            error = OpenFileError if kind is Kind.VIDEO else OpenError
+            raise error(f"{self._location} cannot be opened", _GUESSES[kind])
 
     def _address(self, spec: CameraSpec, kind: Kind) -> tuple[str, int, list[int]]:
         """What OpenCV is asked to open, with which backend and options."""
@@ -148,7 +149,7 @@ class VideoStream:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             return f"/proc/self/fd/{self._descriptor}"
         if os.path.getsize(path) == 0:
-            raise CameraError(f"{source!r} is empty (0 bytes)")
+            raise DamagedFile(f"{source!r} is empty (0 bytes)")
         return path
 
     def _describe(self, kind: Kind) -> StreamInfo:

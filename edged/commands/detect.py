@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 NAME = "detect"
@@ -13,6 +14,8 @@ Look at pictures, videos, folders, patterns, cameras or streams, once.
   edged detect bus.jpg --model models/active
   edged detect holiday/ clip.mp4 --out seen --jsonl seen.jsonl
   edged detect /dev/video0 --frames 100 --jsonl - | jq .detections
+
+Boxes are in pixels of the picture as one sees it: turned upright where its EXIF data says so.
 
 Exit code: 0 when everything could be read; else that of the first failure (65 bad data, 69 no such source, 70 the
 detector failed, 78 the model does not fit).
@@ -44,6 +47,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect, write, summarise."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings, on stderr, say less than our errors
     from edged.oneshot.run import Request, run_once
 
     return run_once(

@@ -8,6 +8,7 @@ EdgedError            70  anything of ours
 ├─ DataError          65  bytes from outside (bundle, weights, picture, label) that are not what they claim
 ├─ Unreachable        69
 │  ├─ CameraError     69  a camera or file cannot be opened, or its stream is lost
+│  │  └─ DamagedFile  65  a file is there, but holds no video or picture that can be decoded
 │  └─ BrokerError     69  the MQTT broker cannot be reached or refuses us
 └─ DetectorError      70  the device or the model failed while running
 
@@ -69,6 +70,12 @@ class Unreachable(EdgedError):
 
 class CameraError(Unreachable):
     """A camera, stream or file cannot be opened, or was lost while reading."""
+
+
+class DamagedFile(CameraError):
+    """A file is there, but holds no video or picture that can be decoded, or not all that it announces."""
+
+    exit_code = DataError.exit_code
 
 
 class BrokerError(Unreachable):

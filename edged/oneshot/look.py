@@ -37,24 +37,36 @@ OnError = Callable[[Item, EdgedError], None]
 def frames(items: Iterable[Item], *, on_error: OnError) -> Iterator[Look]:
     """Every frame of every source. What fails goes to `on_error`; the other sources are still read."""
     for item in items:
-        try:
-            spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
-            with open_source(spec) as source:
-                while (frame := _read(source.read, item, on_error)) is not None:
-                    yield Look(item, frame, source.location, source.info.fps)
-        except CameraError as exc:
+        yield from _frames_of(item, on_error)
+
+
+def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
+    told = 0
+
+    def tell(error: DataError) -> None:
+        nonlocal told
+        told += 1
+        on_error(item, error)
+
+    try:
+        spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
+        with open_source(spec) as source:
+            while (frame := _read(source.read, tell)) is not None:
+                yield Look(item, frame, source.location, source.info.fps)
+    except CameraError as exc:
+        if not (item.is_picture and told):  # "none of 1 pictures can be read" is no news then
             on_error(item, exc)
-        except ValueError as exc:  # a spec that cannot be, e.g. an endless name
-            on_error(item, DataError(str(exc)))
+    except ValueError as exc:  # a spec that cannot be, e.g. an endless name
+        on_error(item, DataError(str(exc)))
 
 
-def _read(read: Callable[[], Frame | None], item: Item, on_error: OnError) -> Frame | None:
+def _read(read: Callable[[], Frame | None], tell: Callable[[DataError], None]) -> Frame | None:
     """The next frame that can be decoded; pictures that cannot are reported and passed over."""
     while True:
         try:
             return read()
         except DataError as exc:
-            on_error(item, exc)
+            tell(exc)
 
 
 def detect(looks: Iterable[Look], detector: Detector) -> Iterator[tuple[Look, FrameResult]]:

@@ -110,7 +110,8 @@ class _Report:
 
     def failed(self, item: Item, error: EdgedError) -> None:
         """Say what could not be read, and remember the first exit code."""
-        print(f"edged: error: {item.shown}: {error}", file=sys.stderr)
+        named = "" if item.shown in str(error) else f"{item.shown}: "
+        print(f"edged: error: {named}{error}", file=sys.stderr)
         self.exit_code = self.exit_code or error.exit_code
 
     def add(self, item: Item, class_ids: list[int], milliseconds: float) -> None:
@@ -124,8 +125,11 @@ class _Report:
 
     def summary(self, written: list[Path], *, backend: str) -> None:
         """The last lines."""
-        each = f", {self._milliseconds / self._frames:.1f} ms each" if self._frames else ""
-        self._say(f"{self._frames} frames on {backend}{each}: {_listed(self._objects)}")
+        if self._frames:
+            each = f"{self._milliseconds / self._frames:.1f} ms each"
+            self._say(f"{self._frames} frames on {backend}, {each}: {_listed(self._objects)}")
+        else:
+            self._say("no frame was looked at")
         for path in written[:_MOST_PATHS_SHOWN]:
             self._say(f"wrote {path}")
         if len(written) > _MOST_PATHS_SHOWN:
