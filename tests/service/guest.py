@@ -43,7 +43,7 @@ def build() -> None:
     if (ROOT / "ready").exists():
         return
     shutil.rmtree(ROOT, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(ROOT), *_mirror()]
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(ROOT), *mirror()]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=1200)
     (ROOT / "etc/machine-id").write_text("")  # a fresh one at every boot
     (ROOT / "etc/hostname").write_text("edged-test\n")
@@ -52,8 +52,8 @@ def build() -> None:
     (ROOT / "ready").touch()
 
 
-def _mirror() -> list[str]:
-    """The Debian mirror that this machine uses."""
+def mirror() -> list[str]:
+    """The Debian mirror that this machine uses, as an argument of debootstrap; none where that is not known."""
     listed = [*Path("/etc/apt").glob("sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     found = re.search(r"(?m)^(?:URIs:|deb)\s.*?(\S+/debian)/?(?=\s|$)", "\n".join(file.read_text() for file in listed))
     return [found[1]] if found else []

@@ -1,0 +1,1 @@
+"""The CPU detector on 64-bit ARM, in user-mode emulation."""
