@@ -1,1 +1,1 @@
-"""The CPU detector on 64-bit ARM, in user-mode emulation."""
+"""The tests on 64-bit ARM, in user-mode emulation."""

@@ -1,7 +1,7 @@
-"""The CPU detector's tests on 64-bit ARM, in user-mode emulation: `python -m tests.arm [TEST ...]`.
+"""Tests on 64-bit ARM, in user-mode emulation: `python -m tests.arm [TEST ...]`.
 
 Needs root, qemu-user-static, debootstrap, pip and a network. A Debian of that architecture, with its own compiler, is
-made in EDGED_TEST_ARM (/var/tmp/edged-arm) once, edged is installed in it as on a device, and tests/core and tests/cpu
+made in EDGED_TEST_ARM (/var/tmp/edged-arm) once, edged is installed in it as on a device, and the tests of its parts
 run there. What it proves is the arithmetic, not the speed. The first run takes some ten minutes.
 """
 
@@ -24,7 +24,9 @@ else:
 
 PROJECT = Path(__file__).parents[2]
 ROOT = Path(os.environ.get("EDGED_TEST_ARM", "/var/tmp/edged-arm"))
-PACKAGES = "python3,python3-dev,python3-venv,gcc,libc6-dev"
+PACKAGES = "python3,python3-dev,python3-venv,g++,libc6-dev"
+TESTS = ("tests/core", "tests/config", "tests/cpu", "tests/gpu")
+MARKS = "not slow and not gpu and not systemd"
 PYTHON = "3.11"  # of Debian 12
 PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in (17, 26, 27, 28, 34)))
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -45,14 +47,14 @@ exec chroot "$0" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/srv/venv/bin:/usr
 def main(arguments: Sequence[str] | None = None) -> int:
     """Pytest's exit code, run on ARM."""
     parser = argparse.ArgumentParser(prog="python -m tests.arm", description=__doc__)
-    parser.add_argument("tests", nargs="*", default=["tests/core", "tests/cpu"], metavar="TEST")
+    parser.add_argument("tests", nargs="*", default=TESTS, metavar="TEST")
     chosen = parser.parse_args(arguments)
     if os.geteuid() or not FORMAT.exists() or shutil.which("debootstrap") is None:
         sys.exit("this needs root, and: apt-get install qemu-user-static debootstrap")
     _register()
     _build()
     _install()
-    command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600", "-m", "not slow")
+    command = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "600", "-m", MARKS)
     return _inside("sh", "-c", 'cd /srv/edged && exec "$@"', "sh", *command, *chosen.tests).returncode
 
 

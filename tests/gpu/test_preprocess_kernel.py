@@ -1,4 +1,4 @@
-"""The preprocessing kernel's own source, run on the processor, against OpenCV through the CPU's letterbox."""
+"""The preprocessing kernel's own source, run on the processor, against OpenCV's arithmetic in numpy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 
 from edged.core.letterbox import PAD_GREY, Letterbox
 from edged.core.types import Pixels, Thresholds
-from edged.cpu.preprocess import letterbox_image, to_network_input
+from edged.cpu.preprocess import to_network_input
 from edged.gpu.layout import Header, PreprocessArgs
 from edged.gpu.stages import preprocess_launch
+from tests.bilinear import letterboxed
 from tests.gpu.ground import GROUNDS, Ground, ground_named
 from tests.gpu.host_kernels import args_bytes
 
@@ -45,7 +46,7 @@ def run_preprocess(images: Sequence[Pixels], network_wh: tuple[int, int], *, on:
 
 
 def on_cpu(image: Pixels, network_wh: tuple[int, int]) -> Array:
-    return to_network_input(letterbox_image(image, network_wh)[0])
+    return to_network_input(letterboxed(image, network_wh))
 
 
 def grey_levels_apart(got: Array, wanted: Array) -> float:
