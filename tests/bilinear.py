@@ -34,8 +34,8 @@ def scaled(image: Pixels, size_wh: tuple[int, int]) -> Pixels:
     if (width, height) == (wide, high):
         return image
     if (width, height) == (2 * wide, 2 * high):  # the mean of four
-        four = pixels.reshape(high, 2, wide, 2, -1).sum(axis=(1, 3))
-        return ((four + 2) >> 2).astype(np.uint8)
+        halves: Pixels = ((pixels.reshape(high, 2, wide, 2, -1).sum(axis=(1, 3)) + 2) >> 2).astype(np.uint8)
+        return halves
     left, right_weight = _places(width, wide)
     outside = (left < 0) | (left >= width - 1)
     left, right_weight = left.clip(0, width - 1), np.where(outside, np.float32(0), right_weight)
@@ -46,7 +46,8 @@ def scaled(image: Pixels, size_wh: tuple[int, int]) -> Pixels:
     first, second = _weights(lower_weight)
     above, below = across[upper.clip(0, height - 1)], across[(upper + 1).clip(0, height - 1)]
     summed = ((above * first[:, None, None]) >> 16) + ((below * second[:, None, None]) >> 16)
-    return ((summed + 2) >> 2).astype(np.uint8)
+    result: Pixels = ((summed + 2) >> 2).astype(np.uint8)
+    return result
 
 
 def _places(source: int, target: int) -> tuple[_Array, _Array]:
