@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import Broker, free_port
+from tests.gates import Gate
 
 
 @pytest.fixture
@@ -20,6 +21,13 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     broker = Broker(folder, free_port()).start()
     yield broker
     broker.kill()
+
+
+@pytest.fixture
+def gate(broker: Broker) -> Iterator[Gate]:
+    """The way of the publisher to the broker; the subscriber goes directly."""
+    with Gate(broker.port) as gate:
+        yield gate
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Brokers that are away, frozen, killed, forbidding: what must arrive arrives, the rest is counted, nothing blocks.
+"""Brokers that are away, frozen, killed: what must arrive arrives, the rest is counted, nothing blocks.
 
 Each test ends with conservation (all that was committed arrived, or is counted as dropped) and an honest status.
 """
@@ -7,53 +7,20 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import resource
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edged.publish.mqtt import MqttPublisher
-from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
-from tests.brokers import Broker, Subscriber, free_port, make_certificates, wait_for, write_passwords
+from edged.publish.options import MqttOptions
+from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.gates import Gate
+from tests.publish.deliveries import connected, deliveries, first_sights, publish_all
 from tests.publish.results import BASE, DETECTIONS, ORIGIN, options, outbox_options, publisher, result
-
-
-@pytest.fixture
-def gate(broker: Broker) -> Iterator[Gate]:
-    """The way of the publisher to the broker; the subscriber goes directly."""
-    with Gate(broker.port) as gate:
-        yield gate
-
-
-def deliveries(seen: Subscriber) -> list[int]:
-    return [json.loads(payload)["delivery"] for payload in seen.payloads(DETECTIONS)]
-
-
-def first_sights(numbers: list[int]) -> list[int]:
-    """`numbers` without repeats, by their first appearance."""
-    return list(dict.fromkeys(numbers))
-
-
-def connected(ours: MqttPublisher) -> None:
-    wait_for(lambda: ours.counters().connected, what="connected")
-
-
-def publish_all(ours: MqttPublisher, count: int, *, first: int = 0) -> float:
-    """Publish and return the longest single call, seconds."""
-    longest_s = 0.0
-    for sequence in range(first, first + count):
-        began = time.monotonic()
-        ours.publish(result(sequence))
-        longest_s = max(longest_s, time.monotonic() - began)
-    return longest_s
 
 
 def test_broker_absent_at_start_drops_and_counts_then_connects(
@@ -236,180 +203,6 @@ def test_broker_half_open_connection_is_replaced(broker: Broker, gate: Gate, tmp
         wait_for(lambda: ours.counters().waiting == 0)
         wait_for(lambda: set(deliveries(seen)) == set(range(1, 21)))
     ours.close()
-
-
-def test_broker_credentials_revoked_keeps_the_outbox_and_retries_slowly(tmp_path: Path) -> None:
-    passwords = tmp_path / "passwords"
-    write_passwords(passwords, box="right", reader="reads")
-    broker = Broker(tmp_path, free_port(), ("allow_anonymous false", f"password_file {passwords}")).start()
-    ours = publisher(broker.port, durable=tmp_path / "outbox", username="box", password="right", refused_retry_s=1)
-    try:
-        connected(ours)
-        with Subscriber(broker.port, username="reader", password="reads") as seen:
-            write_passwords(passwords, box="changed", reader="reads")
-            broker.reload()
-            wait_for(lambda: "credentials of user 'box'" in ours.counters().last_error, what="named")
-            attempts = broker.log().count("not authorised") + broker.log().count("bad user name or password")
-            publish_all(ours, 50)
-            time.sleep(1.2)
-            later = broker.log().count("not authorised") + broker.log().count("bad user name or password")
-            assert later - attempts <= 3, "no storm"
-            write_passwords(passwords, box="right", reader="reads")
-            broker.reload()
-            wait_for(lambda: ours.counters().connected)
-            wait_for(lambda: set(deliveries(seen)) == set(range(1, 51)))
-            wait_for(lambda: ours.counters().waiting == 0)
-        assert "right" not in ours.counters().last_error
-    finally:
-        ours.close()
-        broker.kill()
-
-
-def test_broker_access_revoked_keeps_the_outbox(tmp_path: Path) -> None:
-    rules = tmp_path / "rules"
-    rules.write_text("topic readwrite #\n")
-    broker = Broker(tmp_path, free_port(), ("allow_anonymous true", f"acl_file {rules}")).start()
-    ours = publisher(broker.port, durable=tmp_path / "outbox", protocol="5", refused_retry_s=0.5)
-    try:
-        connected(ours)
-        with Subscriber(broker.port, DETECTIONS) as seen:
-            rules.write_text(f"topic read #\ntopic write {BASE}/status\n")
-            broker.reload()
-            time.sleep(0.2)
-            publish_all(ours, 30)
-            # Old mosquittos close the connection behind the PUBACK that says why, which may be lost with it.
-            wait_for(lambda: "access rules" in ours.counters().last_error, what="named")
-            assert ours.counters().waiting == 30
-            assert not seen.messages
-            rules.write_text("topic readwrite #\n")
-            broker.reload()
-            wait_for(lambda: set(deliveries(seen)) == set(range(1, 31)))
-            wait_for(lambda: ours.counters().waiting == 0)
-    finally:
-        ours.close()
-        broker.kill()
-
-
-def test_broker_expired_certificate_gets_not_a_byte_in_clear(tmp_path: Path) -> None:
-    made = make_certificates(tmp_path / "expired", days=-1)
-    settings = (f"certfile {made.file('server.pem')}", f"keyfile {made.file('server.key')}", "allow_anonymous true")
-    broker = Broker(tmp_path, free_port(), settings).start()
-    try:
-        with Gate(broker.port) as gate:
-            tls = TlsOptions(ca_file=made.file("ca.pem"))
-            ours = MqttPublisher(
-                MqttOptions("localhost", gate.port, tls=tls, username="box", password="pass-in-clear"), ORIGIN
-            )
-            publish_all(ours, 10)
-            wait_for(lambda: "expired" in ours.counters().last_error)
-            ours.close()
-            for word in (b"edged", b"pass-in-clear", b"box/", b"MQTT"):
-                assert word not in gate.passed
-            assert gate.passed[:1] == b"\x16", "a TLS handshake, and nothing before it"
-    finally:
-        broker.kill()
-
-
-def test_broker_over_tls_gets_everything(tmp_path: Path) -> None:
-    made = make_certificates(tmp_path / "good")
-    settings = (f"cafile {made.file('ca.pem')}", f"certfile {made.file('server.pem')}",
-                f"keyfile {made.file('server.key')}", "require_certificate true", "allow_anonymous true",
-                "listener {plain} 127.0.0.1")  # fmt: skip
-    plain = free_port()
-    broker = Broker(tmp_path, free_port(), tuple(line.format(plain=plain) for line in settings)).start()
-    tls = TlsOptions(made.file("ca.pem"), made.file("client.pem"), made.file("client.key"))
-    ours = MqttPublisher(
-        MqttOptions("localhost", broker.port, tls=tls), ORIGIN, outbox=OutboxOptions(tmp_path / "outbox")
-    )
-    try:
-        connected(ours)
-        with Subscriber(plain) as seen:
-            publish_all(ours, 500)
-            wait_for(lambda: len(deliveries(seen)) == 500)
-            assert deliveries(seen) == list(range(1, 501))
-    finally:
-        ours.close()
-        broker.kill()
-
-
-def test_outbox_on_a_full_disk_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    port = free_port()
-    broker = Broker(tmp_path, port)
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "t", disk], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("cannot mount a small tmpfs (needs root): disk full is not tested")
-    try:
-        ours = MqttPublisher(options(port), ORIGIN, outbox=outbox_options(disk, queue_messages=5000))
-        assert publish_all(ours, 4000) < 0.25
-        wait_for(lambda: not ours._outbox._buffer._pending if ours._outbox else False)
-        ours.close()
-        dropped = dict(ours.counters().dropped)
-        assert set(dropped) <= {"outbox_disk", "outbox_queue"}
-        lost = sum(dropped.values())
-        assert lost > 1000
-        broker.start()
-        with Subscriber(port) as seen:
-            again = MqttPublisher(options(port), ORIGIN, outbox=outbox_options(disk))
-            wait_for(lambda: len(set(deliveries(seen))) == 4000 - lost, what="what was kept")
-            sequences = [json.loads(payload)["sequence"] for payload in seen.payloads(DETECTIONS)]
-            assert sequences == sorted(sequences)
-            assert sequences[-1] == 3999
-            again.close()
-    finally:
-        broker.kill()
-        subprocess.run(["umount", "-l", disk], check=True)
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from tests.publish.results import publisher, result
-ours = publisher(int(sys.argv[1]), durable=Path(sys.argv[2]))
-sequence = 0
-while True:
-    ours.publish(result(sequence, 1))
-    sequence += 1
-    time.sleep(0.002)
-"""
-
-
-def kill_repeatedly(broker: Broker, folder: Path, times: int) -> tuple[int, int]:
-    """Publish in a process that is killed so often; (messages, duplicates) once all arrived."""
-    with Subscriber(broker.port) as seen:
-        for seed in range(times):
-            daemon = subprocess.Popen([sys.executable, "-c", KILLED, str(broker.port), str(folder)])
-            before = len(deliveries(seen))
-            wait_for(lambda before=before: len(deliveries(seen)) > before + 5, timeout_s=30)  # type: ignore[misc]
-            time.sleep(random.Random(seed).uniform(0, 0.2))
-            daemon.send_signal(signal.SIGKILL)
-            daemon.wait()
-            wait_for(lambda: seen.last(f"{BASE}/status") == b"offline", what="the will")
-        last = publisher(broker.port, durable=folder)
-        wait_for(lambda: last.counters().connected and not last.counters().waiting)
-        last.close()
-        got = deliveries(seen)
-    # Numbers are given at the commit and without gaps: a gap would be a committed message that never arrived.
-    assert set(got) == set(range(1, max(got) + 1))
-    return len(set(got)), len(got) - len(set(got))
-
-
-def test_daemon_killed_loses_nothing_committed(broker: Broker, tmp_path: Path) -> None:
-    messages, _ = kill_repeatedly(broker, tmp_path / "outbox", 3)
-    assert messages > 15
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_daemon_killed_a_hundred_times_loses_nothing_committed(
-    broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    messages, duplicates = kill_repeatedly(broker, tmp_path / "outbox", 100)
-    with capsys.disabled():
-        sys.stdout.write(f"\n100 kills: {messages} committed, all arrived, {duplicates} duplicates\n")
-    assert messages > 500
 
 
 @pytest.mark.slow

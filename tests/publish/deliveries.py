@@ -1,0 +1,33 @@
+"""Many results published, and which of them arrived."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from edged.publish.mqtt import MqttPublisher
+from tests.brokers import Subscriber, wait_for
+from tests.publish.results import DETECTIONS, result
+
+
+def deliveries(seen: Subscriber) -> list[int]:
+    return [json.loads(payload)["delivery"] for payload in seen.payloads(DETECTIONS)]
+
+
+def first_sights(numbers: list[int]) -> list[int]:
+    """`numbers` without repeats, by their first appearance."""
+    return list(dict.fromkeys(numbers))
+
+
+def connected(ours: MqttPublisher) -> None:
+    wait_for(lambda: ours.counters().connected, what="connected")
+
+
+def publish_all(ours: MqttPublisher, count: int, *, first: int = 0) -> float:
+    """Publish and return the longest single call, seconds."""
+    longest_s = 0.0
+    for sequence in range(first, first + count):
+        began = time.monotonic()
+        ours.publish(result(sequence))
+        longest_s = max(longest_s, time.monotonic() - began)
+    return longest_s
