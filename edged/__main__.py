@@ -11,11 +11,9 @@ import argparse
 import sys
 from importlib import import_module
 
-from edged.core.errors import EdgedError
-from edged.core.extras import not_installed
+from edged.core.exits import INTERRUPTED, exit_code
 
 COMMANDS = ("run", "check", "detect", "demo", "bench")
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 DESCRIPTION = """\
 Watch cameras and publish what they see over MQTT.
@@ -56,18 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.set_defaults(run=module.run)
     chosen = parser.parse_args(argv)
     try:
-        try:
-            return int(chosen.run(chosen))
-        except ModuleNotFoundError as exc:
-            raise not_installed(exc, prefer="cpu") from exc
-    except EdgedError as exc:
-        print(f"edged: error: {exc}", file=sys.stderr)
-        return exc.exit_code
+        return exit_code(lambda: int(chosen.run(chosen)), program="edged", extra="cpu")
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":

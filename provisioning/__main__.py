@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from importlib import import_module
 
 from edged import __version__
-from edged.core.errors import EdgedError
-from edged.core.extras import not_installed
+from edged.core.exits import INTERRUPTED, exit_code
 from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
@@ -18,29 +16,21 @@ COMMANDS = (
     *("fetch", "import_weights", "export", "sample", "quantize", "patch", "build", "verify"),
     *("store_list", "show", "activate", "rollback"),
 )
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
     parser = _parser()
-    try:
+
+    def command() -> int:
         chosen = parser.parse_args(arguments)
-        try:
-            code = int(chosen.run(chosen))
-        except ModuleNotFoundError as exc:
-            raise not_installed(exc, prefer="provision") from exc
-        sys.stdout.flush()  # a reader that has left is noticed here, not at exit
-        return code
-    except EdgedError as exc:
-        print(f"edged-provision: error: {exc}", file=sys.stderr)
-        return exc.exit_code
+        return int(chosen.run(chosen))
+
+    try:
+        return exit_code(command, program="edged-provision", extra="provision")
     except KeyboardInterrupt:
         print("edged-provision: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
