@@ -22,7 +22,7 @@ from edged.core.limits import MAX_CANDIDATES
 from edged.core.types import Detections, Floats, Pixels, Thresholds
 from edged.cpu.decode import class_flags
 from edged.cpu.nms import LEAST_AREA
-from edged.cpu.preprocess import SIZES, UNIT
+from edged.cpu.preprocess import UNIT, BySize
 
 _MODULE = "edged.cpu._native"
 _BOX_CHANNELS = 5  # x, y, width, height, objectness
@@ -143,12 +143,12 @@ class NativeFinisher:
         self._kept = _Columns(0)
         self._room = -1
         self._work = _Work()
-        self._fits: dict[tuple[int, int], _Fit] = {}  # by size of the frame
+        self._fits: BySize[_Fit] = BySize()
         self._decoded_ns = c_int64()
 
     def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
         """See `stages.Finisher`."""
-        fit = self._fits.get(box.source_wh) or self._fit(box)
+        fit = self._fits.get(box.source_wh) or self._fits.keep(box.source_wh, _fit(box))
         if limits.max_detections != self._room:
             self._make_room(limits.max_detections)
         flags = class_flags(limits.class_ids, self._classes) if limits.class_ids else None
@@ -164,12 +164,6 @@ class NativeFinisher:
             byref(self._decoded_ns),
         )
         return self._kept.first(count), self._decoded_ns.value
-
-    def _fit(self, box: Letterbox) -> _Fit:
-        if len(self._fits) >= SIZES:
-            self._fits.clear()
-        self._fits[box.source_wh] = fit = _fit(box)
-        return fit
 
     def _make_room(self, most: int) -> None:
         self._room = most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from edged.core.letterbox import PAD_GREY, Letterbox
 from edged.core.types import Floats, Pixels
 
+T = TypeVar("T")
 UNIT = np.float32(1 / 255)
 SIZES = 8  # of frames that are kept ready; more in turn are fitted again and again
 
@@ -96,6 +97,17 @@ def after_scaling(box: Letterbox, planes: Filler) -> Filler:
     return planes if box.resized_wh == box.source_wh else ScaledFirst(box, planes)
 
 
+class BySize(dict[tuple[int, int], T]):
+    """What belongs to frames of a size, for the last few sizes."""
+
+    def keep(self, size: tuple[int, int], value: T) -> T:
+        """Add it, and forget all others where they have become too many."""
+        if len(self) >= SIZES:
+            self.clear()
+        self[size] = value
+        return value
+
+
 class Preprocessor:
     """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
 
@@ -113,7 +125,7 @@ class Preprocessor:
     def __init__(self, network_wh: tuple[int, int], *, filler: FillerFactory = numpy_filler) -> None:
         self._network_wh = network_wh
         self._filler = filler
-        self._fits: dict[tuple[int, int], tuple[Letterbox, Filler]] = {}
+        self._fits: BySize[tuple[Letterbox, Filler]] = BySize()
         self._area = (0, 0, 0, 0)  # left, top, width, height of the last picture in the input
         self.blob: Floats = np.full((1, 3, network_wh[1], network_wh[0]), PAD_GREY * UNIT, np.float32)
 
@@ -129,13 +141,10 @@ class Preprocessor:
         return box
 
     def _fit(self, size: tuple[int, int]) -> tuple[Letterbox, Filler]:
-        if len(self._fits) >= SIZES:
-            self._fits.clear()
         box = Letterbox.fit(size, self._network_wh)
         width, height = box.resized_wh
         picture = self.blob[0, :, box.pad_top : box.pad_top + height, box.pad_left : box.pad_left + width]
-        self._fits[size] = fit = (box, self._filler(box, picture))
-        return fit
+        return self._fits.keep(size, (box, self._filler(box, picture)))
 
     def _write_border(self, left: int, top: int, width: int, height: int) -> None:
         planes = self.blob[0]
