@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.core.extras import EXTRAS_WITH
 from tests.handmade import write_bundle
 
 
@@ -40,7 +41,7 @@ def without(packages: str, module: str, *arguments: str) -> subprocess.Completed
     )
 
 
-MISSING = "cv2 onnxruntime tqdm cuda pynvml matplotlib onnx onnx_graphsurgeon onnxslim torch yaml amqtt"
+MISSING = " ".join(EXTRAS_WITH)
 
 
 @pytest.mark.parametrize("arguments", [("detect", "street.png"), ("check",), ("run",), ("demo",)], ids=" ".join)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.service.guest import mirror
+from tests.service.guest import enter, mirror
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,13 +35,8 @@ FORMAT = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 CPUINFO = (
     "processor\t: {}\nFeatures\t: fp asimd crc32\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd08\n\n"
 )
-ENTER = """\
-set -e
-mount -t proc proc "$0/proc"
-mount --bind "$0/srv/cpuinfo" "$0/proc/cpuinfo"
-mount --rbind /dev "$0/dev"
-exec chroot "$0" /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/srv/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
-"""
+DEVICES = 'mount --bind "$0/srv/cpuinfo" "$0/proc/cpuinfo"; mount --rbind /dev "$0/dev"'
+ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "PATH=/srv/venv/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,8 +104,7 @@ def _install() -> None:
 
 
 def _inside(*command: str) -> subprocess.CompletedProcess[bytes]:
-    own = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER]
-    return subprocess.run([*own, str(ROOT), *command], check=False)
+    return subprocess.run(enter(ROOT, "/usr/bin/env", "-i", *ENVIRONMENT, *command, first=DEVICES), check=False)
 
 
 if __name__ == "__main__":

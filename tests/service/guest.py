@@ -52,6 +52,18 @@ def build() -> None:
     (ROOT / "ready").touch()
 
 
+def enter(root: Path, *command: str, first: str = ":") -> list[str]:
+    """A command line that runs `command` in `root` with a /proc of its own, which is gone with it.
+
+    Args:
+        root: a system's directory.
+        command: in it.
+        first: of the shell, before; `$0` is the root.
+    """
+    own = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    return [*own, f'set -e; mount -t proc proc "$0/proc"; {first}; exec chroot "$0" "$@"', str(root), *command]
+
+
 def mirror() -> list[str]:
     """The Debian mirror that this machine uses, as an argument of debootstrap; none where that is not known."""
     listed = [*Path("/etc/apt").glob("sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]

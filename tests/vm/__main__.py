@@ -141,9 +141,7 @@ class Machine:
         subprocess.run(["mkfs.ext4", "-q", "-F", "-d", str(self._root), str(self._image)], check=True)
 
     def _inside(self, *command: str) -> None:
-        own = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
-        enter = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
-        done = subprocess.run([*own, enter, str(self._root), *command], capture_output=True, text=True, check=False)
+        done = subprocess.run(booted.enter(self._root, *command), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(command)}: {done.stderr[-1000:]}")
 
