@@ -96,7 +96,7 @@ install uninstall wheels:
 LOCKS := systemd/lock
 lock: dev
 	@mkdir -p $(LOCKS)
-	@for extra in cpu gpu systemd; do \
+	@for extra in cpu gpu systemd rtx rtx-cu12; do \
 	  $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
 	    --generate-hashes --custom-compile-command 'make lock' \
 	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \

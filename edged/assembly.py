@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
 from edged.core.bundle import Bundle
-from edged.core.errors import BundleMismatch, ConfigError, DetectorError
+from edged.core.errors import BundleMismatch, ConfigError, DetectorError, NotInstalled
 from edged.core.protocols import TunableDetector
 from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
@@ -51,16 +51,19 @@ def load_model(model: Model, engine: Engine) -> LoadedModel:
     """
     bundle = Bundle.open(model.bundle)
     limits = thresholds(model, bundle)
+    why = ""
     if engine.backend != "cpu":
         try:
             return _on_gpu(bundle, limits, engine)
-        except (BundleMismatch, DetectorError) as exc:
+        except (BundleMismatch, DetectorError, NotInstalled) as exc:
             if engine.backend == "tensorrt":
                 raise
             # A bundle without an engine was made for the CPU; with one, its owner expects the GPU.
             level = logging.WARNING if bundle.manifest.engines else logging.INFO
             logger.log(level, "running on the CPU: %s", exc)
-    return _on_cpu(bundle, limits, engine)
+            why = str(exc) if bundle.manifest.engines else ""
+    loaded = _on_cpu(bundle, limits, engine)
+    return replace(loaded, facts={**loaded.facts, "not on the GPU:": why}) if why else loaded
 
 
 def _on_gpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:

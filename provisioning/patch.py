@@ -18,6 +18,7 @@ from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, VERSION, Y
 NODE_NAME = "YoloLayer"
 HEADS = ("p3", "p4", "p5")
 _RANK = 4
+_TYPES = (np.float32, np.float16)
 
 
 def patch(
@@ -31,7 +32,7 @@ def patch(
     """A copy of `model` whose outputs are those of the decode node.
 
     Args:
-        model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32, sigmoided.
+        model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32 or float16, sigmoided.
         anchors: per head, per anchor (width, height), network pixels.
         strides: network pixels a cell, per head, ascending.
         num_classes: of the model.
@@ -89,10 +90,10 @@ def _checked_heads(
     for tensor, stride, sizes in zip(graph.outputs, strides, anchors, strict=True):
         wanted = [len(sizes) * (5 + num_classes), height // stride, width // stride]
         got = list(tensor.shape or [])
-        if len(got) != _RANK or got[1:] != wanted or tensor.dtype != np.float32:
+        if len(got) != _RANK or got[1:] != wanted or tensor.dtype not in _TYPES:
             raise DataError(
-                f"head {tensor.name}: expected float32 (B, {', '.join(map(str, wanted))}) for {num_classes} classes, "
-                f"got {tensor.dtype} {got}",
+                f"head {tensor.name}: expected float32 or float16 (B, {', '.join(map(str, wanted))}) "
+                f"for {num_classes} classes, got {tensor.dtype} {got}",
                 remedy="anchors, strides and classes must be those of this very model",
             )
     return list(graph.outputs)

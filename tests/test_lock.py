@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = ("cpu", "gpu", "systemd")
+EXTRAS = ("cpu", "gpu", "systemd", "rtx", "rtx-cu12")
 
 
 def locked(extra: str) -> list[tuple[Requirement, int]]:
@@ -51,10 +51,11 @@ def test_lock_pins_one_version_by_hashes(extra: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_locks_agree(python: str) -> None:
+@pytest.mark.parametrize("extras", [("cpu", "gpu", "systemd", "rtx"), ("cpu", "systemd", "rtx-cu12")])
+def test_locks_agree(extras: tuple[str, ...], python: str) -> None:
     """Two of them are installed together."""
     chosen: dict[str, str] = {}
-    for extra in EXTRAS:
+    for extra in extras:
         for pin, _ in locked(extra):
             if applies(pin, python):
                 assert chosen.setdefault(pin.name, str(pin.specifier)) == str(pin.specifier), pin.name

@@ -31,12 +31,15 @@ class EngineRecord:
     Attributes:
         file: name inside the bundle.
         tensorrt: version that built it, e.g. `10.3.0`.
-        gpu: device name as NVML gives it.
-        compute_capability: e.g. `8.7`.
+        gpu: device name as NVML gives it; empty for an engine of TensorRT for RTX, which any device of its
+            capabilities runs.
+        compute_capability: of that device, e.g. `8.7`; likewise.
         precision: `fp32`, `fp16` or `int8`.
         decode: `plugin` (YoloLayer_TRT inside) or `kernel` (raw heads, decode behind the engine).
         plugin_version: of YoloLayer_TRT; empty where decode is `kernel`.
-        batch: smallest, optimal and largest batch of its optimisation profile.
+        batch: smallest, optimal and largest batch of its optimisation profiles.
+        kind: of the TensorRT that built it, `tensorrt` or `rtx`.
+        capabilities: what an engine of kind `rtx` was built for, e.g. (`8.6`, `8.9`); else empty.
     """
 
     file: str
@@ -47,6 +50,19 @@ class EngineRecord:
     decode: str
     plugin_version: str
     batch: tuple[int, int, int]
+    kind: str = "tensorrt"
+    capabilities: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> EngineRecord:
+        """From what `dataclasses.asdict` became in JSON.
+
+        Raises:
+            TypeError, ValueError, KeyError: it has another shape.
+        """
+        smallest, best, largest = (int(size) for size in raw["batch"])
+        capabilities = tuple(str(each) for each in raw.get("capabilities", ()))
+        return cls(**{**raw, "batch": (smallest, best, largest), "capabilities": capabilities})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +148,7 @@ def _converted(raw: dict[str, Any]) -> dict[str, Any]:
     raw["strides"] = tuple(int(stride) for stride in raw["strides"])
     raw["input_wh"] = _pair(raw["input_wh"])
     raw["files"] = {str(name): FileRecord(**record) for name, record in raw["files"].items()}
-    raw["engines"] = tuple(
-        EngineRecord(**{**engine, "batch": tuple(int(n) for n in engine["batch"])}) for engine in raw.get("engines", ())
-    )
+    raw["engines"] = tuple(EngineRecord.from_json(engine) for engine in raw.get("engines", ()))
     return raw
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.core.bundle import Bundle
-from edged.core.errors import DetectorError
+from edged.core.errors import DetectorError, NotInstalled
+from edged.core.manifest import EngineRecord
 from edged.core.types import Thresholds
 from edged.gpu.choice import GpuFacts, select
 from edged.gpu.detector import GpuDetector
-from edged.gpu.fit import Machine, fitting, require_engine
+from edged.gpu.engine import TensorRtEngine
+from edged.gpu.fit import REMEDY, Machine, built_for, fitting, require_engine
+from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.tensorrt import KINDS, RTX, TENSORRT, TITLES, TensorRt, installed, load
 
 if TYPE_CHECKING:
     from edged.gpu.cuda import Cuda
+
+_NAMES = {TENSORRT: "tensorrt", RTX: "tensorrt-rtx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,12 @@ def open_detector(
         BundleMismatch: no engine of that precision, or none for this machine; the message names both.
         ConfigError: `device` names no GPU of this machine.
         DataError: the engine's file is damaged.
-        DetectorError: a package, the driver or the device is missing or fails.
+        DetectorError: the driver or the device is missing or fails.
+        NotInstalled: a Python package is missing.
     """
     engines = require_engine(bundle.manifest, precision=precision)
-    tensorrt_version = _require_packages()
+    runtimes = _runtimes(engines)
+    _require_cuda()
     chosen = _select(device, need_mb)
     from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
 
@@ -69,48 +77,77 @@ def open_detector(
         gpu = open_gpu(lazy=lazy)
         undo.callback(gpu.close)
         _require_chosen(gpu, chosen)
-        capability = ".".join(map(str, gpu.compute_capability))
-        record = fitting(engines, Machine(tensorrt_version, gpu.name, capability))
+        machine = Machine(
+            gpu.name,
+            ".".join(map(str, gpu.compute_capability)),
+            {kind: tensorrt.version for kind, tensorrt in runtimes.items()},
+        )
+        record = fitting(engines, machine)
+        tensorrt = runtimes[record.kind]
         if record.decode == "plugin":
             register_plugin(gpu)
-        from edged.gpu.engine import TensorRtEngine  # noqa: PLC0415 - imports TensorRT
-
-        engine = TensorRtEngine(bundle.read(record.file), gpu, where=str(bundle.directory / record.file))
+        plan = bundle.read(record.file)
+        cache = RuntimeCache.of(plan, tensorrt, gpu.name) if tensorrt.runtime_config else None
+        engine = TensorRtEngine(tensorrt, plan, gpu, where=str(bundle.directory / record.file), cache=cache)
         undo.callback(engine.close)
         detector = GpuDetector(gpu, engine, bundle.manifest, thresholds=thresholds, max_batch=max_batch)
-        graphs = ", ".join(map(str, sorted(detector.graph_batches))) or "none"
-        facts = {**describe(gpu), "TensorRT": tensorrt_version, "CUDA graphs for batches of": graphs}
+        engine.keep_kernels()
+        facts = {**describe(gpu), **_facts(record, tensorrt, detector)}
         undo.pop_all()
-    return OpenedDetector(detector, f"tensorrt {tensorrt_version} {record.precision}, {gpu.name}", facts)
+    return OpenedDetector(detector, f"{_NAMES[record.kind]} {tensorrt.version} {record.precision}, {gpu.name}", facts)
 
 
-def _require_packages() -> str:
-    """TensorRT's version.
+def _facts(record: EngineRecord, tensorrt: TensorRt, detector: GpuDetector) -> dict[str, str]:
+    """What `edged check` tells of the engine: by which TensorRT, which one of the bundle, and why it is this one."""
+    return {
+        "TensorRT": tensorrt.title,
+        "engine": f"{record.file}, built for {built_for(record)}",
+        "CUDA graphs for batches of": ", ".join(map(str, sorted(detector.graph_batches))) or "none",
+    }
+
+
+def _runtimes(engines: Sequence[EngineRecord]) -> dict[str, TensorRt]:
+    """Those TensorRTs that built the engines and can be imported, by kind.
 
     Raises:
-        DetectorError: TensorRT or CUDA's bindings are not installed.
+        NotInstalled: none of them can.
+    """
+    loaded: dict[str, TensorRt] = {}
+    missing: list[NotInstalled] = []
+    for kind in _kinds(engines):
+        try:
+            loaded[kind] = load(kind)
+        except NotInstalled as exc:
+            missing.append(exc)
+    if missing and not loaded:
+        other = "".join(f"; {TITLES[kind]} is here: {REMEDY}" for kind in installed() if kind not in _kinds(engines))
+        raise NotInstalled("; ".join(map(str, missing)) + other)
+    return loaded
+
+
+def _kinds(engines: Sequence[EngineRecord]) -> list[str]:
+    return list(dict.fromkeys(engine.kind for engine in engines if engine.kind in KINDS))
+
+
+def _require_cuda() -> None:
+    """CUDA's bindings, before anything else is done.
+
+    Raises:
+        NotInstalled: they are not there.
     """
     try:
-        import tensorrt  # noqa: PLC0415 - only where a GPU backend is asked for
-    except (ImportError, OSError) as exc:  # OSError where its bindings load a library that is not there
-        raise DetectorError(
-            f"TensorRT's Python package cannot be imported: {exc}",
-            remedy="install TensorRT for the system's Python (on a Jetson: apt install python3-libnvinfer)",
-        ) from exc
-    try:
-        import cuda.bindings.driver  # noqa: F401, PLC0415
+        import cuda.bindings.driver  # noqa: F401, PLC0415 - only where a GPU backend is asked for
     except ImportError as exc:
-        raise DetectorError(
+        raise NotInstalled(
             f"CUDA's Python bindings cannot be imported: {exc}", remedy="pip install 'edged[gpu]'"
         ) from exc
-    return str(tensorrt.__version__)
 
 
 def _select(device: str, need_mb: int) -> GpuFacts | None:
     try:
         from edged.gpu.nvml import read_gpus  # noqa: PLC0415 - needs nvidia-ml-py
     except ImportError as exc:
-        raise DetectorError(f"NVML's bindings cannot be imported: {exc}", remedy="pip install 'edged[gpu]'") from exc
+        raise NotInstalled(f"NVML's bindings cannot be imported: {exc}", remedy="pip install 'edged[gpu]'") from exc
     return select(device, need_mb=need_mb, read_gpus=read_gpus)
 
 

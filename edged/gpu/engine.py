@@ -1,52 +1,32 @@
-"""A TensorRT engine, versions 8.5 to 11: loaded, described, and set up once for each batch size."""
+"""A TensorRT engine, versions 8.5 to 11 and that for RTX: loaded, described, and set up once for each batch size."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
+import re
 from collections.abc import Mapping
-
-import tensorrt as trt
+from typing import TYPE_CHECKING, Any
 
 from edged.core.errors import BundleMismatch, DetectorError
+from edged.gpu.contexts import HeldContext, OwnedContext, SharedContext
 from edged.gpu.fit import REMEDY
 from edged.gpu.protocols import Context, Gpu, TensorSpec
+from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.tensorrt import TensorRt, log_of
+
+if TYPE_CHECKING:
+    import tensorrt as trt
 
 logger = logging.getLogger(__name__)
 
-_LOG_LINES = 50
-_SHARED_PROFILES_SINCE = 10  # below, every context that lives at the same time needs an optimisation profile of its own
-_TYPES = ((trt.DataType.FLOAT, "float32"), (trt.DataType.HALF, "float16"), (trt.DataType.INT32, "int32"))
-
-
-class TensorRtLog(trt.ILogger):  # type: ignore[misc]
-    """TensorRT's log, bridged to ours; the last lines are kept, as reasons for failures are found nowhere else."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.tail: deque[str] = deque(maxlen=_LOG_LINES)
-
-    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Called by TensorRT from any thread; never raises."""
-        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.tail.append(msg)
-            logger.debug("TensorRT: %s", msg)  # the error that comes of it carries the tail
-        elif severity == trt.ILogger.Severity.WARNING:
-            logger.warning("TensorRT: %s", msg)
-
-    def reasons(self) -> str:
-        """What was said last, for a message; forgotten then, so that no later failure is explained by it."""
-        said = "; ".join(list(self.tail)[-3:])
-        self.tail.clear()
-        return said or "it gave no reason"
-
-
-LOG = TensorRtLog()  # TensorRT keeps the first logger of a process whatever is passed later
-
-
-def version() -> tuple[int, ...]:
-    """Of the installed TensorRT, e.g. (10, 3, 0)."""
-    return tuple(int(part) for part in trt.__version__.split(".")[:3])
+_NOT_THE_ENGINE = (
+    (re.compile(r"out ?of ?memory|insufficient \w*\s*memory|bad_alloc", re.IGNORECASE), "free device memory"),
+    (
+        re.compile(r"driver version is insufficient|old cuda driver", re.IGNORECASE),
+        "update the NVIDIA driver, or take the TensorRT of the CUDA that it speaks (cu12 in place of cu13)",
+    ),
+)
+_TYPES = (("FLOAT", "float32"), ("HALF", "float16"), ("INT32", "int32"))
 
 
 class TensorRtEngine:
@@ -55,27 +35,32 @@ class TensorRtEngine:
     Contexts share their scratch memory, so no two may run at once. The plugin must be registered before.
 
     Args:
+        tensorrt: that built the plan.
         plan: the serialised engine, from a verified bundle: it is native code.
         gpu: current in this thread.
         where: for messages.
+        cache: where TensorRT finishes kernels on the device, what was kept of them.
 
     Raises:
         BundleMismatch: TensorRT does not take it on this machine.
         DetectorError: TensorRT cannot start, or device memory is short.
     """
 
-    def __init__(self, plan: bytes, gpu: Gpu, *, where: str) -> None:
-        self._gpu = gpu
-        self._runtime = _runtime()
+    def __init__(
+        self, tensorrt: TensorRt, plan: bytes, gpu: Gpu, *, where: str, cache: RuntimeCache | None = None
+    ) -> None:
+        self._tensorrt, self._gpu, self._cache = tensorrt, gpu, cache
+        self._runtime = _runtime(tensorrt)
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise _refused(where)
+            raise _refused(tensorrt, self._runtime, plan, where)
         self._engine = engine
-        self.tensors: Mapping[str, TensorSpec] = _tensors(engine, where)
+        self.tensors: Mapping[str, TensorSpec] = _tensors(tensorrt, engine, where)
         self._input = next(name for name, spec in self.tensors.items() if spec.is_input)
         self._batches = [_batch_range(engine, self._input, index) for index in range(engine.num_optimization_profiles)]
         if min(smallest for smallest, _ in self._batches) > 1:
             raise BundleMismatch(f"{where} takes no batch of 1: its profiles are {self._batches}", remedy=REMEDY)
+        self._config = cache.configuration(tensorrt, engine) if cache is not None else None
         self._scratch = gpu.allocate(max(_scratch_bytes(engine), 1))
         self._contexts: list[HeldContext] = []
         self._shared: SharedContext | None = None
@@ -85,17 +70,28 @@ class TensorRtEngine:
         """Largest batch of any profile."""
         return max(largest for _, largest in self._batches)
 
+    @property
+    def has_own_contexts(self) -> bool:
+        """Whether every batch size has a context of its own, so that a CUDA graph of it stays true."""
+        exact = all((batch, batch) in self._batches for batch in range(1, self.max_batch + 1))
+        return exact or self._tensorrt.shared_profiles
+
     def make_context(self, batch: int, stream: int) -> Context:
         """A context of its own where this TensorRT can give every batch size one, else one that all take turns on."""
-        if self._own_contexts:
+        if self.has_own_contexts:
             context = self._new_context(self._tightest_profile(batch), stream)
-            _set_shape(context.get(), self._input, (batch, *self.tensors[self._input].shape[1:]))
-            return OwnedContext(context)
+            context.set_shape(self._input, (batch, *self.tensors[self._input].shape[1:]))
+            return OwnedContext(context, stream)
         if self._shared is None:
-            logger.info("TensorRT %s: all batch sizes share one context, without CUDA graphs", trt.__version__)
+            logger.info("%s: all batch sizes share one context, without CUDA graphs", self._tensorrt.title)
             widest = max(range(len(self._batches)), key=lambda index: self._batches[index][1] - self._batches[index][0])
             self._shared = SharedContext(self._new_context(widest, stream), self._input, self.tensors)
         return self._shared.sized(batch)
+
+    def keep_kernels(self) -> None:
+        """Leave kernels that were finished on this device for the next start; after every batch size has run once."""
+        if self._cache is not None:
+            self._cache.keep()
 
     def close(self) -> None:
         """Free contexts, whoever else holds them, engine and runtime, in this order."""
@@ -105,15 +101,13 @@ class TensorRtEngine:
         for context in self._contexts:
             context.let_go()
         self._contexts.clear()
+        self._config = None
+        if self._cache is not None:
+            self._cache.close()
         del self._engine
         del self._runtime
         self._gpu.free(self._scratch)
         self._scratch = 0
-
-    @property
-    def _own_contexts(self) -> bool:
-        exact = all((batch, batch) in self._batches for batch in range(1, self.max_batch + 1))
-        return exact or version()[0] >= _SHARED_PROFILES_SINCE
 
     def _tightest_profile(self, batch: int) -> int:
         fitting = [
@@ -126,116 +120,60 @@ class TensorRtEngine:
         return min(fitting)[1]
 
     def _new_context(self, profile: int, stream: int) -> HeldContext:
-        context = HeldContext(_context_without_memory(self._engine))
+        made = _context_without_memory(self._tensorrt, self._engine, self._config)
+        context = HeldContext(made, log_of(self._tensorrt).reasons)
+        del made
         self._contexts.append(context)
-        _give_memory(context.get(), self._scratch, _scratch_bytes(self._engine))
-        if not context.get().set_optimization_profile_async(profile, stream):
-            raise DetectorError(f"TensorRT refused optimisation profile {profile}: {LOG.reasons()}")
+        context.give_memory(self._scratch, _scratch_bytes(self._engine))
+        context.use_profile(profile, stream)
         self._gpu.synchronize(stream)
         return context
 
 
-class HeldContext:
-    """The only reference to a context: TensorRT frees one with its last reference, and a traceback holds many."""
-
-    def __init__(self, context: trt.IExecutionContext | None) -> None:
-        self._context = context
-
-    def get(self) -> trt.IExecutionContext:
-        """The context, for one call."""
-        if self._context is None:
-            raise DetectorError(f"TensorRT made no execution context: {LOG.reasons()}")
-        return self._context
-
-    def let_go(self) -> None:
-        """Free it."""
-        self._context = None
-
-
-class OwnedContext:
-    """A context that only ever runs one batch size, so that a captured graph of it stays true."""
-
-    can_be_captured = True
-
-    def __init__(self, context: HeldContext) -> None:
-        self._context = context
-
-    def bind(self, addresses: Mapping[str, int]) -> None:
-        """Give every tensor its device address."""
-        _bind(self._context.get(), addresses)
-
-    def enqueue(self, stream: int) -> None:
-        """Run."""
-        _execute(self._context.get(), stream)
-
-
-class SharedContext:
-    """One context for several batch sizes: reshaped whenever another size comes than before."""
-
-    def __init__(self, context: HeldContext, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:
-        self.context = context
-        self.shaped_for = 0
-        self._input = input_name
-        self._rest = tensors[input_name].shape[1:]
-
-    def sized(self, batch: int) -> SizedContext:
-        """Its view for one batch size."""
-        return SizedContext(self, batch)
-
-    def reshape(self, batch: int) -> None:
-        """Make ready for a batch size."""
-        if self.shaped_for != batch:
-            _set_shape(self.context.get(), self._input, (batch, *self._rest))
-            self.shaped_for = batch
-
-
-class SizedContext:
-    """One batch size of a shared context. A graph of it would go stale with the next other size."""
-
-    can_be_captured = False
-
-    def __init__(self, shared: SharedContext, batch: int) -> None:
-        self._shared = shared
-        self._batch = batch
-
-    def bind(self, addresses: Mapping[str, int]) -> None:
-        """Give every tensor its device address; the same for all sizes."""
-        self._shared.reshape(self._batch)
-        _bind(self._shared.context.get(), addresses)
-
-    def enqueue(self, stream: int) -> None:
-        """Run."""
-        self._shared.reshape(self._batch)
-        _execute(self._shared.context.get(), stream)
-
-
-def _runtime() -> trt.Runtime:
+def _runtime(tensorrt: TensorRt) -> trt.Runtime:
+    log = log_of(tensorrt)
     try:
-        return trt.Runtime(LOG)
+        made: trt.Runtime = tensorrt.module.Runtime(log)
     except TypeError as exc:  # how the bindings say that the library gave no object
         raise DetectorError(
-            f"TensorRT {trt.__version__} cannot start on this machine: {LOG.reasons()}",
+            f"{tensorrt.title} cannot start on this machine: {log.reasons()}",
             remedy="it needs the NVIDIA driver of its CUDA version",
         ) from exc
+    return made
 
 
-def _refused(where: str) -> BundleMismatch | DetectorError:
-    reasons = LOG.reasons()
-    message = f"TensorRT {trt.__version__} does not load {where}: {reasons}"
-    if "memory" in reasons.lower():
-        return DetectorError(message, remedy="free device memory")
+def _refused(tensorrt: TensorRt, runtime: trt.Runtime, plan: bytes, where: str) -> BundleMismatch | DetectorError:
+    reasons = log_of(tensorrt).reasons()
+    named = _invalidity(tensorrt, runtime, plan)
+    message = f"{tensorrt.title} does not load {where}: {f'{named}: {reasons}' if named else reasons}"
+    first = f"{named}: {reasons.partition('; ')[0]}"  # what follows is said of everything where there is no driver
+    for pattern, remedy in _NOT_THE_ENGINE:
+        if pattern.search(first):
+            return DetectorError(message, remedy=remedy)
     return BundleMismatch(message, remedy=REMEDY)
 
 
-def _tensors(engine: trt.ICudaEngine, where: str) -> dict[str, TensorSpec]:
+def _invalidity(tensorrt: TensorRt, runtime: Any, plan: bytes) -> str:  # noqa: ANN401 - only that for RTX has the call
+    """What is wrong with a plan in TensorRT's own words, e.g. `version mismatch`; empty where it does not say."""
+    if not hasattr(runtime, "get_engine_validity"):
+        return ""
+    _, found = runtime.get_engine_validity(plan)
+    rtx: Any = tensorrt.module
+    known = rtx.EngineInvalidityDiagnostics.__members__.items()
+    log_of(tensorrt).reasons()  # it repeats itself there
+    return ", ".join(name.lower().replace("_", " ") for name, flag in known if found & int(flag.value))
+
+
+def _tensors(tensorrt: TensorRt, engine: trt.ICudaEngine, where: str) -> dict[str, TensorSpec]:
+    known = {getattr(tensorrt.module.DataType, name): numpy_name for name, numpy_name in _TYPES}
     specs = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
         kind = engine.get_tensor_dtype(name)
-        dtype = next((numpy_name for known, numpy_name in _TYPES if known == kind), None)
+        dtype = known.get(kind)
         if dtype is None:
             raise BundleMismatch(f"{where}: tensor {name} is {kind}; expected float32, float16 or int32", remedy=REMEDY)
-        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        is_input = engine.get_tensor_mode(name) == tensorrt.module.TensorIOMode.INPUT
         specs[name] = TensorSpec(tuple(engine.get_tensor_shape(name)), dtype, is_input)
     if not any(spec.is_input for spec in specs.values()):
         raise BundleMismatch(f"{where} has no input", remedy=REMEDY)
@@ -253,36 +191,17 @@ def _scratch_bytes(engine: trt.ICudaEngine) -> int:
     return int(next(getattr(engine, name) for name in names if hasattr(engine, name)))
 
 
-def _context_without_memory(engine: trt.ICudaEngine) -> trt.IExecutionContext | None:
-    strategies = getattr(trt, "ExecutionContextAllocationStrategy", None)
+def _context_without_memory(
+    tensorrt: TensorRt,
+    engine: trt.ICudaEngine,
+    config: Any,  # noqa: ANN401 - of TensorRT for RTX
+) -> trt.IExecutionContext | None:
+    if config is not None:
+        configured: trt.IExecutionContext | None = engine.create_execution_context(config)
+        return configured
+    strategies = getattr(tensorrt.module, "ExecutionContextAllocationStrategy", None)
     if strategies is None:  # before 10
         create = getattr(engine, "create_execution_context_without_device_memory")  # noqa: B009 - gone in 11
         made: trt.IExecutionContext | None = create()
         return made
     return engine.create_execution_context(strategies.USER_MANAGED)
-
-
-def _give_memory(context: trt.IExecutionContext, address: int, nbytes: int) -> None:
-    if hasattr(context, "set_device_memory"):
-        context.set_device_memory(address, nbytes)
-    else:
-        context.device_memory = address
-
-
-def _set_shape(context: trt.IExecutionContext, name: str, shape: tuple[int, ...]) -> None:
-    if not context.set_input_shape(name, shape):
-        raise DetectorError(f"TensorRT refused the shape {list(shape)} for {name}: {LOG.reasons()}")
-    missing = context.infer_shapes() if hasattr(context, "infer_shapes") else []
-    if missing:
-        raise DetectorError(f"TensorRT lacks a shape for {', '.join(missing)}")
-
-
-def _bind(context: trt.IExecutionContext, addresses: Mapping[str, int]) -> None:
-    for name, address in addresses.items():
-        if not context.set_tensor_address(name, address):
-            raise DetectorError(f"TensorRT refused the address of {name}: {LOG.reasons()}")
-
-
-def _execute(context: trt.IExecutionContext, stream: int) -> None:
-    if not context.execute_async_v3(stream):
-        raise DetectorError(f"TensorRT could not enqueue the network: {LOG.reasons()}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import EngineRecord, Manifest
+from edged.gpu.tensorrt import KINDS, RTX, titled
 from plugins.yolo_layer.contract import OPERATOR, VERSION
 
 REMEDY = "run: edged-provision build"
@@ -16,21 +18,22 @@ class Machine:
     """What an engine is bound to.
 
     Attributes:
-        tensorrt: version, e.g. `10.3.0`.
         gpu: device name.
         compute_capability: e.g. `8.7`.
+        tensorrt: version by kind, e.g. `10.3.0` of `tensorrt`; those that can be imported.
     """
 
-    tensorrt: str
     gpu: str
     compute_capability: str
+    tensorrt: Mapping[str, str]
 
     def __str__(self) -> str:
-        return f"TensorRT {self.tensorrt} on {self.gpu}, SM {self.compute_capability}"
+        runtimes = " and ".join(titled(kind, version) for kind, version in self.tensorrt.items()) or "no TensorRT"
+        return f"{runtimes} on {self.gpu}, SM {self.compute_capability}"
 
 
 def require_engine(manifest: Manifest, *, precision: str) -> tuple[EngineRecord, ...]:
-    """The bundle's engines of a precision; needs no GPU.
+    """The bundle's engines of a precision, those of TensorRT itself first; needs no GPU.
 
     Args:
         manifest: the bundle's.
@@ -40,16 +43,16 @@ def require_engine(manifest: Manifest, *, precision: str) -> tuple[EngineRecord,
         BundleMismatch: there is none.
     """
     wanted = manifest.precision if precision == "auto" else precision
-    engines = tuple(engine for engine in manifest.engines if engine.precision == wanted)
+    engines = [engine for engine in manifest.engines if engine.precision == wanted]
     if engines:
-        return engines
+        return tuple(sorted(engines, key=_preference))
     others = ", ".join(sorted({engine.precision for engine in manifest.engines}))
     held = f"only {others}" if others else "no engine at all"
     raise BundleMismatch(f"{manifest.name} holds no {wanted} engine for TensorRT, {held}", remedy=REMEDY)
 
 
 def fitting(engines: tuple[EngineRecord, ...], machine: Machine) -> EngineRecord:
-    """The engine that runs here.
+    """The first engine that runs here.
 
     Raises:
         BundleMismatch: none does; the message says what they were built for and what this machine is.
@@ -61,11 +64,28 @@ def fitting(engines: tuple[EngineRecord, ...], machine: Machine) -> EngineRecord
     raise BundleMismatch(f"{'; '.join(problems)}; running on {machine}", remedy=REMEDY)
 
 
+def built_for(engine: EngineRecord) -> str:
+    """What an engine was built by and for: `TensorRT 10.3.0 on Orin, SM 8.7`."""
+    built_by = titled(engine.kind, engine.tensorrt)
+    if engine.kind == RTX:
+        return f"{built_by}, SM {', '.join(engine.capabilities)}"
+    return f"{built_by} on {engine.gpu}, SM {engine.compute_capability}"
+
+
+def _preference(engine: EngineRecord) -> int:
+    return KINDS.index(engine.kind) if engine.kind in KINDS else len(KINDS)
+
+
 def _problem(engine: EngineRecord, machine: Machine) -> str:
     """Why it does not run here; empty when it does."""
-    made_for = Machine(engine.tensorrt, engine.gpu, engine.compute_capability)
-    if made_for != machine:
-        return f"{engine.file} was built for {made_for}"
+    if engine.tensorrt != machine.tensorrt.get(engine.kind) or not _is_device(engine, machine):
+        return f"{engine.file} was built for {built_for(engine)}"
     if engine.decode == "plugin" and engine.plugin_version != VERSION:
         return f"{engine.file} was built with {OPERATOR} version {engine.plugin_version}, this edged has {VERSION}"
     return ""
+
+
+def _is_device(engine: EngineRecord, machine: Machine) -> bool:
+    if engine.kind == RTX:
+        return machine.compute_capability in engine.capabilities
+    return (engine.gpu, engine.compute_capability) == (machine.gpu, machine.compute_capability)

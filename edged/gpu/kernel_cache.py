@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edged.gpu.kept import cache_folder, keep, kept
 from edged.gpu.stages import KERNEL_DIRECTORY, NMS, PREPROCESS
 from plugins.yolo_layer.kernel import SOURCE as DECODE
 
-logger = logging.getLogger(__name__)
-
 _HEADER = KERNEL_DIRECTORY / "frame_table.cuh"
-_DIGEST_BYTES = 32  # SHA-256 of the code, in front of it: a torn or altered file is compiled again, not loaded
 
 
 class Compiler(Protocol):
@@ -57,11 +52,8 @@ MODULES = (
 
 
 def cache_directory() -> Path:
-    """The unit's `CacheDirectory=`, else the user's cache."""
-    given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given) / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edged" / "kernels"
+    """Where compiled kernels are kept."""
+    return cache_folder("kernels")
 
 
 def compiled(module: Module, *, compiler: Compiler, compute_capability: tuple[int, int], directory: Path) -> bytes:
@@ -73,36 +65,13 @@ def compiled(module: Module, *, compiler: Compiler, compute_capability: tuple[in
     source, headers = module.source.read_text(), {_HEADER.name: _HEADER.read_text()}
     key = _key(source, headers, compiler, compute_capability)
     path = directory / f"{module.source.stem}-sm{compute_capability[0]}{compute_capability[1]}-{key}.bin"
-    code = _read(path)
+    code = kept(path)
     if code is None:
         code = compiler.compile(source, name=module.source.name, headers=headers, compute_capability=compute_capability)
-        _write(path, code)
+        keep(path, code)
     return code
 
 
 def _key(source: str, headers: Mapping[str, str], compiler: Compiler, compute_capability: tuple[int, int]) -> str:
     inputs = [source, dict(headers), compiler.version, list(compiler.options), list(compute_capability)]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, code = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(code).digest() == digest:
-        return code
-    logger.warning("%s is damaged and is compiled again", path)
-    return None
-
-
-def _write(path: Path, code: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            whole = Path(scratch) / path.name
-            whole.write_bytes(hashlib.sha256(code).digest() + code)
-            whole.replace(path)
-    except OSError as exc:
-        logger.warning("compiled kernels cannot be kept in %s: %s; they are compiled at every start", path.parent, exc)

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 
 from edged.core.bundle import Bundle
+from edged.core.manifest import EngineRecord
 from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
 from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
 from provisioning.store import Store
@@ -22,7 +23,7 @@ def add_engine(
     batch: tuple[int, int, int],
     workspace_mb: int,
 ) -> Bundle:
-    """Build the bundle's engine here and add it, in the place of an earlier one; what is active stays.
+    """Build an engine of the bundle and add it; one for the same devices and precision gives way, what is active stays.
 
     Args:
         store: that holds the bundle.
@@ -42,6 +43,13 @@ def add_engine(
         folder = Path(scratch)
         onnx.save(patched if maker.decode == "plugin" else heads, str(folder / "model.onnx"))
         record = maker.build(folder / "model.onnx", folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
-        files = {name: folder / name for name in (ENGINE, TIMING_CACHE)}
-        content: dict[str, bytes | Path] = {**files, PLUGIN_MODEL: patched.SerializeToString()}
-        return revise(store, bundle, content, precision=precision, engines=(record,), report={})
+        content = {**engine_files(folder, record), PLUGIN_MODEL: patched.SerializeToString()}
+        others = tuple(engine for engine in bundle.manifest.engines if engine.file != record.file)
+        return revise(store, bundle, content, precision=precision, engines=(*others, record), report={})
+
+
+def engine_files(folder: Path, record: EngineRecord) -> dict[str, bytes | Path]:
+    """What a build left in a folder, by the names that it has in a bundle."""
+    timing = folder / TIMING_CACHE
+    files: dict[str, bytes | Path] = {record.file: folder / ENGINE}
+    return {**files, TIMING_CACHE: timing} if timing.is_file() and timing.stat().st_size else files

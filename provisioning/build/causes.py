@@ -23,12 +23,14 @@ def _cause(pattern: str, meaning: str, remedy: str) -> Cause:
 
 
 # The first that matches wins: the more particular come first.
-CAUSES = (
+_OF_INSTALLATIONS = (
     _cause(
         r"nvinfer_builder_resource",
         "the library libnvinfer_builder_resource is missing or of another version",
         "install all of TensorRT in one version (tensorrt-libs from pip, or libnvinfer-bin and its kin from apt)",
     ),
+)
+_OF_DEVICES = (
     _cause(
         r"driver version is insufficient|cudaErrorInsufficientDriver|forward compatib|unsupported display driver"
         r"|error code:? (35|803|804)|built (with|for|against) CUDA",
@@ -46,6 +48,8 @@ CAUSES = (
         "TensorRT finds no CUDA driver or no device",
         "check nvidia-smi (on a Jetson: tegrastats); in a container pass the GPU with --gpus all or --runtime nvidia",
     ),
+)
+_OF_BUILDS = (
     _cause(
         r"out ?of ?memory|OutOfMemory|memory allocation|insufficient memory|bad_alloc",
         "device memory is short",
@@ -69,10 +73,28 @@ CAUSES = (
 )
 
 
-def explain(log: Sequence[str]) -> tuple[str, str]:
-    """The known meaning and remedy of a log, the latest line that is recognised first; empty texts if none is."""
+CAUSES = (*_OF_INSTALLATIONS, *_OF_DEVICES, *_OF_BUILDS)
+# Of a build that needs no GPU: where there is no driver, the log says so, and it is never the reason.
+PORTABLE_CAUSES = (
+    _cause(
+        r"out ?of ?memory|OutOfMemory",
+        "it needs more memory than workspace_mb allows, or this machine has no more",
+        "raise workspace_mb, or lower the largest batch",
+    ),
+    *_OF_INSTALLATIONS,
+    *_OF_BUILDS,
+)
+
+
+def explain(log: Sequence[str], causes: Sequence[Cause] = CAUSES) -> tuple[str, str]:
+    """The known meaning and remedy of a log, the latest line that is recognised first; empty texts if none is.
+
+    Args:
+        log: what the child and TensorRT said.
+        causes: to be recognised.
+    """
     for line in reversed(log):
-        for cause in CAUSES:
+        for cause in causes:
             if cause.pattern.search(line):
                 return cause.meaning, cause.remedy
     return "", ""

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.core.errors import EdgedError
+from edged.core.errors import DetectorError, EdgedError, NotInstalled
+from provisioning.build.log import BuildLog
 from provisioning.build.maker import ENGINE, TIMING_CACHE
 
 if TYPE_CHECKING:
@@ -24,16 +25,17 @@ _PREFERRED_VICTIM = "800"  # so that the kernel, short of memory, ends this proc
 
 
 def main(arguments: list[str]) -> int:
-    """`probe DEVICE`, or `build JOB` (base64 of JSON); 0 when a result was said."""
+    """`probe KIND DEVICE`, or `build JOB` (base64 of JSON); 0 when a result was said."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM, "ascii")
     try:
-        result = probe(arguments[1]) if arguments[0] == "probe" else build(json.loads(base64.b64decode(arguments[1])))
+        result = probe(*arguments[1:]) if arguments[0] == "probe" else build(json.loads(base64.b64decode(arguments[1])))
     except BuildFailed as exc:
         _say({"error": str(exc), "log": exc.log})
         return 1
     except Exception as exc:  # noqa: BLE001 - whatever a foreign library raises is reported, not lost
-        _say({"error": f"{type(exc).__name__}: {exc}", "log": []})
+        said = str(exc) if isinstance(exc, EdgedError) else f"{type(exc).__name__}: {exc}"
+        _say({"error": said, "log": [], "not_installed": isinstance(exc, NotInstalled)})
         return 1
     _say({"result": result})
     return 0
@@ -47,43 +49,73 @@ class BuildFailed(EdgedError):
         self.log = log
 
 
-def probe(device: str) -> dict[str, Any]:
-    """TensorRT's version and abilities, and the device; raises where one of them is missing."""
-    from provisioning.build import tensorrt_build  # noqa: PLC0415 - it imports TensorRT
+def probe(kind: str, device: str) -> dict[str, Any]:
+    """A TensorRT's version and abilities, and the device; raises where one of them is missing.
 
-    gpu = _open(device, with_kernels=False)
+    One whose engines are portable needs no device: its name and capability are empty where there is none.
+    """
+    from edged.gpu.tensorrt import load  # noqa: PLC0415 - only here TensorRT is imported
+
+    tensorrt = load(kind)
+    gpu, capability = _card(device) if tensorrt.portable else _opened(device)
     return {
-        "tensorrt": tensorrt_build.full_version(),
-        "gpu": gpu.name,
-        "compute_capability": ".".join(map(str, gpu.compute_capability)),
-        "typed": tensorrt_build.is_strongly_typed(),
-        "python_plugins": tensorrt_build.has_python_plugins(),
+        "kind": kind,
+        "tensorrt": tensorrt.version,
+        "gpu": gpu,
+        "compute_capability": capability,
+        "typed": tensorrt.typed,
+        "python_plugins": tensorrt.python_plugins,
+        "portable": tensorrt.portable,
+        "capabilities": list(tensorrt.capabilities),
     }
 
 
 def build(job: Mapping[str, Any]) -> dict[str, int]:
     """Build as told; the files are in the job's folder afterwards."""
-    from provisioning.build import tensorrt_build  # noqa: PLC0415 - it imports TensorRT
+    from edged.gpu.tensorrt import load  # noqa: PLC0415 - only here TensorRT is imported
+    from provisioning.build import tensorrt_build  # noqa: PLC0415 - beside it
 
-    log = tensorrt_build.Log()
+    tensorrt, log = load(job["kind"]), BuildLog()
     folder, cache = Path(job["folder"]), Path(job["timing_cache"])
     order = tensorrt_build.Order(
         precision=job["precision"],
         batch=(job["batch"][0], job["batch"][1], job["batch"][2]),
         workspace_bytes=job["workspace_mb"] << 20,
         timing_cache=cache.read_bytes() if cache.is_file() else b"",
+        capabilities=tuple(job["capabilities"]),
     )
     uses_plugin = job["decode"] == "plugin"
     try:
-        gpu = _open(job["device"], with_kernels=uses_plugin)
-        if uses_plugin:
-            _register_plugin(gpu)
-        built = tensorrt_build.build(Path(job["model"]).read_bytes(), order, log, _say_progress)
+        if not tensorrt.portable:
+            gpu = _open(job["device"], with_kernels=uses_plugin)
+            if uses_plugin:
+                _register_plugin(gpu)
+        built = tensorrt_build.build(tensorrt, Path(job["model"]).read_bytes(), order, log, _say_progress)
     except Exception as exc:
-        raise BuildFailed(str(exc) or type(exc).__name__, list(log.lines)) from exc
+        raise BuildFailed(str(exc) or type(exc).__name__, log.lines) from exc
     (folder / ENGINE).write_bytes(built.plan)
     (folder / TIMING_CACHE).write_bytes(built.timing_cache)
     return {"plan_bytes": len(built.plan)}
+
+
+def _opened(device: str) -> tuple[str, str]:
+    """Name and capability of the chosen GPU, which is opened: an engine is made on it."""
+    gpu = _open(device, with_kernels=False)
+    return gpu.name, ".".join(map(str, gpu.compute_capability))
+
+
+def _card(device: str) -> tuple[str, str]:
+    """The same without opening it; empty where this machine has none, and none was named."""
+    try:
+        from edged.gpu.choice import select  # noqa: PLC0415 - needs nvidia-ml-py
+        from edged.gpu.nvml import read_gpus  # noqa: PLC0415
+
+        chosen = select(device, need_mb=0, read_gpus=read_gpus)
+    except (ImportError, DetectorError):
+        if device != "auto":
+            raise
+        return "", ""
+    return (chosen.name, chosen.compute_capability) if chosen is not None else ("", "")
 
 
 def _open(device: str, *, with_kernels: bool) -> Cuda:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,6 +12,19 @@ from edged.core.manifest import EngineRecord
 ENGINE = "engine.plan"
 TIMING_CACHE = "timing.cache"
 Decode = Literal["plugin", "kernel"]
+
+
+def engine_file(precision: str, gpu: str, capabilities: Sequence[str]) -> str:
+    """An engine's name in a bundle, one for each precision and what it was built for.
+
+    Args:
+        precision: fp32, fp16 or int8.
+        gpu: name of the device; empty for an engine of TensorRT for RTX.
+        capabilities: of the latter, e.g. `8.6`.
+    """
+    device = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
+    target = device or "rtx-sm" + "-".join(each.replace(".", "") for each in capabilities)
+    return f"engine-{precision}-{target}.plan"
 
 
 class EngineMaker(Protocol):
@@ -31,10 +45,26 @@ class EngineMaker(Protocol):
         """Where boxes are decoded: by the plugin inside the engine or by our kernel behind it."""
         ...
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether this machine has a device that runs what is built."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What builds, for people: `TensorRT 10.3.0`."""
+        ...
+
+    def warning(self, precision: str) -> str:
+        """What speaks against building in a precision here; empty if nothing."""
+        ...
+
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
     ) -> EngineRecord:
         """Build an engine from an ONNX file into `folder` (`engine.plan`, `timing.cache`).
+
+        The record's `file` is the engine's name in a bundle.
 
         Raises:
             EdgedError: TensorRT failed; the message has the cause where it is known, and the log's tail.

@@ -1,22 +1,21 @@
-"""ONNX to a TensorRT engine, versions 8.5 to 11 by one code path that asks what the installed one offers.
+"""ONNX to a TensorRT engine, versions 8.5 to 11 and that for RTX, by one code path that asks what the one at hand can.
 
 The only module of provisioning that touches TensorRT; it runs in a child process.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import tensorrt as trt
+from typing import TYPE_CHECKING, Any
 
 from edged.core.errors import EdgedError
+from edged.gpu.tensorrt import TensorRt
+from provisioning.build.log import BuildLog
 
-LOG_LINES = 50
-STRONG_SINCE = (10, 12)  # NVIDIA's advice; the flag itself is older
-PYTHON_PLUGINS_SINCE = (10, 0)
+if TYPE_CHECKING:
+    import tensorrt as trt
+
 MOST_PROFILES = 8  # each one lengthens the build
 
 Progress = Callable[[str, int, int], None]  # phase, step, of how many
@@ -31,12 +30,17 @@ class Order:
         batch: smallest, optimal and largest.
         workspace_bytes: device memory for tactics.
         timing_cache: of an earlier build on this machine, or empty.
+        capabilities: what a portable engine is built for, e.g. `8.6`, or `current`: the device that is there.
     """
 
     precision: str
     batch: tuple[int, int, int]
     workspace_bytes: int
-    timing_cache: bytes
+    timing_cache: bytes = b""
+    capabilities: tuple[str, ...] = ()
+
+
+CURRENT = "current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +51,12 @@ class Built:
     timing_cache: bytes
 
 
-class Log(trt.ILogger):  # type: ignore[misc] # Any where TensorRT is not installed
-    """Keeps the last lines of TensorRT's log; one for each process, as TensorRT wants it."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.lines: deque[str] = deque(maxlen=LOG_LINES)
-
-    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Called by TensorRT from any thread; never raises."""
-        if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING):
-            self.lines.append(f"{severity.name}: {msg}")
-
-
-def full_version() -> str:
-    """As the package states it: engines are bound to all of it."""
-    return str(trt.__version__)
-
-
-def version() -> tuple[int, ...]:
-    """Of the installed TensorRT, e.g. (10, 3, 0)."""
-    return tuple(int(part) for part in trt.__version__.split(".")[:3])
-
-
-def is_strongly_typed() -> bool:
-    """Whether networks are built strongly typed: always from 11, by advice from 10.12."""
-    return version() >= STRONG_SINCE
-
-
-def has_python_plugins() -> bool:
-    """Whether a plugin written in Python can be part of an engine."""
-    return version() >= PYTHON_PLUGINS_SINCE and hasattr(trt, "IPluginV3")
-
-
-def build(model: bytes, order: Order, log: Log, progress: Progress) -> Built:
-    """Build an engine on the current device.
+def build(tensorrt: TensorRt, model: bytes, order: Order, log: BuildLog, progress: Progress) -> Built:
+    """Build an engine, on the current device where it is not portable.
 
     Args:
-        model: ONNX; typed FP16 where `is_strongly_typed()`.
+        tensorrt: builds.
+        model: ONNX; typed FP16 where `tensorrt.typed`.
         order: what to build.
         log: gets TensorRT's messages.
         progress: called where the version can tell (9.1 and up).
@@ -92,39 +64,54 @@ def build(model: bytes, order: Order, log: Log, progress: Progress) -> Built:
     Raises:
         EdgedError: the parser or the builder refused; the reasons are in `log` or in the message.
     """
-    builder = trt.Builder(log)
-    network = builder.create_network(_network_flags())
-    _parse(model, network, log)
+    native = log.attached(tensorrt.module)
+    builder = tensorrt.module.Builder(native)
+    network = builder.create_network(_network_flags(tensorrt))
+    _parse(tensorrt, model, network, native)
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
-    _without_foreign_kernels(config)
-    _set_precision(config, order.precision)
-    for batch in profile_batches(order.batch):
+    config.set_memory_pool_limit(tensorrt.module.MemoryPoolType.WORKSPACE, order.workspace_bytes)
+    _without_foreign_kernels(tensorrt, config)
+    _set_precision(tensorrt, config, order.precision)
+    if tensorrt.portable:
+        _set_targets(tensorrt, config, order.capabilities)
+    for batch in profile_batches(tensorrt, order.batch):
         config.add_optimization_profile(_profile(builder, network, batch))
-    cache = _timing_cache(config, order.timing_cache)
-    monitor = _monitor(progress)
+    cache = _timing_cache(config, order.timing_cache) if tensorrt.timing_cache else None
+    monitor = _monitor(tensorrt, progress)
     if monitor is not None:
         config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EdgedError("TensorRT gave no engine")
+        raise EdgedError(f"{tensorrt.title} gave no engine")
     return Built(bytes(plan), bytes(cache.serialize()) if cache is not None else b"")
 
 
-def _network_flags() -> int:
+def _network_flags(tensorrt: TensorRt) -> int:
     """By name: numbers of flags differ between versions, and 11 has neither of the two."""
-    flags = trt.NetworkDefinitionCreationFlag
-    name = "STRONGLY_TYPED" if is_strongly_typed() else "EXPLICIT_BATCH"
-    flag = getattr(flags, name, None)
-    return 0 if flag is None or version() >= (11,) else 1 << int(flag)
+    if not tensorrt.flags_types:
+        return 0
+    flags = tensorrt.module.NetworkDefinitionCreationFlag
+    return 1 << int(getattr(flags, "STRONGLY_TYPED" if tensorrt.typed else "EXPLICIT_BATCH"))
 
 
-def _parse(model: bytes, network: trt.INetworkDefinition, log: Log) -> None:
-    parser = trt.OnnxParser(network, log)
+def _set_targets(tensorrt: TensorRt, config: Any, capabilities: tuple[str, ...]) -> None:  # noqa: ANN401 - of RTX alone
+    """The compute capabilities of a portable engine, and that CUDA graphs can hold it."""
+    rtx: Any = tensorrt.module  # only it has these names
+    known = rtx.ComputeCapability
+    names = ["CURRENT" if each == CURRENT else f"SM{each.replace('.', '')}" for each in capabilities]
+    config.num_compute_capabilities = len(names)
+    for index, name in enumerate(names):
+        if not hasattr(known, name) or not config.set_compute_capability(getattr(known, name), index):
+            raise EdgedError(f"{tensorrt.title} does not build for SM {capabilities[index]}")
+    config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else a run may allocate, and no graph holds it
+
+
+def _parse(tensorrt: TensorRt, model: bytes, network: trt.INetworkDefinition, log: trt.ILogger) -> None:
+    parser: trt.OnnxParser = tensorrt.module.OnnxParser(network, log)
     if parser.parse(model):
         return
     errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
-    raise EdgedError(f"TensorRT {trt.__version__} cannot parse the model: {'; '.join(errors) or 'no reason given'}")
+    raise EdgedError(f"{tensorrt.title} cannot parse the model: {'; '.join(errors) or 'no reason given'}")
 
 
 def _parser_error(error: trt.ParserError) -> str:
@@ -135,32 +122,36 @@ def _parser_error(error: trt.ParserError) -> str:
     return f"{node}: {error.desc()}"
 
 
-def _without_foreign_kernels(config: trt.IBuilderConfig) -> None:
+def _without_foreign_kernels(tensorrt: TensorRt, config: trt.IBuilderConfig) -> None:
     """TensorRT's own kernels suffice for convolutions; cuDNN and cuBLAS, where it still knows them, may be missing."""
-    sources = getattr(trt, "TacticSource", None)
+    sources = getattr(tensorrt.module, "TacticSource", None)
     foreign = [getattr(sources, name, None) for name in ("CUBLAS", "CUBLAS_LT", "CUDNN")]
     mask = sum(1 << int(source) for source in foreign if source is not None)
     if mask:
         config.set_tactic_sources(config.get_tactic_sources() & ~mask)
 
 
-def _set_precision(config: trt.IBuilderConfig, precision: str) -> None:
+def _set_precision(tensorrt: TensorRt, config: trt.IBuilderConfig, precision: str) -> None:
     """Flags for a weakly typed network; INT8 lets the rest run as FP16."""
-    if is_strongly_typed() or precision == "fp32":
+    if tensorrt.typed or precision == "fp32":
         return
     for name in ("FP16", "INT8")[: 2 if precision == "int8" else 1]:
-        config.set_flag(getattr(trt.BuilderFlag, name))
+        config.set_flag(getattr(tensorrt.module.BuilderFlag, name))
 
 
-def profile_batches(batch: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+def profile_batches(tensorrt: TensorRt, batch: tuple[int, int, int]) -> list[tuple[int, int, int]]:
     """Smallest, optimal and largest batch of each optimisation profile.
 
-    Before TensorRT 10 contexts that live side by side need a profile each, so every batch size gets its own.
+    Kernels are chosen for a profile's optimal batch. A single frame is what a daemon runs most, so it has a profile of
+    its own. Where contexts that live side by side need a profile each (before TensorRT 10), every batch size gets one.
     """
-    smallest, _, largest = batch
-    if version() >= (10,) or largest - smallest >= MOST_PROFILES:
+    smallest, best, largest = batch
+    if not tensorrt.shared_profiles:
+        wide = largest - smallest >= MOST_PROFILES
+        return [batch] if wide else [(size, size, size) for size in range(smallest, largest + 1)]
+    if smallest > 1 or largest == 1:
         return [batch]
-    return [(size, size, size) for size in range(smallest, largest + 1)]
+    return [(1, 1, 1), (2, max(best, 2), largest)]
 
 
 def _profile(
@@ -183,9 +174,9 @@ def _timing_cache(config: trt.IBuilderConfig, blob: bytes) -> Any:  # noqa: ANN4
     return None
 
 
-def _monitor(progress: Progress) -> Any:  # noqa: ANN401 - a class that older versions do not have
+def _monitor(tensorrt: TensorRt, progress: Progress) -> Any:  # noqa: ANN401 - a class that older versions do not have
     """A progress monitor, or None before 9.1."""
-    base: Any = getattr(trt, "IProgressMonitor", None)
+    base: Any = getattr(tensorrt.module, "IProgressMonitor", None)
     if base is None:
         return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from pathlib import Path
 
 from edged.core.errors import UsageError
@@ -10,7 +12,7 @@ from edged.core.paths import STATE_DIR
 from provisioning.commands.common import active_line, add_store_argument, human_bytes, say
 
 NAME = "build"
-HELP = "build the TensorRT engine of a bundle for this device"
+HELP = "build a TensorRT engine of a bundle, for this device or, by TensorRT for RTX, for others"
 DESCRIPTION = """\
 Build a TensorRT engine (8.5 to 11) from a bundle of the store and add it. An engine runs only on the kind of GPU and
 with the TensorRT that built it: run this on the device itself, with the daemon stopped where memory is short.
@@ -18,9 +20,24 @@ with the TensorRT that built it: run this on the device itself, with the daemon 
   edged-provision build street --precision fp16 --frames frames --activate
   edged-provision build street --precision int8 --frames frames --activate
 
+TensorRT for RTX (pip install 'edged[rtx]') builds in seconds, on any machine, with or without a GPU: for the card that
+is here, for named compute capabilities, or for all that it knows. A bundle may hold engines of both; the daemon takes
+the one that fits.
+
+  edged-provision build street --tensorrt rtx --gpus all
+  edged-provision build street --tensorrt rtx --gpus 8.6,8.9
+
 With --frames the engine is verified against float32, which it must pass before it may become active. The build runs in
 a process of its own; minutes on a desktop, up to an hour on a small device. A timing cache makes the next one faster.
 """
+
+
+def gpu_names(text: str) -> tuple[str, ...]:
+    """`this`, `all`, or `8.6,8.9` as an argparse type."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(re.fullmatch(r"this|all|\d{1,2}\.\d", name) for name in names):
+        raise argparse.ArgumentTypeError(f"expected this, all, or compute capabilities such as 8.6,8.9, got {text!r}")
+    return names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="(default: the bundle's)")
     parser.add_argument("--decode", choices=("auto", "plugin", "kernel"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--tensorrt",
+        choices=("auto", "tensorrt", "rtx"),
+        default="auto",
+        help="what builds: TensorRT itself, that for RTX, or the first that is installed and works (default: auto)",
+    )
+    parser.add_argument(
+        "--gpus",
+        type=gpu_names,
+        default=(),
+        metavar="SM,...",
+        help="TensorRT for RTX: compute capabilities such as 8.6,8.9, this, or all (default: this GPU's, else all)",
+    )
     parser.add_argument("--batch", type=int, nargs=3, default=(1, 1, 4), metavar=("MIN", "OPT", "MAX"))
     parser.add_argument("--workspace-mb", type=int, default=1024, help="device memory for the build (default: 1024)")
     parser.add_argument("--device", default="auto", help="auto, an index, or the UUID of a GPU or MIG instance")
@@ -39,8 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build, verify where frames are given, say what was made; 0."""
+    from edged.gpu.fit import built_for
     from provisioning.build.bundle_engine import add_engine
-    from provisioning.build.tensorrt_maker import TensorRtMaker, probe
+    from provisioning.build.find import find_maker
     from provisioning.store import Store
     from provisioning.verify.checked import verified
 
@@ -51,20 +82,27 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--activate needs --frames DIR: an engine is verified before it runs")
     store = Store(args.store)
     bundle = store.open(args.name)
-    maker = TensorRtMaker(
-        probe(args.device), decode=args.decode, timing_caches=args.work / "timing", device=args.device
+    maker = find_maker(
+        tensorrt=args.tensorrt,
+        device=args.device,
+        decode=args.decode,
+        gpus=args.gpus,
+        timing_caches=args.work / "timing",
     )
+    precision = args.precision or bundle.manifest.precision
+    if warning := maker.warning(precision):
+        sys.stderr.write(f"edged-provision: warning: {warning}\n")
     built = add_engine(
         store,
         bundle,
         maker,
-        precision=args.precision or bundle.manifest.precision,
+        precision=precision,
         batch=(smallest, optimal, largest),
         workspace_mb=args.workspace_mb,
     )
     engine = built.manifest.engines[-1]
     size = human_bytes(built.manifest.files[engine.file].bytes)
-    say(f"{args.name}: {engine.precision} engine of {size}, decode by {engine.decode}, TensorRT {engine.tensorrt}")
+    say(f"{args.name}: {engine.precision} engine of {size}, decode by {engine.decode}, built for {built_for(engine)}")
     if args.frames is not None:
         say(verified(store, built, args.frames, device=args.device).reason)
     if args.activate:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edged.core.bundle import ACTIVE, MODEL, Bundle
 from edged.core.manifest import Manifest
+from edged.gpu.fit import built_for
 from provisioning.commands.common import add_json_argument, add_store_argument, human_bytes, say, say_json
 from provisioning.store import Store
 
@@ -49,8 +50,9 @@ def run(args: argparse.Namespace) -> int:
 def _rows(bundle: Bundle) -> list[tuple[str, str]]:
     manifest = bundle.manifest
     width, height = manifest.input_wh
+    engines = manifest.engines
     anchors = ["  ".join(f"{w:g}x{h:g}" for w, h in head) for head in manifest.anchors]
-    rows = [
+    return [
         ("name", manifest.name),
         ("network", manifest.architecture),
         ("input", f"{width}x{height}, smallest score {manifest.min_confidence:g}"),
@@ -61,11 +63,8 @@ def _rows(bundle: Bundle) -> list[tuple[str, str]]:
         *(("int8", f"{key} {value}") for key, value in manifest.calibration.items()),
         *(("report", f"{key} {_plain(value)}") for key, value in manifest.report.items()),
         *(("file", f"{name} {human_bytes(record.bytes)}") for name, record in manifest.files.items()),
+        *(("engine", f"{each.file} {each.precision}, decode {each.decode}, {built_for(each)}") for each in engines),
     ]
-    for engine in manifest.engines:
-        built = f"TensorRT {engine.tensorrt}, {engine.gpu} (SM {engine.compute_capability})"
-        rows.append(("engine", f"{engine.file} {engine.precision}, decode {engine.decode}, {built}"))
-    return rows
 
 
 def _plain(value: object) -> str:

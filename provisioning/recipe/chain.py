@@ -16,7 +16,8 @@ from edged import __version__
 from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import DataError
 from edged.core.manifest import EngineRecord, Manifest
-from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
+from provisioning.build.bundle_engine import engine_files
+from provisioning.build.maker import EngineMaker
 from provisioning.bundle_files import write_bundle
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
@@ -64,13 +65,20 @@ class Chain:
         patched = self._patch(exported, quantised)
         engine = self._engine(patched) if self.maker is not None else None
         bundled = self._bundle(exported, quantised, patched, engine)
-        if frames is None:
-            self.workshop.say(f"{'verify':<9} nothing to compare: {self._unverified()}")
+        if frames is None or not self._can_verify:
+            self.workshop.say(f"{'verify':<9} nothing to compare: {self._unverified(frames)}")
             return bundled
         return self._verify(bundled, frames)
 
-    def _unverified(self) -> str:
-        return "no frames are given" if self.maker is not None else "float32 runs until an engine is built"
+    @property
+    def _can_verify(self) -> bool:
+        """What shall run can run here: the engine, or, of INT8, the CPU's graph."""
+        return self.settings.precision == "int8" or (self.maker is not None and self.maker.runs_here)
+
+    def _unverified(self, frames: Output | None) -> str:
+        if self.maker is None:
+            return "float32 runs until an engine is built"
+        return "no frames are given" if frames is None else "no GPU here runs the engine"
 
     def _export(self, weights: Weights) -> Output:
         settings = self.settings
@@ -161,11 +169,12 @@ class Chain:
 
         def work(folder: Path) -> None:
             manifest = _read_manifest((quantised or exported).folder)
-            files = {MODEL: exported.folder / MODEL, PLUGIN_MODEL: patched.folder / PLUGIN_MODEL}
+            files: dict[str, bytes | Path] = {MODEL: exported.folder / MODEL}
+            files[PLUGIN_MODEL] = patched.folder / PLUGIN_MODEL
             if quantised is not None:
                 files |= {name: quantised.folder / name for name in (MODEL_INT8, MODEL_INT8_CPU, CALIBRATION)}
             if engine is not None:
-                files |= {name: engine.folder / name for name in (ENGINE, TIMING_CACHE)}
+                files |= engine_files(engine.folder, _engine_record(engine.folder))
             manifest = dataclasses.replace(
                 manifest,
                 precision=settings.precision,
@@ -184,6 +193,7 @@ class Chain:
             "frames": frames.key,
             "gate": dataclasses.asdict(gate),
             "labelled": of_dataset(Path(settings.labelled)) if settings.labelled else "",
+            "engine": self.maker is not None and self.maker.runs_here,
         }
 
         def work(folder: Path) -> None:
@@ -196,6 +206,7 @@ class Chain:
                 labelled=spec,
                 threads=settings.threads,
                 device=settings.device,
+                with_engine=self.maker is not None and self.maker.runs_here,
             )
             for name, content in files.items():
                 (folder / name).write_bytes(content)
@@ -224,8 +235,7 @@ def _present(maker: EngineMaker | None) -> EngineMaker:
 
 
 def _engine_record(folder: Path) -> EngineRecord:
-    raw = json.loads((folder / "engine.json").read_text("utf-8"))
-    return EngineRecord(**{**raw, "batch": tuple(raw["batch"])})
+    return EngineRecord.from_json(json.loads((folder / "engine.json").read_text("utf-8")))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -6,14 +6,13 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from edged.core.bundle import Bundle
-from edged.core.errors import DataError, EdgedError
+from edged.core.errors import BundleMismatch, DataError, EdgedError, UsageError
 from edged.core.manifest import FileRecord, Manifest
+from provisioning.build import find
 from provisioning.build.maker import EngineMaker
-from provisioning.build.tensorrt_maker import TensorRtMaker, probe
 from provisioning.recipe.chain import REPORT, Chain, bundle_content
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import file_sha256, obtain
@@ -60,8 +59,10 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         maker, reason = find_maker(settings)
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")
+        if maker is not None and (warning := maker.warning(settings.precision)):
+            say(f"{'engine':<9} {warning}")
         last = Chain(settings, workshop, maker).run(weights)
-        left = f"{reason}; on the device run: {_build_command(settings, workshop)}" if reason else ""
+        left = _left(settings, workshop, maker, reason)
         if dry_run:
             return Outcome(tuple(workshop.outputs), None, changed=False, left=left)
         _require_passed(last)
@@ -71,26 +72,42 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         return Outcome(tuple(workshop.outputs), bundle, changed, left)
 
 
-def _build_command(settings: ProvisionSettings, workshop: Workshop) -> str:
-    """What builds, verifies and activates the engine that this machine could not."""
+def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | None, reason: str) -> str:
+    """What this machine could not do, and the command that does it on the device."""
     frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
-    return f"edged-provision build {settings.name} --frames {frames} --activate"
+    if maker is None:
+        return f"{reason}; on the device run: edged-provision build {settings.name} --frames {frames} --activate"
+    if not maker.runs_here:
+        return (
+            "the engine has not run yet, as no GPU here runs it; "
+            f"on one that does run: edged-provision verify {settings.name} --frames {frames}"
+        )
+    return ""
 
 
 def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
     """What builds engines here, or None and the reason.
 
     Raises:
-        UsageError: decode = "plugin" with a TensorRT that takes none.
+        BundleMismatch, UsageError: an engine was asked for that no TensorRT here builds.
     """
-    if find_spec("tensorrt") is None:
-        return None, "TensorRT is not installed here"
     try:
-        machine = probe(settings.device)
+        maker = find.find_maker(
+            tensorrt=settings.tensorrt,
+            device=settings.device,
+            decode=settings.decode,
+            gpus=settings.gpus,
+            timing_caches=Path(settings.work) / TIMING_CACHES,
+        )
+    except UsageError:
+        raise
+    except BundleMismatch as exc:
+        if settings.gpus:
+            raise
+        return None, str(exc)
     except EdgedError as exc:
         return None, str(exc).splitlines()[0]
-    caches = Path(settings.work) / TIMING_CACHES
-    return TensorRtMaker(machine, decode=settings.decode, timing_caches=caches, device=settings.device), ""
+    return maker, ""
 
 
 def _require_passed(last: Output) -> None:

@@ -26,6 +26,7 @@ SECTION = "provision"
 _SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
 
 Batch = Annotated[int, Field(ge=1, le=64)]
+Capability = Annotated[str, Field(pattern=r"^(this|all|[0-9]{1,2}\.[0-9])$")]
 
 
 class ProvisionSettings(BaseModel):
@@ -40,6 +41,9 @@ class ProvisionSettings(BaseModel):
         licence: of the weights, where they do not say.
         size: network input, `640` or `640x384` (width x height).
         precision: fp32, fp16 or int8.
+        tensorrt: what builds the engine: `tensorrt`, `rtx` (that for RTX), or the first that is installed and works.
+        gpus: compute capabilities that an engine of TensorRT for RTX is built for, `this` or `all`; empty for this
+            machine's GPU, and for all where there is none.
         decode: where boxes are decoded in an engine: `plugin`, `kernel`, or what the installed TensorRT can.
         frames: videos, folders, cameras for calibration and verification.
         frames_count, frames_verification: how many for each.
@@ -69,6 +73,8 @@ class ProvisionSettings(BaseModel):
     licence: str = ""
     size: str = "640"
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    tensorrt: Literal["auto", "tensorrt", "rtx"] = "auto"
+    gpus: list[Capability] = []
     decode: Literal["auto", "plugin", "kernel"] = "auto"
     frames: list[str] = []
     frames_count: int = Field(200, ge=1, le=100_000)

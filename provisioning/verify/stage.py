@@ -27,6 +27,7 @@ def verify_bundle(
     labelled: Path | None = None,
     threads: int = 0,
     device: str = "auto",
+    with_engine: bool = True,
 ) -> dict[str, bytes]:
     """Verify the bundle's engine if it has one for its precision, else its INT8 graph on ONNX Runtime.
 
@@ -37,6 +38,7 @@ def verify_bundle(
         labelled: a data-set YAML whose `val` decides instead of the frames.
         threads: of ONNX Runtime; 0 for every core.
         device: the GPU that runs an engine, as in `[engine] device`.
+        with_engine: False where no GPU here runs it: the INT8 graph is verified, the engine is left out.
 
     Returns:
         The files of the report.
@@ -47,7 +49,10 @@ def verify_bundle(
     """
     spec = Labelled.read(labelled, bundle.manifest.classes) if labelled is not None else None
     reference = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL)
-    with contextlib.closing(reference), _candidate(bundle, threads, device) as (candidate, name, file):
+    with (
+        contextlib.closing(reference),
+        _candidate(bundle, threads, device, with_engine=with_engine) as (candidate, name, file),
+    ):
         comparison = compare(reference, candidate, frames, gate, spec)
     manifest = bundle.manifest
     speed = one_core_ms(bundle, (MODEL, file)) if file else ()
@@ -55,9 +60,11 @@ def verify_bundle(
 
 
 @contextlib.contextmanager
-def _candidate(bundle: Bundle, threads: int, device: str) -> Iterator[tuple[TunableDetector, str, str]]:
+def _candidate(
+    bundle: Bundle, threads: int, device: str, *, with_engine: bool
+) -> Iterator[tuple[TunableDetector, str, str]]:
     """What shall run, what it is for people, and the file that ONNX Runtime runs."""
-    if any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
+    if with_engine and any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
         from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
 
         opened = open_detector(bundle, thresholds=SERVICE, device=device)

@@ -59,6 +59,11 @@ def load_bindings() -> types.ModuleType:
         sys.path.remove(str(folder.parent))
 
 
+def with_static_names(source: str) -> str:
+    """A module of ours as if it imported one TensorRT: what it takes from whichever is loaded, mypy then knows."""
+    return source.replace("tensorrt.module.", "trt.")
+
+
 def _major_version(folder: Path) -> int:
     """From the library that the extension wants, e.g. libnvinfer.so.10."""
     extension = (folder / "tensorrt.so").read_bytes()

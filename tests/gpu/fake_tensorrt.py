@@ -1,11 +1,14 @@
-"""TensorRT's runtime as its versions offer it: 8.5, 10.3 and 11 differ in what exists, and anything may fail."""
+"""TensorRT's runtime as its versions offer it (8.5, 10.3, 11, that for RTX); anything may fail."""
 
 from __future__ import annotations
 
 import types
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from edged.gpu.tensorrt import TensorRt
 
 
 @dataclass
@@ -17,6 +20,9 @@ class FakeWorld:
         profiles: smallest and largest batch of each optimisation profile.
         refuse: names of calls that fail as TensorRT's do: None or False, and a line in the log.
         log_line: that line.
+        kind: `tensorrt` or `rtx`.
+        invalidity: what `get_engine_validity` finds, a sum of flags.
+        capturable: what a context of `rtx` says of graphs.
     """
 
     version: str = "10.3.0"
@@ -24,12 +30,15 @@ class FakeWorld:
     dtype: str = "FLOAT"
     refuse: set[str] = field(default_factory=set)
     log_line: str = "reason from the log"
+    kind: str = "tensorrt"
+    invalidity: int = 0
+    capturable: bool = True
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     logger: Any = None
 
     @property
     def major(self) -> int:
-        return int(self.version.split(".")[0])
+        return 11 if self.kind == "rtx" else int(self.version.split(".")[0])
 
     def attempt(self, name: str, *details: Any) -> bool:
         self.calls.append((name, *details))
@@ -61,6 +70,8 @@ class FakeContext:
         self.device_memory = 0
         if world.major >= 10:
             self.set_device_memory = lambda address, size: world.attempt("set_device_memory", address, size)
+        if world.kind == "rtx":
+            self.is_stream_capturable = lambda stream: world.attempt("capturable", stream) and world.capturable
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         return self.world.attempt("profile", index, stream)
@@ -80,6 +91,8 @@ class FakeContext:
 
 
 class FakeEngine:
+    create_execution_context: Callable[..., FakeContext | None]
+
     def __init__(self, world: FakeWorld) -> None:
         self.world = world
         self.num_io_tensors = len(SHAPES)
@@ -88,10 +101,17 @@ class FakeEngine:
             self.device_memory_size = 4096
         if world.major >= 10:
             self.device_memory_size_v2 = 4096
-        if world.major < 10:
+        if world.kind == "rtx":
+            self.create_runtime_config = lambda: FakeRuntimeConfig(world)
+            self.create_execution_context = self._create_configured
+        elif world.major < 10:
             self.create_execution_context_without_device_memory = self._create
         else:
             self.create_execution_context = lambda strategy: self._create() if strategy == "USER_MANAGED" else None
+
+    def _create_configured(self, config: FakeRuntimeConfig) -> FakeContext | None:
+        self.world.calls.append(("configured", dict(vars(config))))
+        return self._create()
 
     def _create(self) -> FakeContext | None:
         return FakeContext(self.world) if self.world.attempt("create_context") else None
@@ -113,8 +133,44 @@ class FakeEngine:
         return [(batch, *SHAPES[name][1:]) for batch in (smallest, largest, largest)]
 
 
-def fake_tensorrt(world: FakeWorld) -> types.ModuleType:
-    """A module to put in place of `tensorrt`."""
+class FakeRuntimeCache:
+    """Takes what it made itself, and nothing else."""
+
+    def __init__(self, world: FakeWorld) -> None:
+        self.world = world
+        self.content = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self.content = blob
+        return True
+
+    def serialize(self) -> bytes:
+        ran = sorted({call[1] for call in self.world.calls if call[0] == "execute"})
+        return max(self.content, b"kernels of %d" % len(ran))
+
+
+class FakeRuntimeConfig:
+    def __init__(self, world: FakeWorld) -> None:
+        self._world = world
+        self.strategy = ""
+        self.dynamic_shapes_kernel_specialization_strategy = "LAZY"
+        self.cuda_graph_strategy = "WHOLE_GRAPH_CAPTURE"
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> FakeRuntimeCache:
+        return FakeRuntimeCache(self._world)
+
+    def set_runtime_cache(self, cache: FakeRuntimeCache) -> bool:
+        self.cache = cache
+        return self._world.attempt("set_runtime_cache")
+
+
+def fake_tensorrt(world: FakeWorld) -> TensorRt:
+    """That world's TensorRT, as if it were imported."""
     module: Any = types.ModuleType("tensorrt")
 
     class Runtime:
@@ -124,6 +180,13 @@ def fake_tensorrt(world: FakeWorld) -> types.ModuleType:
         def deserialize_cuda_engine(self, plan: bytes) -> FakeEngine | None:
             return FakeEngine(world) if world.attempt("deserialize", plan) else None
 
+    if world.kind == "rtx":
+        Runtime.get_engine_validity = lambda _self, _plan: ("INVALID", world.invalidity)  # type: ignore[attr-defined]
+        module.CudaGraphStrategy = types.SimpleNamespace(DISABLED="DISABLED")
+        module.DynamicShapesKernelSpecializationStrategy = types.SimpleNamespace(EAGER="EAGER")
+        flags = {"VERSION_MISMATCH": 1, "UNSUPPORTED_CC": 2, "INSUFFICIENT_GPU_MEMORY": 16, "MALFORMED_ENGINE": 32}
+        members = {name: types.SimpleNamespace(value=value) for name, value in flags.items()}
+        module.EngineInvalidityDiagnostics = types.SimpleNamespace(__members__=members)
     module.__version__ = world.version
     module.ILogger = FakeLogger
     module.Runtime = Runtime
@@ -131,5 +194,4 @@ def fake_tensorrt(world: FakeWorld) -> types.ModuleType:
     module.TensorIOMode = types.SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
     if world.major >= 10:
         module.ExecutionContextAllocationStrategy = types.SimpleNamespace(USER_MANAGED="USER_MANAGED")
-    made: types.ModuleType = module
-    return made
+    return TensorRt(world.kind, module)

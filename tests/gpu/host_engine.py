@@ -51,7 +51,7 @@ class HostEngine:
     ) -> None:
         self.gpu, self.in_engine = gpu, in_engine
         self.max_batch = max_batch
-        self.closed = False
+        self.closed = self.kept = False
         self.contexts = 0
         self.spoil: Array | None = None
         self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -75,6 +75,9 @@ class HostEngine:
     def make_context(self, batch: int, stream: int) -> HostContext:  # noqa: ARG002 - the real one needs the stream
         self.contexts += 1
         return HostContext(self, batch)
+
+    def keep_kernels(self) -> None:
+        self.kept = True
 
     def close(self) -> None:
         self.closed = True

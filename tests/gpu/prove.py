@@ -67,6 +67,8 @@ def steps(options: argparse.Namespace, store: Path) -> Iterator[Step]:
             name,
             "--batch",
             *BATCH,
+            "--gpus",
+            "this",
             "--store",
             str(store),
             "--work",

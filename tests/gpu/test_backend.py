@@ -12,14 +12,18 @@ from typing import Any
 import pytest
 
 from edged import check
-from edged.assembly import LoadedModel
+from edged.assembly import LoadedModel, load_model
 from edged.config import load_settings
-from edged.core.bundle import MODEL, Bundle
-from edged.core.errors import BundleMismatch, DataError, DetectorError
+from edged.config.schema import Engine, Model
+from edged.core.bundle import MANIFEST, MODEL, Bundle
+from edged.core.errors import BundleMismatch, DataError, DetectorError, EdgedError, NotInstalled
 from edged.core.manifest import EngineRecord, FileRecord
 from edged.core.types import Thresholds
 from edged.gpu import backend
 from edged.gpu.choice import GpuFacts
+from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.tensorrt import TensorRt
+from tests.gpu.fake_tensorrt import FakeWorld, fake_tensorrt
 from tests.gpu.host_engine import HostEngine
 from tests.gpu.host_gpu import HostGpu
 from tests.handmade import write_bundle
@@ -63,22 +67,31 @@ class Stage:
         self.manifest = bundle.manifest
         device: Any = types.ModuleType("edged.gpu.device")
         self.lazy: list[bool] = []
+        self.versions = {"tensorrt": "10.3.0"}
+        self.caches: list[RuntimeCache | None] = []
         device.open_gpu = self.open
         device.register_plugin = self.plugin_on.append
         device.describe = lambda gpu: {"device": gpu.name}
-        engine: Any = types.ModuleType("edged.gpu.engine")
-        engine.TensorRtEngine = self.load
         monkeypatch.setitem(sys.modules, "edged.gpu.device", device)
-        monkeypatch.setitem(sys.modules, "edged.gpu.engine", engine)
-        monkeypatch.setattr(backend, "_require_packages", lambda: "10.3.0")
+        monkeypatch.setattr(backend, "TensorRtEngine", self.load)
+        monkeypatch.setattr(backend, "load", self.runtime)
+        monkeypatch.setattr(backend, "_require_cuda", lambda: None)
         monkeypatch.setattr(backend, "_select", lambda _device, _need_mb: CHOSEN)
+
+    def runtime(self, kind: str) -> TensorRt:
+        if kind not in self.versions:
+            raise NotInstalled(f"{kind} is not installed")
+        return fake_tensorrt(FakeWorld(kind=kind, version=self.versions[kind]))
 
     def open(self, *, lazy: bool) -> NamedGpu:
         self.lazy.append(lazy)
         return self.gpu
 
-    def load(self, plan: bytes, gpu: NamedGpu, *, where: str) -> HostEngine:
-        assert where.endswith("engine.plan")
+    def load(
+        self, tensorrt: TensorRt, plan: bytes, gpu: NamedGpu, *, where: str, cache: RuntimeCache | None
+    ) -> HostEngine:
+        assert where.endswith("engine.plan") and tensorrt.version in self.versions.values()
+        self.caches.append(cache)
         self.engines.append(HostEngine(gpu, plan, self.manifest, max_batch=2))
         return self.engines[-1]
 
@@ -92,7 +105,12 @@ def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> Non
     opened = backend.open_detector(bundle, thresholds=Thresholds())
     assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU"
     assert opened.detector.room == 2
-    assert opened.facts == {"device": "Host GPU", "TensorRT": "10.3.0", "CUDA graphs for batches of": "1, 2"}
+    assert opened.facts == {
+        "device": "Host GPU",
+        "TensorRT": "TensorRT 10.3.0",
+        "engine": "engine.plan, built for TensorRT 10.3.0 on Host GPU, SM 8.7",
+        "CUDA graphs for batches of": "1, 2",
+    }
     opened.detector.close()
     assert stage.gpu.closed and stage.engines[0].closed and not stage.plugin_on
     assert stage.lazy == [True]
@@ -122,7 +140,10 @@ def test_check_prints_what_the_detector_runs_on(
     loaded = LoadedModel(opened.detector, bundle, opened.backend, opened.facts)
     monkeypatch.setattr(check, "load_model", lambda *_: loaded)
     told = check._model(load_settings(config))
-    assert "tensorrt 10.3.0 fp32, Host GPU; device Host GPU; TensorRT 10.3.0; CUDA graphs for batches of 1, 2" in told
+    assert (
+        "tensorrt 10.3.0 fp32, Host GPU; device Host GPU; TensorRT TensorRT 10.3.0; engine engine.plan, built for"
+        in told
+    )
     assert stage.gpu.closed
 
 
@@ -162,20 +183,57 @@ def test_open_detector_judges_the_bundle_before_it_looks_for_a_gpu(bundle: Bundl
         backend.open_detector(bare, thresholds=Thresholds())
 
 
-def test_open_detector_without_tensorrt_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(DetectorError, match=r"TensorRT's Python package cannot be imported.*install TensorRT"):
-        backend.open_detector(bundle, thresholds=Thresholds())
+PORTABLE = replace(RECORD, kind="rtx", tensorrt="1.7.1.116", gpu="", compute_capability="", capabilities=("8.6", "8.7"))
 
 
-def test_open_detector_with_a_tensorrt_that_lacks_its_libraries_says_so(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_open_detector_takes_the_engine_whose_tensorrt_is_here(stage: Stage, bundle: Bundle) -> None:
+    stage.versions = {"rtx": "1.7.1.116"}
+    both = Bundle(bundle.directory, replace(bundle.manifest, engines=(RECORD, PORTABLE)))
+    opened = backend.open_detector(both, thresholds=Thresholds())
+    assert opened.backend == "tensorrt-rtx 1.7.1.116 fp32, Host GPU"
+    assert opened.facts["engine"] == "engine.plan, built for TensorRT for RTX 1.7.1.116, SM 8.6, 8.7"
+    assert stage.caches[0] is not None and stage.engines[0].kept
+    opened.detector.close()
+    stage.versions["tensorrt"] = "10.3.0"
+    opened = backend.open_detector(both, thresholds=Thresholds())
+    assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU" and stage.caches[1] is None
+    opened.detector.close()
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ({"rtx": "1.8.0.2"}, "built for TensorRT for RTX 1.7.1.116, SM 8.6, 8.7; running on TensorRT for RTX 1.8.0.2"),
+        ({"tensorrt": "10.3.0"}, "rtx is not installed"),
+        ({}, "rtx is not installed"),
+    ],
+)
+def test_open_detector_with_an_engine_of_another_release_is_refused(
+    stage: Stage, bundle: Bundle, versions: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(DetectorError, match=r"cannot be imported: libnvinfer\.so\.10.*install TensorRT"):
-        backend.open_detector(bundle, thresholds=Thresholds())
+    stage.versions = versions
+    monkeypatch.setattr(backend, "installed", lambda: tuple(versions))
+    whole = Bundle(bundle.directory, replace(bundle.manifest, engines=(PORTABLE,)))
+    with pytest.raises(EdgedError) as caught:
+        backend.open_detector(whole, thresholds=Thresholds())
+    assert words in str(caught.value) and caught.value.exit_code == 78
+    assert ("TensorRT is here: run: edged-provision build" in str(caught.value)) == ("tensorrt" in versions)
+
+
+def test_auto_runs_on_the_cpu_where_no_engine_fits_and_says_why(
+    stage: Stage, bundle: Bundle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.versions = {}
+    monkeypatch.setattr(backend, "installed", tuple)
+    (bundle.directory / MANIFEST).write_text(bundle.manifest.to_json())
+    model = Model(bundle=bundle.directory)
+    loaded = load_model(model, Engine())
+    loaded.detector.close()
+    assert loaded.backend.startswith("cpu")
+    assert loaded.facts["not on the GPU:"] == "tensorrt is not installed"
+    assert "running on the CPU: tensorrt is not installed" in caplog.text
+    with pytest.raises(NotInstalled):
+        load_model(model, Engine(backend="tensorrt"))
 
 
 def test_gpu_folder_imports_neither_cuda_nor_tensorrt_before_it_must() -> None:

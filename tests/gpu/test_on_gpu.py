@@ -13,6 +13,11 @@ from edged.core.bundle import MODEL, Bundle
 from edged.core.types import Detections, Frame, FrameMeta, Pixels, Thresholds
 from edged.cpu.detector import CpuDetector
 from edged.gpu.detector import GpuDetector
+from edged.gpu.engine import TensorRtEngine
+from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.tensorrt import KINDS, TITLES, TensorRt, installed, load
+from provisioning.build.log import BuildLog
+from provisioning.build.tensorrt_build import CURRENT, Order, build
 from tests.gpu.ground import open_device
 from tests.handmade import draw_square, write_bundle
 
@@ -25,26 +30,36 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.open(write_bundle(tmp_path_factory.mktemp("bundle") / "squares"))
 
 
-@pytest.fixture(scope="module")
-def plan(bundle: Bundle) -> bytes:
-    """An FP32 engine of raw heads, from whatever TensorRT is installed."""
-    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
-    from provisioning.build import tensorrt_build as build
+@pytest.fixture(scope="module", params=KINDS)
+def tensorrt(request: pytest.FixtureRequest) -> TensorRt:
+    """Each TensorRT that is installed."""
+    if request.param not in installed():
+        pytest.skip(f"{TITLES[request.param]} is not installed")
+    return load(request.param)
 
+
+@pytest.fixture(scope="module")
+def plan(bundle: Bundle, tensorrt: TensorRt) -> bytes:
+    """An FP32 engine of raw heads, from the TensorRT that is installed."""
     open_device().enter()
-    order = build.Order(precision="fp32", batch=(1, 2, MAX_BATCH), workspace_bytes=1 << 30, timing_cache=b"")
-    return build.build(bundle.read(MODEL), order, build.Log(), lambda *_: None).plan
+    order = Order("fp32", (1, 2, MAX_BATCH), 1 << 30, capabilities=(CURRENT,) if tensorrt.portable else ())
+    return build(tensorrt, bundle.read(MODEL), order, BuildLog(), lambda *_: None).plan
 
 
 @pytest.fixture
-def detector(bundle: Bundle, plan: bytes) -> Iterator[GpuDetector]:
-    from edged.gpu.device import open_gpu
-    from edged.gpu.engine import TensorRtEngine
-
-    gpu = open_gpu()
-    made = GpuDetector(gpu, TensorRtEngine(plan, gpu, where="test"), bundle.manifest, thresholds=Thresholds())
+def detector(bundle: Bundle, tensorrt: TensorRt, plan: bytes) -> Iterator[GpuDetector]:
+    made = make_detector(bundle, tensorrt, plan)
     yield made
     made.close()
+
+
+def make_detector(bundle: Bundle, tensorrt: TensorRt, plan: bytes) -> GpuDetector:
+    from edged.gpu.device import open_gpu
+
+    gpu = open_gpu()
+    cache = RuntimeCache.of(plan, tensorrt, gpu.name) if tensorrt.runtime_config else None
+    engine = TensorRtEngine(tensorrt, plan, gpu, where="test", cache=cache)
+    return GpuDetector(gpu, engine, bundle.manifest, thresholds=Thresholds())
 
 
 def scenes(count: int) -> list[Frame]:
@@ -107,9 +122,9 @@ def test_gpu_detector_with_two_batches_under_way(detector: GpuDetector, bundle: 
 
 
 def test_gpu_detector_is_captured_where_a_context_is_its_own(detector: GpuDetector) -> None:
-    from edged.gpu.engine import version
-
-    assert bool(detector.graph_batches) == (version()[0] >= 10)
+    engine = detector._engine
+    assert isinstance(engine, TensorRtEngine)
+    assert bool(detector.graph_batches) == engine.has_own_contexts
 
 
 def test_gpu_detector_reads_pinned_memory(detector: GpuDetector, bundle: Bundle) -> None:
@@ -124,16 +139,12 @@ def test_gpu_detector_reads_pinned_memory(detector: GpuDetector, bundle: Bundle)
         detector.unpin(memory.ctypes.data)
 
 
-def test_gpu_memory_comes_back_when_a_detector_is_closed(bundle: Bundle, plan: bytes) -> None:
-    from edged.gpu.device import open_gpu
-    from edged.gpu.engine import TensorRtEngine
-
+def test_gpu_memory_comes_back_when_a_detector_is_closed(bundle: Bundle, tensorrt: TensorRt, plan: bytes) -> None:
     watch = open_device()
     watch.enter()
     free: list[int] = []
     for _ in range(4):
-        gpu = open_gpu()
-        GpuDetector(gpu, TensorRtEngine(plan, gpu, where="test"), bundle.manifest, thresholds=Thresholds()).close()
+        make_detector(bundle, tensorrt, plan).close()
         watch.enter()
         free.append(watch.memory_bytes()[0])
     assert free[-1] >= free[1] - (8 << 20)

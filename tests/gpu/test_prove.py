@@ -35,7 +35,8 @@ def test_prove_runs_every_step_and_leaves_a_summary(
     states = {each["name"]: each["state"] for each in found}
     assert states["kernels"] == "failed"  # all skipped is no proof
     assert states["engine fp32"] == states["engine fp16"] == "failed"
-    assert "TensorRT" in next(each["last_line"] for each in found if each["name"] == "engine fp32")
+    reason = next(each["last_line"] for each in found if each["name"] == "engine fp32")
+    assert "TensorRT" in reason or "this machine has no GPU" in reason
     assert states["racecheck"] in {"missing", "failed"}
     assert len(capsys.readouterr().out.splitlines()) == len(found) == 4
 

@@ -107,7 +107,9 @@ def test_reference_of_the_node_agrees_with_the_daemons_decode_bit_by_bit() -> No
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        pytest.param({"classes": 80}, r"expected float32 \(B, 255, 12, 20\) for 80 classes", id="other-classes"),
+        pytest.param(
+            {"classes": 80}, r"expected float32 or float16 \(B, 255, 12, 20\) for 80 classes", id="other-classes"
+        ),
         pytest.param({"threshold": 1.0}, "must be in 0..1", id="threshold"),
     ],
 )

@@ -16,7 +16,7 @@ from edged.core.bundle import MODEL, MODEL_INT8
 from edged.core.manifest import EngineRecord, Manifest
 from provisioning.__main__ import main
 from provisioning.build.bundle_engine import add_engine
-from provisioning.build.maker import Decode
+from provisioning.build.maker import Decode, engine_file
 from provisioning.store import Store
 from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
 
@@ -151,6 +151,11 @@ class FakeMaker:
     typed = False
     decode: Decode = "kernel"
     facts: Mapping[str, str] = {}
+    runs_here = True
+    title = "TensorRT 8.6.1"
+
+    def warning(self, precision: str) -> str:
+        return f"nothing speaks for {precision}"
 
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
@@ -158,7 +163,8 @@ class FakeMaker:
         assert onnx.load(str(model)).graph.node[-1].op_type == "Sigmoid"
         (folder / "engine.plan").write_bytes(b"plan")
         (folder / "timing.cache").write_bytes(str(workspace_mb).encode())
-        return EngineRecord("engine.plan", "8.6.1", "Fake", "8.7", precision, "kernel", "", batch)
+        name = engine_file(precision, "Fake", ())
+        return EngineRecord(name, "8.6.1", "Fake", "8.7", precision, "kernel", "", batch)
 
 
 def test_an_engine_is_added_to_a_bundle_of_the_store(folder: Path) -> None:
@@ -166,7 +172,10 @@ def test_an_engine_is_added_to_a_bundle_of_the_store(folder: Path) -> None:
     bundle = store.open("squares")
     made = add_engine(store, bundle, FakeMaker(), precision="fp16", batch=(1, 1, 2), workspace_mb=64)
     assert made.manifest.precision == "fp16"
-    assert [dataclasses.astuple(engine)[:2] for engine in made.manifest.engines] == [("engine.plan", "8.6.1")]
+    assert [dataclasses.astuple(engine)[:2] for engine in made.manifest.engines] == [("engine-fp16-fake.plan", "8.6.1")]
     assert made.read("timing.cache") == b"64"
     again = add_engine(store, made, FakeMaker(), precision="fp32", batch=(1, 1, 2), workspace_mb=64)
-    assert [engine.precision for engine in again.manifest.engines] == ["fp32"]
+    assert [engine.precision for engine in again.manifest.engines] == ["fp16", "fp32"]
+    thrice = add_engine(store, again, FakeMaker(), precision="fp16", batch=(1, 1, 4), workspace_mb=64)
+    engines = [(engine.precision, engine.batch) for engine in thrice.manifest.engines]
+    assert engines == [("fp32", (1, 1, 2)), ("fp16", (1, 1, 4))], "one for the same device and precision gives way"

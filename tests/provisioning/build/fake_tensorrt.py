@@ -1,4 +1,4 @@
-"""A TensorRT made of Python, of any version from 8.5 to 11, that builds nothing and fails as it is told.
+"""A TensorRT made of Python, of any version from 8.5 to 11 or that for RTX; it builds nothing and fails as it is told.
 
 Only what the version has is there: a call that the real one would not know raises AttributeError here as well.
 """
@@ -54,14 +54,15 @@ class TimingCache:
         return self.content + b"+"
 
 
-def make(version: str, failure: str = "") -> types.ModuleType:
-    """A module `tensorrt` of this version.
+def make(version: str, failure: str = "", *, rtx: bool = False) -> types.ModuleType:
+    """A module `tensorrt` of this version, or `tensorrt_rtx`.
 
     Args:
         version: e.g. `8.5.3.1`.
-        failure: parse, none, memory, resource, killed, segfault, silent, printed, builder or empty for success.
+        failure: capability, parse, none, memory, resource, killed, segfault, silent, printed, builder, or empty for
+            success.
     """
-    numbers = tuple(int(part) for part in version.split("."))
+    numbers = (11, 0) if rtx else tuple(int(part) for part in version.split("."))
     trt: Any = types.ModuleType("tensorrt")
     trt.__version__ = version
     trt.ILogger = ILogger
@@ -75,7 +76,11 @@ def make(version: str, failure: str = "") -> types.ModuleType:
     strong = {"STRONGLY_TYPED": 1 if numbers < (11,) else 0} if numbers >= (9, 1) else {}
     trt.NetworkDefinitionCreationFlag = _enum("NetworkDefinitionCreationFlag", {**flags, **strong})
     precision = {"FP16": 0, "INT8": 1} if numbers < (11,) else {}
-    trt.BuilderFlag = _enum("BuilderFlag", {**precision, "REFIT": 4})
+    user_allocation = {"REQUIRE_USER_ALLOCATION": 5} if rtx else {}
+    trt.BuilderFlag = _enum("BuilderFlag", {**precision, "REFIT": 4, **user_allocation})
+    if rtx:
+        names = ("CURRENT", "SM75", "SM86", "SM89", "SM120")
+        trt.ComputeCapability = _enum("ComputeCapability", {name: number for number, name in enumerate(names, 1)})
     trt.MemoryPoolType = _enum("MemoryPoolType", {"WORKSPACE": 0})
     if numbers < (11,):
         trt.TacticSource = _enum("TacticSource", {"CUBLAS": 0, "CUBLAS_LT": 1, "CUDNN": 2, "EDGE_MASK": 3})
@@ -114,7 +119,7 @@ def _builder(trt: Any, failure: str) -> type:
             return types.SimpleNamespace(get_input=lambda _index: images)
 
         def create_builder_config(self) -> Any:
-            return _Config(trt)
+            return _Config(trt, failure)
 
         def create_optimization_profile(self) -> Any:
             def set_shape(*arguments: Any) -> None:
@@ -158,8 +163,13 @@ def _fail(failure: str, log: Any) -> bytes | None:
 
 
 class _Config:
-    def __init__(self, trt: Any) -> None:
+    def __init__(self, trt: Any, failure: str) -> None:
         self._calls = trt.calls
+        self._failure = failure
+
+    def set_compute_capability(self, capability: Any, index: int) -> bool:
+        self._calls.append(("capability", capability.name, index))
+        return self._failure != "capability"
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         self._calls.append(("pool", pool.name, size))

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edged.core.errors import DetectorError, UsageError
+from edged.core.errors import BundleMismatch, DetectorError, NotInstalled, UsageError
 from edged.core.manifest import EngineRecord
-from provisioning.build.causes import CAUSES, explain
-from provisioning.build.tensorrt_maker import Machine, TensorRtMaker, probe, run_child
+from provisioning.build.causes import CAUSES, PORTABLE_CAUSES, explain
+from provisioning.build.process import run_child
+from provisioning.build.targets import targets
+from provisioning.build.tensorrt_maker import Machine, TensorRtMaker, probe
 
 FAKE = str(Path(__file__).with_name("fake_child.py"))
 
@@ -20,7 +22,7 @@ def child(version: str = "10.3.0", failure: str = "") -> list[str]:
 
 
 def machine(version: str = "10.3.0") -> Machine:
-    return Machine(version, "Fake GPU", "8.7", typed=False, python_plugins=version.startswith("1"))
+    return Machine("tensorrt", version, "Fake GPU", "8.7", typed=False, python_plugins=version.startswith("1"))
 
 
 def maker(folder: Path, *, failure: str = "", decode: str = "auto", version: str = "10.3.0") -> TensorRtMaker:
@@ -35,19 +37,21 @@ def order(folder: Path, made: TensorRtMaker) -> EngineRecord:
 
 
 def test_probe_says_what_the_machine_has() -> None:
-    assert probe(child=child("10.13.3.9")) == Machine("10.13.3.9", "Fake GPU", "8.7", typed=True, python_plugins=True)
+    assert probe("tensorrt", child=child("10.13.3.9")) == Machine(
+        "tensorrt", "10.13.3.9", "Fake GPU", "8.7", typed=True, python_plugins=True
+    )
 
 
 def test_probe_without_tensorrt_says_so() -> None:
-    with pytest.raises(DetectorError, match="No module named 'tensorrt'"):
-        probe(child=child(failure="missing"))
+    with pytest.raises(NotInstalled, match="No module named 'tensorrt'"):
+        probe("tensorrt", child=child(failure="missing"))
 
 
 def test_build_leaves_engine_record_and_timing_cache(tmp_path: Path) -> None:
     record = order(tmp_path, maker(tmp_path))
     assert (tmp_path / "engine.plan").read_bytes() == b"plan"
     assert record == EngineRecord(
-        file="engine.plan",
+        file="engine-int8-fake-gpu.plan",
         tensorrt="10.3.0",
         gpu="Fake GPU",
         compute_capability="8.7",
@@ -124,3 +128,106 @@ def test_run_child_ignores_what_libraries_print() -> None:
 def test_every_known_cause_has_a_remedy_and_no_success_is_explained() -> None:
     assert all(cause.meaning and cause.remedy for cause in CAUSES)
     assert explain(["[I] Engine generation completed in 12 seconds."]) == ("", "")
+
+
+KNOWN = ("7.5", "8.6", "8.9", "12.0")
+
+
+def rtx(gpu: str = "", capability: str = "") -> Machine:
+    return Machine(
+        "rtx", "1.7.1.116", gpu, capability, typed=True, python_plugins=False, portable=True, capabilities=KNOWN
+    )
+
+
+def test_probe_of_rtx_needs_no_gpu_and_says_what_it_builds_for() -> None:
+    assert probe("rtx", child=child("rtx-1.7.1.116")) == rtx()
+    assert probe("rtx", "8.9", child=child("rtx-1.7.1.116")) == rtx("Fake RTX", "8.9")
+
+
+@pytest.mark.parametrize(
+    ("machine_", "wanted", "expected"),
+    [
+        pytest.param(rtx(), (), KNOWN, id="no-card"),
+        pytest.param(rtx("RTX 4060", "8.9"), (), ("8.9",), id="this-card"),
+        pytest.param(rtx("RTX 4060", "8.9"), ("all",), KNOWN, id="all"),
+        pytest.param(rtx("RTX 4060", "8.9"), ("12.0", "this", "8.6"), ("8.6", "8.9", "12.0"), id="named"),
+        pytest.param(machine(), (), (), id="tensorrt"),
+        pytest.param(machine(), ("this",), (), id="tensorrt-this"),
+    ],
+)
+def test_targets(machine_: Machine, wanted: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert targets(machine_, wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("machine_", "wanted", "error", "said"),
+    [
+        (rtx("H100", "9.0"), (), BundleMismatch, r"builds for SM 7\.5.*; H100 is SM 9\.0; take TensorRT itself"),
+        (rtx(), ("8.6", "9.0"), BundleMismatch, r"builds for SM 7\.5.*; asked for was 9\.0; name some of these"),
+        (rtx(), ("this",), UsageError, "this machine has no GPU to build for; name compute capabilities"),
+        (machine(), ("8.6",), UsageError, r"TensorRT 10\.3\.0 builds for the GPU of this machine only, not for 8\.6"),
+    ],
+)
+def test_targets_that_cannot_be(machine_: Machine, wanted: tuple[str, ...], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        targets(machine_, wanted)
+
+
+def rtx_maker(folder: Path, *, failure: str = "", machine_: Machine | None = None) -> TensorRtMaker:
+    return TensorRtMaker(
+        machine_ or rtx(),
+        decode="auto",
+        timing_caches=folder / "timing",
+        targets=("8.6", "8.9"),
+        child=child("rtx-1.7.1.116", failure),
+    )
+
+
+def test_build_of_a_portable_engine_is_of_no_device_and_keeps_no_timing_cache(tmp_path: Path) -> None:
+    made = rtx_maker(tmp_path)
+    assert order(tmp_path, made) == EngineRecord(
+        file="engine-int8-rtx-sm86-89.plan",
+        tensorrt="1.7.1.116",
+        gpu="",
+        compute_capability="",
+        precision="int8",
+        decode="kernel",
+        plugin_version="",
+        batch=(1, 1, 4),
+        kind="rtx",
+        capabilities=("8.6", "8.9"),
+    )
+    assert not (tmp_path / "timing").exists()
+    assert "INT8" in made.warning("int8") and not made.warning("fp16")
+    assert not maker(tmp_path).warning("int8")
+
+
+@pytest.mark.parametrize(("gpu", "capability", "runs"), [("", "", False), ("A", "8.6", True), ("B", "12.0", False)])
+def test_a_portable_engine_runs_here_where_its_card_is(
+    tmp_path: Path,
+    gpu: str,
+    capability: str,
+    runs: bool,  # noqa: FBT001
+) -> None:
+    assert rtx_maker(tmp_path, machine_=rtx(gpu, capability)).runs_here == runs
+    assert maker(tmp_path).runs_here
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        pytest.param("memory", "needs more memory than workspace_mb allows.*raise workspace_mb", id="memory"),
+        pytest.param("parse", r"TensorRT for RTX 1\.7\.1\.116 cannot parse the model: /model.0/Conv", id="parser"),
+        pytest.param("killed", "was killed while it worked", id="killed"),
+    ],
+)
+def test_build_of_a_portable_engine_that_fails_says_why(tmp_path: Path, failure: str, said: str) -> None:
+    with pytest.raises(DetectorError, match=f"(?s){said}"):
+        order(tmp_path, rtx_maker(tmp_path, failure=failure))
+
+
+def test_a_missing_driver_is_never_the_reason_of_a_build_that_needs_none(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError) as caught:
+        order(tmp_path, rtx_maker(tmp_path, failure="driver"))
+    assert "gave no engine\n" in str(caught.value) and "newer driver" not in str(caught.value)
+    assert explain(["ERROR: CUDA driver version is insufficient"], PORTABLE_CAUSES) == ("", "")

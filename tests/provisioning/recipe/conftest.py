@@ -68,7 +68,7 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, pict
     folder = tmp_path_factory.mktemp("provisioned")
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("provisioning.recipe.run.find_spec", lambda _name: None)
+        patch.setattr("provisioning.build.find.installed", tuple)
         run_recipe(settings_in(folder, checkpoint, pictures), force=False, dry_run=False, say=said.append)
     return folder, said
 

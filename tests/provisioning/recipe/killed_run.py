@@ -11,8 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from provisioning.build import find
 from provisioning.recipe import chain
-from provisioning.recipe import run as run_module
 from provisioning.recipe.run import run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.store import Store
@@ -28,6 +28,6 @@ if __name__ == "__main__":
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, sys.argv[2], killed)
-    patched: Any = run_module
-    patched.find_spec = lambda _name: None
+    patched: Any = find
+    patched.installed = tuple
     run_recipe(settings, force=False, dry_run=False, say=lambda _line: None)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edged.core.bundle import Bundle
+from provisioning.build import find
 from provisioning.bundle_files import require_whole
-from provisioning.recipe import run as run_module
 from provisioning.recipe.run import run_recipe
 from tests.provisioning.recipe.conftest import Make
 
@@ -46,7 +46,7 @@ def test_a_kill_leaves_a_valid_active_bundle(
 
     require_whole(Bundle.open(Path(settings.store) / "active").directory)
 
-    monkeypatch.setattr(run_module, "find_spec", lambda _name: None)
+    monkeypatch.setattr(find, "installed", tuple)
     outcome = run_recipe(settings, force=False, dry_run=False, say=lambda _line: None)
     assert outcome.bundle is not None
     require_whole(outcome.bundle.directory)

@@ -15,13 +15,14 @@ import onnx
 import pytest
 
 from edged.core.bundle import MODEL_INT8, Bundle
-from edged.core.errors import DataError, EdgedError, UsageError
+from edged.core.errors import BundleMismatch, DataError, DetectorError, EdgedError, NotInstalled, UsageError
 from edged.core.manifest import EngineRecord
 from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
+from provisioning.build import find
 from provisioning.recipe import chain
 from provisioning.recipe import run as run_module
-from provisioning.recipe.run import Outcome, run_recipe
+from provisioning.recipe.run import Outcome, find_maker, run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Workshop
 from provisioning.store import Store
@@ -34,7 +35,7 @@ STAGES = ["export", "frames", "quantize", "patch", "bundle", "verify"]
 
 @pytest.fixture
 def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "find_spec", lambda _name: None)
+    monkeypatch.setattr(find, "installed", tuple)
 
 
 def provision(settings: ProvisionSettings, *, force: bool = False, dry_run: bool = False) -> Outcome:
@@ -194,10 +195,15 @@ def test_two_runs_exclude_each_other(make_settings: Make) -> None:
 class FakeMaker:
     """A machine that builds engines, without one."""
 
-    def __init__(self, *, typed: bool, decode: Literal["plugin", "kernel"]) -> None:
+    def __init__(self, *, typed: bool, decode: Literal["plugin", "kernel"], runs_here: bool = True) -> None:
         self.typed = typed
         self.decode = decode
         self.built: list[bytes] = []
+        self.runs_here = runs_here
+        self.title = "TensorRT 10.13.3"
+
+    def warning(self, precision: str) -> str:
+        return f"nothing speaks for {precision}"
 
     @property
     def facts(self) -> Mapping[str, str]:
@@ -235,6 +241,51 @@ def test_an_engine_is_built_from_the_graph_that_its_version_wants(
     assert built.opset_import[0].version == (19 if typed else 17)
     assert fresh(provision(make_settings())) == []
     assert len(maker.built) == 1
+
+
+@pytest.mark.parametrize(("precision", "last"), [("int8", "verify"), ("fp16", "bundle")])
+def test_an_engine_that_no_gpu_here_runs_is_built_and_said_to_be_unverified(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch, precision: str, last: str
+) -> None:
+    """INT8 is verified by the graph that the CPU runs; the float model has nothing to be held against."""
+    maker = FakeMaker(typed=True, decode="kernel", runs_here=False)
+    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (maker, ""))
+    said: list[str] = []
+    outcome = run_recipe(make_settings(precision=precision), force=False, dry_run=False, say=said.append)
+    assert outcome.outputs[-1].stage == last
+    assert outcome.bundle is not None and outcome.bundle.manifest.engines
+    assert "no GPU here runs it" in outcome.left and "edged-provision verify pets --frames" in outcome.left
+    assert any(f"nothing speaks for {precision}" in line for line in said)
+    assert ("model.int8.cpu.onnx" in str(outcome.bundle.manifest.report)) == (precision == "int8")
+
+
+@pytest.mark.parametrize(
+    ("error", "gpus", "raised"),
+    [
+        (NotInstalled("TensorRT is not installed here"), [], None),
+        (DetectorError("no driver\n  log"), [], None),
+        (BundleMismatch("H100 is SM 9.0"), [], None),
+        (BundleMismatch("asked for was 9.0"), ["9.0"], BundleMismatch),
+        (UsageError("takes no plugins"), [], UsageError),
+    ],
+)
+def test_what_no_tensorrt_here_builds_is_left_unless_it_was_asked_for(
+    make_settings: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    error: EdgedError,
+    gpus: list[str],
+    raised: type[EdgedError] | None,
+) -> None:
+    def fail(**_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(find, "find_maker", fail)
+    settings = make_settings(gpus=gpus)
+    if raised is None:
+        assert find_maker(settings) == (None, str(error).splitlines()[0])
+    else:
+        with pytest.raises(raised):
+            find_maker(settings)
 
 
 def _passing(real: Callable[..., dict[str, bytes]]) -> Callable[..., dict[str, bytes]]:

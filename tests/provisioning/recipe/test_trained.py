@@ -8,8 +8,8 @@ import pytest
 
 from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
+from provisioning.build import find
 from provisioning.data.rendered import render_dataset
-from provisioning.recipe import run as run_module
 from provisioning.recipe.run import Outcome, run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.store import Store
@@ -34,7 +34,7 @@ def provision(folder: Path) -> tuple[Outcome, list[str]]:
 def test_recipe_trains_on_a_data_set_once_and_again_when_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "find_spec", lambda _name: None)
+    monkeypatch.setattr(find, "installed", tuple)
     render_dataset(tmp_path / "data", train=6, val=2, seed=1)
     outcome, said = provision(tmp_path)
     assert [line.split()[0] for line in said if "running" in line] == ["train", "export", "patch", "bundle"]

@@ -1,0 +1,74 @@
+"""What TensorRT for RTX finishes on the device: its kernels are compiled at the first start and kept for the next."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from edged.core.errors import DetectorError
+from edged.gpu.kept import cache_folder, keep, kept
+from edged.gpu.tensorrt import TensorRt
+
+logger = logging.getLogger(__name__)
+
+
+class RuntimeCache:
+    """One engine's finished kernels on one kind of device.
+
+    Args:
+        path: of the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loaded = b""
+        self._cache: Any = None
+
+    @classmethod
+    def of(cls, plan: bytes, tensorrt: TensorRt, device: str) -> RuntimeCache:
+        """The one for an engine on a device.
+
+        Args:
+            plan: the serialised engine.
+            tensorrt: that runs it.
+            device: its name; TensorRT itself refuses what was kept on another, or under another driver.
+        """
+        key = hashlib.sha256(plan)
+        key.update(f"{tensorrt.version}\0{device}".encode())
+        return cls(cache_folder("rtx") / f"{key.hexdigest()[:24]}.bin")
+
+    def configuration(self, tensorrt: TensorRt, engine: Any) -> Any:  # noqa: ANN401 - types of TensorRT for RTX
+        """How contexts of the engine are to be made, with what was kept of its kernels.
+
+        Raises:
+            DetectorError: TensorRT does not take its own cache.
+        """
+        trt = tensorrt.module
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        # Eager: lazily, the first runs take a slower kernel until the right one is compiled, and a graph captured
+        # meanwhile would keep the slower one for ever.
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED  # ours hold the kernels around it as well
+        self._cache = config.create_runtime_cache()
+        content = kept(self._path)
+        if content and self._cache.deserialize(content):
+            self._loaded = content
+        elif content:
+            logger.info("%s was kept under another driver or device: kernels are compiled again", self._path)
+        if not config.set_runtime_cache(self._cache):
+            raise DetectorError(f"{tensorrt.title} does not take a runtime cache")
+        return config
+
+    def keep(self) -> None:
+        """Leave what is new in it for the next start; after every batch size has run once."""
+        content = bytes(self._cache.serialize()) if self._cache is not None else b""
+        if content and content != self._loaded:
+            keep(self._path, content)
+            self._loaded = content
+
+    def close(self) -> None:
+        """Let go of it, before the engine goes."""
+        self._cache = None

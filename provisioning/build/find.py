@@ -1,0 +1,50 @@
+"""Which of the installed TensorRTs builds here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edged.core.errors import EdgedError, NotInstalled
+from edged.gpu.tensorrt import RTX, installed
+from provisioning.build.targets import THIS, targets
+from provisioning.build.tensorrt_maker import AUTO, Machine, TensorRtMaker, probe
+
+NONE_INSTALLED = "TensorRT is not installed here"
+_REMEDY = "install TensorRT (on a Jetson it is there: apt install python3-libnvinfer), or: pip install 'edged[rtx]'"
+
+
+def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], timing_caches: Path) -> TensorRtMaker:
+    """What builds engines here.
+
+    Args:
+        tensorrt: `tensorrt`, `rtx`, or `auto`: the first of them that is installed and works.
+        device: the GPU, as in `[engine] device`.
+        decode: `plugin`, `kernel`, or `auto`.
+        gpus: what a portable engine is built for, see `targets`.
+        timing_caches: folder.
+
+    Raises:
+        NotInstalled: none is.
+        DetectorError: none of them works here; the message says why.
+        BundleMismatch, UsageError: it does not build what was asked for.
+    """
+    machine = probe(tensorrt, device) if tensorrt != AUTO else _first_that_works(device, gpus)
+    return TensorRtMaker(
+        machine, decode=decode, timing_caches=timing_caches, device=device, targets=targets(machine, gpus)
+    )
+
+
+def _first_that_works(device: str, gpus: Sequence[str]) -> Machine:
+    kinds = installed()
+    if not kinds:
+        raise NotInstalled(NONE_INSTALLED, remedy=_REMEDY)
+    if set(gpus) - {THIS} and RTX in kinds:
+        kinds = (RTX,)  # only it builds for devices that are not here
+    problems: list[EdgedError] = []
+    for kind in kinds:
+        try:
+            return probe(kind, device)
+        except EdgedError as exc:
+            problems.append(exc)
+    raise problems[0]
