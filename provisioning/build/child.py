@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edged.core.errors import DetectorError, EdgedError, NotInstalled
+from edged.core.errors import DetectorError, EdgedError
 from provisioning.build.log import BuildLog
 from provisioning.build.maker import ENGINE, TIMING_CACHE
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 1
     except Exception as exc:  # noqa: BLE001 - whatever a foreign library raises is reported, not lost
         said = str(exc) if isinstance(exc, EdgedError) else f"{type(exc).__name__}: {exc}"
-        _say({"error": said, "log": [], "not_installed": isinstance(exc, NotInstalled)})
+        _say({"error": said, "log": [], "kind": type(exc).__name__})
         return 1
     _say({"result": result})
     return 0

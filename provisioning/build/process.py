@@ -11,8 +11,11 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from edged.core.errors import DetectorError, EdgedError, NotInstalled
+from edged.core.errors import BundleMismatch, ConfigError, DetectorError, EdgedError, NotInstalled, UsageError
 from provisioning.build.causes import CAUSES, Cause, explain, tail
+
+# Errors of the child that are no failure of TensorRT or the device: they say all, and keep their exit codes.
+_TOLD_AS_THEY_ARE = {kind.__name__: kind for kind in (BundleMismatch, ConfigError, NotInstalled, UsageError)}
 
 
 def run_child(
@@ -28,7 +31,7 @@ def run_child(
 
     Raises:
         DetectorError: it said an error, was killed, crashed, or ended without a result.
-        NotInstalled: it lacks a Python package.
+        BundleMismatch, ConfigError, NotInstalled, UsageError: it raised one.
     """
     with tempfile.TemporaryFile() as native:
         try:
@@ -95,8 +98,8 @@ def _lines(native: IO[bytes]) -> list[str]:
 
 def _failure(what: str, status: int, said: Mapping[str, Any], native: list[str], causes: Sequence[Cause]) -> EdgedError:
     """Why the child gave no result, in one message with the log's tail."""
-    if said.get("not_installed"):
-        return NotInstalled(str(said["error"]))
+    if kind := _TOLD_AS_THEY_ARE.get(said.get("kind", "")):
+        return kind(str(said["error"]))
     if "error" in said:
         log = [*native, *said["log"], str(said["error"])]
         meaning, remedy = explain(log, causes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from edged.core.errors import BundleMismatch, DetectorError, NotInstalled, UsageError
+from edged.core.errors import BundleMismatch, ConfigError, DetectorError, EdgedError, NotInstalled, UsageError
 from edged.core.manifest import EngineRecord
 from provisioning.build.causes import CAUSES, PORTABLE_CAUSES, explain
 from provisioning.build.process import run_child
@@ -117,6 +118,14 @@ def test_run_child_that_hangs_is_ended() -> None:
 def test_run_child_that_cannot_start_is_a_message() -> None:
     with pytest.raises(DetectorError, match="cannot be started"):
         run_child(["/nonexistent/python"], what="it")
+
+
+@pytest.mark.parametrize("kind", [BundleMismatch, ConfigError, NotInstalled, UsageError])
+def test_run_child_hands_on_what_is_no_failure_of_tensorrt(kind: type[EdgedError]) -> None:
+    event = json.dumps({"error": "device 5 is not a GPU", "log": [], "kind": kind.__name__})
+    with pytest.raises(kind, match=r"^device 5 is not a GPU$") as caught:
+        run_child([sys.executable, "-c", f"print({event!r})"], what="it")
+    assert caught.value.exit_code in {2, 78}
 
 
 def test_run_child_ignores_what_libraries_print() -> None:
