@@ -12,6 +12,7 @@
 #define MAX_ANCHORS 8
 #define DECODE_BLOCK 256
 #define NOT_KEPT -1
+#define CLASSES_AHEAD 8
 
 struct DecodeHead {
     const void* map;  // (batch, anchors * (5 + classes), rows, cols)
@@ -45,14 +46,13 @@ struct Cell {
     int col;
 };
 
-__device__ float load(const float* map, long long index) { return map[index]; }
+__device__ float as_float(float value) { return value; }
 
 // IEEE half to float in integer steps: the NVRTC wheel brings no cuda_fp16.h.
-__device__ float load(const unsigned short* map, long long index) {
-    const unsigned int half = map[index];
+__device__ float as_float(unsigned short half) {
     const unsigned int sign = (half & 0x8000u) << 16;
-    unsigned int exponent = (half >> 10) & 0x1Fu;
-    unsigned int mantissa = half & 0x3FFu;
+    const unsigned int exponent = (half >> 10) & 0x1Fu;
+    const unsigned int mantissa = half & 0x3FFu;
     if (exponent == 0x1Fu) return __uint_as_float(sign | 0x7F800000u | (mantissa << 13));
     if (exponent == 0u) {
         const float magnitude = (float)mantissa * 5.9604644775390625e-8f;  // 2^-24, exact
@@ -60,6 +60,9 @@ __device__ float load(const unsigned short* map, long long index) {
     }
     return __uint_as_float(sign | ((exponent + 112u) << 23) | (mantissa << 13));
 }
+
+template <typename T>
+__device__ float load(const T* map, long long index) { return as_float(map[index]); }
 
 __device__ Cell locate(const DecodeArgs& args, int index) {
     int head = 0;
@@ -79,15 +82,25 @@ __device__ long long channel_zero(const DecodeArgs& args, const Cell& cell, int 
 }
 
 // The best class's probability; the lowest index wins a tie, a NaN anywhere makes the result NaN (numpy's argmax).
+//
+// The classes lie a plane apart, so each one read is a wait for memory: CLASSES_AHEAD are asked for together, then
+// compared in order. Where fewer are left the last is read again, which changes nothing: it is not above the best.
 template <typename T>
-__device__ float best_class(const T* map, long long class_zero, long long plane, int num_classes, int* best_index) {
-    float best = load(map, class_zero);
+__device__ float best_class(const T* next, long long plane, int num_classes, int* best_index) {
+    float best = __uint_as_float(0xFF800000u);  // -Inf
     *best_index = 0;
-    for (int k = 1; k < num_classes && best == best; ++k) {
-        const float probability = load(map, class_zero + k * plane);
-        if (probability > best || probability != probability) {
-            best = probability;
-            *best_index = k;
+    for (int first = 0; first < num_classes; first += CLASSES_AHEAD) {
+        T ahead[CLASSES_AHEAD];
+        for (int k = 0; k < CLASSES_AHEAD; ++k) {
+            ahead[k] = *next;
+            next += first + k + 1 < num_classes ? plane : 0;
+        }
+        for (int k = 0; k < CLASSES_AHEAD; ++k) {
+            const float probability = as_float(ahead[k]);
+            if (best == best && !(probability <= best)) {
+                best = probability;
+                *best_index = first + k;
+            }
         }
     }
     return best;
@@ -111,7 +124,7 @@ __device__ void score_cells(const DecodeArgs& args) {
         int best_index = NOT_KEPT;
         // Probabilities are at most 1, so a cell whose objectness fails cannot pass: most classes are never read.
         if (objectness > threshold) {
-            score = objectness * best_class(map, zero + 5 * plane, plane, args.num_classes, &best_index);
+            score = objectness * best_class(map + zero + 5 * plane, plane, args.num_classes, &best_index);
             if (!(score > threshold)) best_index = NOT_KEPT;
         }
         const long long out = (long long)image * args.cells + index;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from edged.core.errors import DetectorError
@@ -60,3 +62,27 @@ def test_compile_error_has_the_compilers_words(compiler: Nvrtc) -> None:
 def test_kernels_have_no_fused_multiply_add(compiler: Nvrtc, module: Module) -> None:
     """One would round once where the CPU rounds twice; PTX shows what the optimiser made of the source."""
     assert b"fma." not in build(compiler, module, (99, 9))
+
+
+@pytest.mark.parametrize("kernel", ["decode_scores_f32", "decode_scores_f16"])
+def test_decode_reads_eight_classes_without_waiting_for_one(compiler: Nvrtc, kernel: str) -> None:
+    decode = next(module for module in MODULES if kernel in module.kernels)
+    assert independent_loads(build(compiler, decode, (99, 9)).decode(), kernel) >= 8
+
+
+def independent_loads(ptx: str, kernel: str) -> int:
+    """The most global loads between two branches or labels whose addresses do not come from one another.
+
+    PTX may write each down just before its use; the assembler then issues them together.
+    """
+    body = ptx.split(f".entry {kernel}(")[1].split(".entry ", maxsplit=1)[0]
+    most, loads, loaded = 0, 0, set[str]()
+    for line in body.splitlines():
+        if line.startswith("$") or re.search(r"\bbra\b", line):
+            loads, loaded = 0, set()
+        result, *sources = re.findall(r"%\w+", line) or [""]
+        is_load, waits = "ld.global" in line, bool(loaded.intersection(sources))
+        loads += is_load and not waits
+        loaded |= {result} if is_load or waits else set()
+        most = max(most, loads)
+    return most

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tests.gpu.host_kernels import args_bytes
 from tests.plugins.decoding import (
     ANCHORS,
     POISON,
+    Array,
     layer,
     random_heads,
     require_equal_to_reference,
@@ -104,6 +107,56 @@ def test_decode_ties_take_the_lowest_class_and_keep_the_order_of_the_cells(on: G
     heads = [np.full_like(head, 0.75) for head in random_heads(node, sizes_of((64, 64)), batch=1, seed=0)]
     got = run_decode(node, heads, on=on)
     assert set(got.classes[0].tolist()) == {0}
+    require_equal_to_reference(node, heads, got)
+
+
+# The classes are read in eights: fewer, exactly, and one more than one and ten of them.
+CLASS_COUNTS = [1, 7, 8, 9, 80, 81]
+MAP_TYPES = ["float32", "float16"]
+
+
+def heads_of_cases(classes: int, cases: int, dtype: str) -> tuple[list[Array], Array]:
+    """Heads for one anchor, and a view (cases, classes) into the class values of the first `cases` cells of p3."""
+    side = math.isqrt(cases - 1) + 1
+    values = np.random.default_rng(classes).uniform(0.3, 0.6, (1, 5 + classes, side, side)).astype(dtype)
+    values[:, 4] = 1
+    nothing = np.zeros((1, 5 + classes, 1, 1), dtype)
+    view = values[0, 5:].reshape(classes, -1).T[:cases]
+    assert np.shares_memory(view, values)
+    return [values, nothing, nothing.copy()], view
+
+
+@pytest.mark.parametrize("classes", CLASS_COUNTS)
+@pytest.mark.parametrize("dtype", MAP_TYPES)
+@pytest.mark.parametrize("value", [0.75, 1.0, np.inf], ids=str)
+def test_decode_finds_the_best_class_at_every_place_and_the_first_of_equals(
+    on: Ground, classes: int, dtype: str, value: float
+) -> None:
+    node = layer(classes=classes, anchors=(8.0, 8.0) * 3)
+    pairs = list(itertools.combinations_with_replacement(range(classes), 2))
+    heads, cases = heads_of_cases(classes, len(pairs), dtype)
+    for case, (first, other) in zip(cases, pairs, strict=True):
+        case[[first, other]] = value
+    got = run_decode(node, heads, on=on)
+    assert got.count[0] >= len(pairs)
+    assert got.classes[0, : len(pairs)].tolist() == [first for first, _ in pairs]
+    require_equal_to_reference(node, heads, got)
+
+
+@pytest.mark.parametrize("classes", CLASS_COUNTS)
+@pytest.mark.parametrize("dtype", MAP_TYPES)
+def test_decode_drops_a_cell_with_nan_at_any_place_before_and_after_the_best(
+    on: Ground, classes: int, dtype: str
+) -> None:
+    node = layer(classes=classes, anchors=(8.0, 8.0) * 3)
+    pairs = list(itertools.product(range(classes), repeat=2))
+    heads, cases = heads_of_cases(classes, 2 * len(pairs), dtype)
+    for case, sound, (broken, best) in zip(cases[::2], cases[1::2], pairs, strict=True):
+        case[best] = sound[best] = 0.75
+        case[broken] = np.nan
+    got = run_decode(node, heads, on=on)
+    assert got.count[0] == heads[0][0, 0].size - len(pairs)
+    assert got.classes[0, : len(pairs)].tolist() == [best for _, best in pairs]
     require_equal_to_reference(node, heads, got)
 
 
