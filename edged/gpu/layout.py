@@ -52,6 +52,8 @@ class NmsArgs(ctypes.Structure):
         ("scores", ctypes.c_void_p),
         ("classes", ctypes.c_void_p),
         ("admitted", ctypes.c_void_p),
+        ("listed_count", ctypes.c_void_p),
+        ("listed", ctypes.c_void_p),
         ("ranked", ctypes.c_void_p),
         ("ranked_boxes", ctypes.c_void_p),
         ("ranked_scores", ctypes.c_void_p),

@@ -58,7 +58,7 @@ class DeviceMemory:
             tensors=tensors,
             candidates=candidates,
             decode_workspace=workspace,
-            nms_workspace=gpu.allocate(NmsMemory(batch).nbytes),
+            nms_workspace=gpu.allocate(_nms_memory(model, header).nbytes),
             results=gpu.allocate(results.nbytes(batch)),
         )
 
@@ -95,7 +95,7 @@ class Program:
         stream: int,
     ) -> None:
         self._gpu = gpu
-        nms_memory = NmsMemory(header.max_batch)
+        nms_memory = _nms_memory(model, header)
         preprocess = preprocess_launch(
             frames=memory.header + header.frames,
             network_input=memory.tensors[model.input_name],
@@ -136,6 +136,11 @@ class Program:
             return lambda stream: self._gpu.launch(launch, stream)
 
         return tuple(step(launch) for launch in launches)
+
+
+def _nms_memory(model: EngineModel, header: Header) -> NmsMemory:
+    """An engine's own decode has a low threshold baked in, so that many of its candidates fail the one in force."""
+    return NmsMemory(header.max_batch, model.cells if model.in_engine else 0)
 
 
 def _decode(model: EngineModel, memory: DeviceMemory, batch: int) -> tuple[Launch, ...]:

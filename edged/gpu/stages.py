@@ -14,7 +14,7 @@ KERNEL_DIRECTORY = Path(__file__).with_name("kernels")
 PREPROCESS = KERNEL_DIRECTORY / "preprocess.cu"
 NMS = KERNEL_DIRECTORY / "nms.cu"
 _TILE_WH = (32, 8)  # threads of a preprocessing block: a warp along a row of pixels
-_RANK_BLOCK = 256  # RANK_BLOCK of nms.cu
+_ADMIT_BLOCK, _RANK_BLOCK = 1024, 256  # ADMIT_BLOCK and RANK_BLOCK of nms.cu
 _GREEDY_BLOCK = 512
 
 
@@ -24,9 +24,12 @@ class NmsMemory:
 
     Attributes:
         max_batch: images.
+        listed_cells: candidates an image of which the admitted are listed before they are ranked. 0 where the decode
+            itself filters by the confidence in force: nearly all would be listed, for one launch more.
     """
 
     max_batch: int
+    listed_cells: int
 
     @property
     def ranked_bytes(self) -> int:
@@ -49,9 +52,19 @@ class NmsMemory:
         return self.scores + self.max_batch * MAX_CANDIDATES * 4
 
     @property
+    def listed_count(self) -> int:
+        """Offset of (max_batch,) int32."""
+        return self.classes + self.max_batch * MAX_CANDIDATES * 4
+
+    @property
+    def listed(self) -> int:
+        """Offset of (max_batch, listed_cells) int32."""
+        return self.listed_count + self.max_batch * 4
+
+    @property
     def nbytes(self) -> int:
         """The whole workspace."""
-        return self.classes + self.max_batch * MAX_CANDIDATES * 4
+        return self.listed + self.max_batch * self.listed_cells * 4
 
 
 def preprocess_launch(
@@ -80,14 +93,14 @@ def nms_launches(
     workspace: tuple[NmsMemory, int],
     results: tuple[Results, int],
     batch: int,
-) -> tuple[Launch, Launch]:
-    """Candidates to detections in frame pixels; two launches for one stream, in this order.
+) -> tuple[Launch, ...]:
+    """Candidates to detections in frame pixels; launches for one stream, in this order.
 
     Args:
         candidates: device addresses of the decode's outputs.
         cells: rows of them an image.
         header: limits, admitted classes and frame table, and the device address of that block.
-        workspace: its layout and device address.
+        workspace: its layout, listing `cells` or nothing, and device address.
         results: their layout and device address.
         batch: images.
     """
@@ -100,6 +113,8 @@ def nms_launches(
         scores=candidates.scores,
         classes=candidates.classes,
         admitted=block + parts.admitted,
+        listed_count=base + memory.listed_count,
+        listed=base + memory.listed if memory.listed_cells else 0,
         ranked=base,
         ranked_boxes=base + memory.boxes,
         ranked_scores=base + memory.scores,
@@ -110,8 +125,7 @@ def nms_launches(
         num_classes=parts.num_classes,
         capacity=layout.capacity,
     )
-    rank_grid = (-(-cells // _RANK_BLOCK), batch, 1)
-    return (
-        Launch("nms_rank", rank_grid, (_RANK_BLOCK, 1, 1), args),
-        Launch("nms_greedy", (batch, 1, 1), (_GREEDY_BLOCK, 1, 1), args),
-    )
+    admit = Launch("nms_admit", (batch, 1, 1), (_ADMIT_BLOCK, 1, 1), args)
+    rank = Launch("nms_rank", (-(-cells // _RANK_BLOCK), batch, 1), (_RANK_BLOCK, 1, 1), args)
+    greedy = Launch("nms_greedy", (batch, 1, 1), (_GREEDY_BLOCK, 1, 1), args)
+    return (admit, rank, greedy) if memory.listed_cells else (rank, greedy)

@@ -35,6 +35,7 @@ def host_library() -> ctypes.CDLL:
     shutil.rmtree(out.parent)
     library.host_launch.restype = ctypes.c_char_p
     library.host_args_bytes.restype = ctypes.c_size_t
+    library.host_barriers.restype = ctypes.c_ulonglong
     return library
 
 
@@ -46,6 +47,11 @@ def host_launch(launch: Launch, *, seed: int = 0) -> None:
     )
     if problem:
         raise DetectorError(f"{launch.kernel}: {problem.decode()}")
+
+
+def barriers() -> int:
+    """How often a thread came to a barrier in the last launch: the length of the kernel's loops."""
+    return int(host_library().host_barriers())
 
 
 def args_bytes(kernel: str) -> int:

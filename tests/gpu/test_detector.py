@@ -175,6 +175,16 @@ def test_detector_runs_a_graph_a_batch_size_and_allocates_nothing_a_frame(build:
     assert set(gpu.calls) == {"enter", "upload", "record", "wait", "replay", "download", "is_reached"}
 
 
+@pytest.mark.parametrize("decode", ["kernel", "plugin"])
+def test_detector_lists_what_is_admitted_where_the_decode_cannot_know_the_confidence(
+    build: Build, gpu: HostGpu, decode: str
+) -> None:
+    build(in_engine=decode == "plugin", max_batch=1)
+    nms = [call for call in gpu.calls if call.startswith("nms_")]
+    assert nms[-2:] == ["nms_rank", "nms_greedy"]
+    assert ("nms_admit" in nms) == (decode == "plugin")
+
+
 def test_detector_without_graphs_enqueues_plainly(
     build: Build, bundle: Bundle, gpu: HostGpu, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,104 +3,27 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edged.core.letterbox import Letterbox
 from edged.core.limits import MAX_CANDIDATES
 from edged.core.types import Detections, Thresholds
-from edged.cpu.nms import nms
-from edged.gpu.layout import FOUND, Header, NmsArgs, Results
-from edged.gpu.stages import NmsMemory, nms_launches
-from plugins.yolo_layer.kernel import DecodeOutputs
+from edged.gpu.layout import NmsArgs
+from plugins.yolo_layer.launch import Launch
 from tests.gpu.ground import GROUNDS, Ground, ground_named
-from tests.gpu.host_kernels import args_bytes
-
-Array = np.ndarray[Any, Any]
-NETWORK_WH = (640, 384)
-NUM_CLASSES = 5
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """One image's, as the decode leaves them."""
-
-    xyxy: Array
-    score: Array
-    class_id: Array
-
-
-def random_candidates(count: int, *, seed: int, classes: int = NUM_CLASSES) -> Candidates:
-    """Boxes in heaps, so that many overlap; scores from few values, so that many tie."""
-    rng = np.random.default_rng(seed)
-    centre = rng.integers(1, 6, (count, 2)) * 60 + rng.normal(0, 6, (count, 2))
-    half = rng.uniform(5, 40, (count, 2))
-    xyxy = np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
-    score = (rng.integers(1, 50, count) / 50).astype(np.float32)
-    return Candidates(xyxy, score, rng.integers(0, classes, count).astype(np.int32))
-
-
-def run_nms(
-    images: Sequence[Candidates],
-    frames_wh: Sequence[tuple[int, int]],
-    limits: Thresholds,
-    *,
-    on: Ground,
-    capacity: int = 300,
-    seed: int = 0,
-    classes: int = NUM_CLASSES,
-) -> list[Detections]:
-    batch, cells = len(images), max(1, *(len(image.score) for image in images))
-    header, memory, results = Header(classes, batch), NmsMemory(batch), Results(batch, capacity)
-    block = on.array(np.zeros(header.nbytes, np.uint8))
-    workspace = on.array(np.full(memory.nbytes, 0x5A, np.uint8))
-    workspace[: memory.ranked_bytes] = 0
-    out = on.array(np.full(results.nbytes(batch), 0x5A, np.uint8))
-    boxes = [Letterbox.fit(wh, NETWORK_WH) for wh in frames_wh]
-    header.write(block, limits, boxes, [0] * batch)
-    count = on.array(np.array([len(image.score) for image in images], np.int32))
-    xyxy = on.array(np.full((batch, cells, 4), np.nan, np.float32))
-    score = on.array(np.full((batch, cells), 99, np.float32))
-    class_id = on.array(np.zeros((batch, cells), np.int32))
-    for row, image in enumerate(images):
-        xyxy[row, : count[row]], score[row, : count[row]] = image.xyxy, image.score
-        class_id[row, : count[row]] = image.class_id
-    for launch in nms_launches(
-        candidates=DecodeOutputs(*(array.ctypes.data for array in (count, xyxy, score, class_id))),
-        cells=cells,
-        header=(header, block.ctypes.data),
-        workspace=(memory, workspace.ctypes.data),
-        results=(results, out.ctypes.data),
-        batch=batch,
-    ):
-        on.run(launch, seed=seed)
-    counts = out[: batch * 4].view(np.int32)
-    found = out[results.found :].view(FOUND).reshape(batch, capacity)
-    return [
-        Detections(row["xyxy"][:kept].copy(), row["confidence"][:kept].copy(), row["class_id"][:kept].copy())
-        for row, kept in zip(found, counts, strict=True)
-    ]
-
-
-def on_cpu(image: Candidates, frame_wh: tuple[int, int], limits: Thresholds) -> Detections:
-    """The CPU detector's steps behind the decode."""
-    with np.errstate(all="ignore"):
-        passes = (image.score > np.float32(limits.confidence)) & np.isfinite(image.xyxy).all(axis=1)
-        if limits.class_ids:
-            passes &= np.isin(image.class_id, list(limits.class_ids))
-        xyxy, score, class_id = image.xyxy[passes], image.score[passes], image.class_id[passes]
-        kept = nms(xyxy, score, class_id, iou_threshold=limits.iou, max_detections=limits.max_detections)
-        return Detections(Letterbox.fit(frame_wh, NETWORK_WH).to_frame(xyxy[kept]), score[kept], class_id[kept])
-
-
-def require_equal(got: Detections, wanted: Detections) -> None:
-    np.testing.assert_array_equal(got.confidence, wanted.confidence)
-    np.testing.assert_array_equal(got.class_id, wanted.class_id)
-    np.testing.assert_array_equal(got.xyxy, wanted.xyxy)
+from tests.gpu.host_kernels import args_bytes, barriers
+from tests.gpu.suppressing import (
+    NETWORK_WH,
+    NUM_CLASSES,
+    Batch,
+    Candidates,
+    on_cpu,
+    random_candidates,
+    require_equal,
+    run_nms,
+)
 
 
 def require_equal_to_cpu(
@@ -117,7 +40,37 @@ def on(request: pytest.FixtureRequest) -> Ground:
 
 
 def test_nms_args_have_the_layout_of_the_source() -> None:
-    assert ctypes.sizeof(NmsArgs) == args_bytes("nms_rank") == args_bytes("nms_greedy")
+    assert ctypes.sizeof(NmsArgs) == args_bytes("nms_admit") == args_bytes("nms_rank") == args_bytes("nms_greedy")
+
+
+def test_nms_ranks_the_admitted_alone_however_many_candidates_there_are() -> None:
+    """As many as were ever seen on a picture. Others fail by class or place; borders of the tiles are admitted."""
+    count, on = 6_107, ground_named("processor")
+    image = random_candidates(count, seed=15)
+    image.score[:] = 0.002
+    wanted = np.array([0, 31, 32, 1023, 1024, 2047, 2048, *range(4000, 6000, 100), count - 1])
+    image.score[wanted] = 0.75
+    image.class_id[wanted] %= NUM_CLASSES - 1
+    image.score[2100:3900] = 0.9
+    image.class_id[2100:3000] = NUM_CLASSES - 1
+    image.xyxy[3000:3900, ::2] = np.nan
+    limits = Thresholds(iou=1.0, class_ids=frozenset(range(NUM_CLASSES - 1)))
+    alone = Candidates(image.xyxy[wanted], image.score[wanted], image.class_id[wanted])
+    many, few = (Batch([each], [(640, 480)], limits, on) for each in (image, alone))
+    require_equal(many.run(listing=True)[0], on_cpu(image, (640, 480), limits))
+    assert len(on_cpu(image, (640, 480), limits)) == len(wanted)
+    assert rank_work(many, listing=False) > rank_work(many, listing=True) == rank_work(few, listing=True) > 0
+
+
+def rank_work(batch: Batch, *, listing: bool) -> int:
+    """Arrivals of nms_rank's threads at its barriers, two for each tile that a block compares its candidates with."""
+    work = {}
+
+    def watch(launch: Launch) -> None:
+        work[launch.kernel] = barriers()
+
+    batch.run(listing=listing, watch=watch)
+    return work["nms_rank"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 1000])
@@ -234,6 +187,13 @@ def test_nms_does_not_depend_on_the_order_of_blocks_and_threads(on: Ground) -> N
     first = run_nms([image], [(640, 480)], Thresholds(), seed=0, on=on)[0]
     for seed in range(1, 4):
         require_equal(run_nms([image], [(640, 480)], Thresholds(), seed=seed, on=on)[0], first)
+
+
+@pytest.mark.parametrize("count", [1023, 1024, 1025, 2049])
+def test_nms_lists_the_admitted_across_the_borders_of_its_tiles(on: Ground, count: int) -> None:
+    image = random_candidates(count, seed=16)
+    require_equal_to_cpu(image, Thresholds(confidence=0.9), on=on)
+    require_equal_to_cpu(replace(image, score=np.full(count, 0.5, np.float32)), Thresholds(), on=on)
 
 
 def test_nms_twice_equals_once(on: Ground) -> None:

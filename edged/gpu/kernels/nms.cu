@@ -3,9 +3,13 @@
 // nms_rank finds every admitted candidate's place by falling score by counting those before it: no sorting network,
 // no race, ties by candidate order. nms_greedy then walks that list, one block an image, in shared memory, and stops
 // at the detection limit. The float operations are those of edged.core.boxes.box_iou and Letterbox.to_frame, in order.
+//
+// Counting is quadratic. Where the decode's threshold lies far below the one in force, thousands of candidates are there
+// for some dozens admitted: nms_admit lists those first, and nms_rank works on the list.
 
 #include "frame_table.cuh"
 
+#define ADMIT_BLOCK 1024
 #define RANK_BLOCK 256
 #define MAX_CANDIDATES 8192
 
@@ -23,6 +27,8 @@ struct NmsArgs {
     const float* scores;             // (batch, cells)
     const int* classes;              // (batch, cells)
     const unsigned char* admitted;   // (num_classes,) 0 where a class is filtered out
+    int* listed_count;               // (batch,) workspace of nms_admit: admitted candidates
+    int* listed;                     // (batch, cells) workspace: their numbers in order; null where nms_admit is not run
     int* ranked;                     // (batch,) workspace, zero at the start: candidates in the list
     float* ranked_boxes;             // (batch, MAX_CANDIDATES, 4) workspace
     float* ranked_scores;            // (batch, MAX_CANDIDATES) workspace
@@ -36,32 +42,76 @@ struct NmsArgs {
 
 __device__ bool is_finite(float value) { return fabsf(value) <= 3.402823466e+38f; }
 
+// Reads before it compares, so that nothing waits for memory twice.
 __device__ bool is_admitted(const NmsArgs& args, long long candidate) {
+    const float score = args.scores[candidate];
     const int class_id = args.classes[candidate];
     const float* box = args.boxes + candidate * 4;
-    return args.scores[candidate] > args.limits->confidence && class_id >= 0 && class_id < args.num_classes &&
-           args.admitted[class_id] && is_finite(box[0]) && is_finite(box[1]) && is_finite(box[2]) && is_finite(box[3]);
+    const bool finite = is_finite(box[0]) & is_finite(box[1]) & is_finite(box[2]) & is_finite(box[3]);
+    return finite && score > args.limits->confidence && class_id >= 0 && class_id < args.num_classes &&
+           args.admitted[class_id];
+}
+
+__device__ int candidate_count(const NmsArgs& args, int image) {
+    const int reported = args.count[image];
+    return reported < args.cells ? reported : args.cells;
+}
+
+extern "C" __global__ void __launch_bounds__(ADMIT_BLOCK) nms_admit(NmsArgs args) {
+    __shared__ unsigned int admitted[ADMIT_BLOCK / 32];
+    const int image = blockIdx.x;
+    const int lane = threadIdx.x;
+    const int count = candidate_count(args, image);
+    const long long first = (long long)image * args.cells;
+    int before = 0;
+    for (int start = 0; start < count; start += blockDim.x) {
+        if (lane < ADMIT_BLOCK / 32) admitted[lane] = 0u;
+        __syncthreads();
+        const bool is_listed = start + lane < count && is_admitted(args, first + start + lane);
+        if (is_listed) atomicOr(&admitted[lane / 32], 1u << (lane % 32));
+        __syncthreads();
+        int place = before + __popc(admitted[lane / 32] & ((1u << (lane % 32)) - 1u));
+        for (int word = 0; word < ADMIT_BLOCK / 32; ++word) {
+            const int in_word = __popc(admitted[word]);
+            if (word < lane / 32) place += in_word;
+            before += in_word;
+        }
+        if (is_listed) args.listed[first + place] = start + lane;
+        __syncthreads();
+    }
+    if (lane == 0) args.listed_count[image] = before;
+}
+
+// What nms_rank works on: place 0..entry_count of the list, which are the candidates themselves where there is none.
+__device__ int entry_count(const NmsArgs& args, int image) {
+    return args.listed ? args.listed_count[image] : candidate_count(args, image);
+}
+
+__device__ long long entry(const NmsArgs& args, long long first, int place) {
+    return first + (args.listed ? args.listed[first + place] : place);
 }
 
 extern "C" __global__ void nms_rank(NmsArgs args) {
     __shared__ float tile_scores[RANK_BLOCK];
     __shared__ bool tile_admitted[RANK_BLOCK];
     const int image = blockIdx.y;
-    const int reported = args.count[image];
-    const int count = reported < args.cells ? reported : args.cells;
+    const int count = entry_count(args, image);
     if ((int)(blockIdx.x * blockDim.x) >= count) return;  // the whole block, so no barrier is missed
     const int lane = threadIdx.x;
     const int own = blockIdx.x * blockDim.x + lane;
     const long long first = (long long)image * args.cells;
-    const bool admitted = own < count && is_admitted(args, first + own);
-    const float score = admitted ? args.scores[first + own] : 0.0f;
+    const long long candidate = own < count ? entry(args, first, own) : first;
+    const bool admitted = own < count && is_admitted(args, candidate);
+    const float score = admitted ? args.scores[candidate] : 0.0f;
     int rank = 0;
     for (int start = 0; start < count; start += blockDim.x) {
-        const int other = start + lane;
-        tile_admitted[lane] = other < count && is_admitted(args, first + other);
-        tile_scores[lane] = tile_admitted[lane] ? args.scores[first + other] : 0.0f;
+        if (start + lane < count) {
+            const long long other = entry(args, first, start + lane);
+            tile_admitted[lane] = is_admitted(args, other);
+            tile_scores[lane] = args.scores[other];
+        }
         __syncthreads();
-        for (int k = 0; k < (int)blockDim.x; ++k) {
+        for (int k = 0; k < (int)blockDim.x && start + k < count; ++k) {
             const bool before = tile_scores[k] > score || (tile_scores[k] == score && start + k < own);
             rank += tile_admitted[k] && before;
         }
@@ -70,9 +120,9 @@ extern "C" __global__ void nms_rank(NmsArgs args) {
     if (!admitted || rank >= MAX_CANDIDATES) return;
     atomicMax(&args.ranked[image], rank + 1);
     const long long place = (long long)image * MAX_CANDIDATES + rank;
-    for (int side = 0; side < 4; ++side) args.ranked_boxes[place * 4 + side] = args.boxes[(first + own) * 4 + side];
+    for (int side = 0; side < 4; ++side) args.ranked_boxes[place * 4 + side] = args.boxes[candidate * 4 + side];
     args.ranked_scores[place] = score;
-    args.ranked_classes[place] = args.classes[first + own];
+    args.ranked_classes[place] = args.classes[candidate];
 }
 
 __device__ float area(const float* box) { return (box[2] - box[0]) * (box[3] - box[1]); }

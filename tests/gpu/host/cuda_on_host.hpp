@@ -24,6 +24,7 @@ struct Index {
 inline thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
 #define __global__
+#define __launch_bounds__(threads)
 #define __device__ static
 #define __shared__ static __attribute__((section("shared_memory")))
 
@@ -56,6 +57,7 @@ struct Fiber {
 };
 
 struct Block {
+    unsigned long long barriers = 0;  // arrivals since the launch began
     std::vector<Fiber> fibers;
     jmp_buf scheduler;
     Fiber* active = nullptr;
@@ -129,6 +131,7 @@ inline const char* play(const std::function<void()>& body, bool has_barriers, co
             for (unsigned x = 0; x < gridDim.x; ++x) blocks.push_back({x, y, z});
     std::shuffle(blocks.begin(), blocks.end(), noise);
     block().body = &body;
+    block().barriers = 0;
     for (const Index& at : blocks) {
         blockIdx = at;
         if (!has_barriers) {
@@ -146,6 +149,7 @@ inline const char* play(const std::function<void()>& body, bool has_barriers, co
 inline void __syncthreads() {
     host::Block& block = host::block();
     block.active->state = host::State::waiting;
+    ++block.barriers;
     const Index index = threadIdx;
     if (!_setjmp(block.active->resume)) _longjmp(block.scheduler, 1);
     threadIdx = index;

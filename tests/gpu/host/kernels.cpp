@@ -33,7 +33,8 @@ const Entry kEntries[] = {
     ENTRY(decode, decode_write_f32, DecodeArgs, true),   ENTRY(decode, decode_write_f16, DecodeArgs, true),
     ENTRY(preprocess, preprocess_f32, PreprocessArgs, false),
     ENTRY(preprocess, preprocess_f16, PreprocessArgs, false),
-    ENTRY(nms, nms_rank, NmsArgs, true),                 ENTRY(nms, nms_greedy, NmsArgs, true),
+    ENTRY(nms, nms_admit, NmsArgs, true),                ENTRY(nms, nms_rank, NmsArgs, true),
+    ENTRY(nms, nms_greedy, NmsArgs, true),
 };
 
 const Entry* find(const char* name) {
@@ -56,3 +57,6 @@ extern "C" const char* host_launch(const char* kernel, const unsigned* grid, con
     if (!entry) return "no such kernel";
     return host::play([&] { entry->run(args); }, entry->has_barriers, grid, block, seed);
 }
+
+// How often a thread came to a barrier in the last launch: grows with the length of the kernel's loops.
+extern "C" unsigned long long host_barriers() { return host::block().barriers; }
