@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from edged.core.limits import MAX_DETECTIONS, MOST_DETECTIONS
 from edged.core.paths import MODELS, STATE_DIR
 from edged.core.sources import ACCEPTED, foreign_scheme
 from edged.publish.topics import Topics, require_camera_name, require_name
@@ -75,7 +76,7 @@ class Model(_Section):
     bundle: Path = MODELS / "active"
     confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.25
     iou: Annotated[Real, Field(gt=0, le=1)] = 0.45
-    max_detections: Annotated[Whole, Field(ge=1, le=1000)] = 300
+    max_detections: Annotated[Whole, Field(ge=1, le=MOST_DETECTIONS)] = MAX_DETECTIONS
     classes: tuple[str, ...] = ()
 
 

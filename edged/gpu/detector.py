@@ -11,7 +11,7 @@ import numpy as np
 
 from edged.core.errors import DataError, DetectorError
 from edged.core.letterbox import Letterbox
-from edged.core.limits import MAX_DETECTIONS
+from edged.core.limits import MOST_DETECTIONS
 from edged.core.manifest import Manifest
 from edged.core.types import Detections, Frame, FrameResult, Thresholds
 from edged.gpu.errors import DeviceLost
@@ -37,7 +37,8 @@ class GpuDetector:
         gpu: with the kernels loaded.
         engine: of the manifest's model.
         manifest: the bundle's.
-        thresholds: may be replaced at any time through the attribute of that name.
+        thresholds: may be replaced at any time through the attribute of that name; room is made for MOST_DETECTIONS a
+            frame, or for theirs where that is more.
         max_batch: frames in one batch at most; 0 for as many as the engine takes.
         deadline_s: how long `collect` waits.
 
@@ -63,12 +64,12 @@ class GpuDetector:
         max_batch: int = 0,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self.thresholds = thresholds
+        self._thresholds = thresholds
         self.max_batch = min(max_batch or engine.max_batch, engine.max_batch)
         self.gpu, self._engine, self._deadline_s = gpu, engine, deadline_s
         self._model = EngineModel.of(engine, manifest)
         self._header = Header(len(manifest.classes), self.max_batch)
-        self._results = Results(self.max_batch, max(MAX_DETECTIONS, thresholds.max_detections))
+        self._results = Results(self.max_batch, max(MOST_DETECTIONS, thresholds.max_detections))
         self._memory = DeviceMemory.allocate(gpu, engine, self._model, self._header, self._results)
         self._pinned = PinnedRanges(gpu)
         self._uploads, self.compute = gpu.make_stream(), gpu.make_stream()
@@ -84,6 +85,24 @@ class GpuDetector:
     def room(self) -> int:
         """Frames that one `submit` accepts right now."""
         return self.max_batch if self._idle else 0
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """In force for the batches to come.
+
+        Raises:
+            DetectorError: when set to allow more detections than there is room for.
+        """
+        return self._thresholds
+
+    @thresholds.setter
+    def thresholds(self, thresholds: Thresholds) -> None:
+        if thresholds.max_detections > self._results.capacity:
+            raise DetectorError(
+                f"max_detections of {thresholds.max_detections}: room was made for {self._results.capacity} a frame",
+                remedy="set it where the detector is made",
+            )
+        self._thresholds = thresholds
 
     @property
     def graph_batches(self) -> frozenset[int]:
@@ -147,11 +166,12 @@ class GpuDetector:
             self.gpu.close()
 
     def _start(self, slot: Slot) -> None:
-        gpu, batch = self.gpu, len(slot.frames)
+        gpu, batch, thresholds = self.gpu, len(slot.frames), self.thresholds
+        slot.rows = self._results.rows(thresholds.max_detections)
         addresses = slot.upload(slot.frames, self._pinned, self._uploads)
         gpu.record(slot.uploaded, self._uploads)
         letterboxes = [Letterbox.fit(frame.meta.size_wh, self._model.input_wh) for frame in slot.frames]
-        self._header.write(slot.header, self.thresholds, letterboxes, addresses)
+        self._header.write(slot.header, thresholds, letterboxes, addresses)
         gpu.wait(self.compute, slot.uploaded)
         # In the compute stream's order: the header is replaced only once the batch before has used it.
         gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
@@ -160,7 +180,8 @@ class GpuDetector:
             self.programs[batch].enqueue(self.compute)
         else:
             gpu.replay(graph, self.compute)
-        gpu.download(slot.results.ctypes.data, self._memory.results, self._results.nbytes(batch), self.compute)
+        nbytes = self._results.nbytes(batch, slot.rows)
+        gpu.download(slot.results.ctypes.data, self._memory.results, nbytes, self.compute)
         gpu.record(slot.done, self.compute)
 
     def _await(self, event: int) -> None:
@@ -177,12 +198,11 @@ class GpuDetector:
 
     def _read(self, slot: Slot) -> list[FrameResult]:
         now_ns = time.monotonic_ns()
-        batch, capacity = len(slot.frames), self._results.capacity
+        batch, rows = len(slot.frames), slot.rows
         counts = slot.results[: batch * 4].view(np.int32)
-        if counts.min() < 0 or counts.max() > capacity:
-            raise DetectorError(f"the device reports {counts.tolist()} detections, at most {capacity} a frame can be")
-        start = self._results.found
-        found = slot.results[start : self._results.nbytes(batch)].view(FOUND).reshape(batch, capacity)
+        if counts.min() < 0 or counts.max() > rows:
+            raise DetectorError(f"the device reports {counts.tolist()} detections, at most {rows} a frame can be")
+        found = slot.results[self._results.found : self._results.nbytes(batch, rows)].view(FOUND).reshape(batch, rows)
         return [
             FrameResult(frame.meta, _detections(row[:count]), _timings(frame, slot.submitted_ns, now_ns))
             for frame, row, count in zip(slot.frames, found, counts, strict=True)
@@ -205,7 +225,7 @@ class GpuDetector:
             self.gpu,
             max_batch=self.max_batch,
             header_bytes=self._header.nbytes,
-            results_bytes=self._results.nbytes(self.max_batch),
+            results_bytes=self._results.nbytes(self.max_batch, self._results.capacity),
         )
 
     def _warm_up_header(self) -> None:

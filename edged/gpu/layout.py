@@ -124,11 +124,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Where a batch's results lie in their block: counts, then `capacity` rows an image.
+    """Where a batch's results lie in their block: counts, then `rows` an image, as many as the limit in force.
+
+    So one copy brings back what may be there, although room is reserved for the largest limit.
 
     Attributes:
         max_batch: images.
-        capacity: detections an image at most.
+        capacity: detections an image at most, under any limit.
     """
 
     max_batch: int
@@ -136,9 +138,13 @@ class Results:
 
     @property
     def found(self) -> int:
-        """Offset of (max_batch, capacity) FOUND; the counts are at 0."""
+        """Offset of (max_batch, rows) FOUND; the counts are at 0."""
         return aligned(self.max_batch * 4)
 
-    def nbytes(self, batch: int) -> int:
-        """The block up to the last row of image `batch`."""
-        return self.found + batch * self.capacity * FOUND.itemsize
+    def rows(self, max_detections: int) -> int:
+        """Rows an image under a limit."""
+        return min(self.capacity, max_detections)
+
+    def nbytes(self, batch: int, rows: int) -> int:
+        """The block of so many images with so many rows each."""
+        return self.found + batch * rows * FOUND.itemsize

@@ -59,7 +59,7 @@ class DeviceMemory:
             candidates=candidates,
             decode_workspace=workspace,
             nms_workspace=gpu.allocate(_nms_memory(model, header).nbytes),
-            results=gpu.allocate(results.nbytes(batch)),
+            results=gpu.allocate(results.nbytes(batch, results.capacity)),
         )
 
 

@@ -82,6 +82,7 @@ class Slot:
         self.done = gpu.make_event()
         self.frames: tuple[Frame, ...] = ()
         self.submitted_ns = 0
+        self.rows = 0  # of the results, an image
         self._capacity = aligned(FIRST_FRAME_BYTES) * max_batch
         self.device = gpu.allocate(self._capacity)
         self._staging: Pixels | None = None

@@ -78,7 +78,7 @@ class Batch:
         block = on.array(np.zeros(header.nbytes, np.uint8))
         workspace = on.array(np.full(memory.nbytes, 0x5A, np.uint8))
         workspace[: memory.ranked_bytes] = 0
-        out = on.array(np.full(results.nbytes(batch), 0x5A, np.uint8))
+        out = on.array(np.full(results.nbytes(batch, results.capacity), 0x5A, np.uint8))
         boxes = [Letterbox.fit(wh, NETWORK_WH) for wh in self.frames_wh]
         header.write(block, self.limits, boxes, [0] * batch)
         candidates = self._candidates(cells)
@@ -93,7 +93,8 @@ class Batch:
             on.run(launch, seed=seed)
             watch(launch)
         counts = out[: batch * 4].view(np.int32)
-        found = out[results.found :].view(FOUND).reshape(batch, self.capacity)
+        rows = results.rows(self.limits.max_detections)
+        found = out[results.found : results.nbytes(batch, rows)].view(FOUND).reshape(batch, rows)
         return [
             Detections(row["xyxy"][:kept].copy(), row["confidence"][:kept].copy(), row["class_id"][:kept].copy())
             for row, kept in zip(found, counts, strict=True)

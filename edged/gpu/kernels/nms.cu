@@ -34,10 +34,10 @@ struct NmsArgs {
     float* ranked_scores;            // (batch, MAX_CANDIDATES) workspace
     int* ranked_classes;             // (batch, MAX_CANDIDATES) workspace
     int* found_count;                // (batch,)
-    Found* found;                    // (batch, capacity)
+    Found* found;                    // (batch, rows) where rows is the smaller of max_detections and capacity
     int cells;
     int num_classes;
-    int capacity;  // rows of `found` an image
+    int capacity;  // rows of `found` reserved for an image
 };
 
 __device__ bool is_finite(float value) { return fabsf(value) <= 3.402823466e+38f; }
@@ -139,10 +139,10 @@ __device__ float to_frame(float value, int padding, float factor, int limit) {
     return fminf(fmaxf((value - (float)padding) * factor, 0.0f), (float)limit);
 }
 
-__device__ void report(const NmsArgs& args, int image, int slot, long long place) {
+__device__ void report(const NmsArgs& args, int image, long long slot, long long place) {
     const FrameEntry frame = args.frames[image];
     const float* box = args.ranked_boxes + place * 4;
-    Found& found = args.found[(long long)image * args.capacity + slot];
+    Found& found = args.found[slot];
     found.xyxy[0] = to_frame(box[0], frame.pad_left, frame.to_frame_x, frame.width);
     found.xyxy[1] = to_frame(box[1], frame.pad_top, frame.to_frame_y, frame.height);
     found.xyxy[2] = to_frame(box[2], frame.pad_left, frame.to_frame_x, frame.width);
@@ -175,14 +175,14 @@ extern "C" __global__ void nms_greedy(NmsArgs args) {
     __syncthreads();
     const float iou_threshold = args.limits->iou_threshold;
     const int wanted = args.limits->max_detections;
-    const int capacity = wanted < args.capacity ? wanted : args.capacity;
+    const int rows = wanted < args.capacity ? wanted : args.capacity;
     int kept = 0;
-    while (kept < capacity) {
+    while (kept < rows) {
         if (threadIdx.x == 0) current = next_clear(suppressed, current + 1, count);
         __syncthreads();
         const int best = current;
         if (best >= count) break;
-        if (threadIdx.x == 0) report(args, image, kept, first + best);
+        if (threadIdx.x == 0) report(args, image, (long long)image * rows + kept, first + best);
         ++kept;
         const float* best_box = args.ranked_boxes + (first + best) * 4;
         for (int other = best + 1 + threadIdx.x; other < count; other += blockDim.x) {
