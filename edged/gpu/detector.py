@@ -223,7 +223,6 @@ class GpuDetector:
     def _slot(self) -> Slot:
         return Slot(
             self.gpu,
-            max_batch=self.max_batch,
             header_bytes=self._header.nbytes,
             results_bytes=self._results.nbytes(self.max_batch, self._results.capacity),
         )
@@ -231,7 +230,9 @@ class GpuDetector:
     def _warm_up_header(self) -> None:
         """A table of tiny grey frames, so that the first runs read memory of ours."""
         slot, box = self._idle[0], Letterbox.fit(_WARM_UP_WH, self._model.input_wh)
-        self.gpu.fill_zero(slot.device, 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1], self.compute)
+        nbytes = 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1]
+        slot.reserve(nbytes)
+        self.gpu.fill_zero(slot.device, nbytes, self.compute)
         self._header.write(slot.header, self.thresholds, [box] * self.max_batch, [slot.device] * self.max_batch)
         self.gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
 

@@ -16,7 +16,7 @@ from edged.gpu.protocols import Gpu
 
 logger = logging.getLogger(__name__)
 
-FIRST_FRAME_BYTES = 1920 * 1080 * 3  # room made for each frame of a batch at the start; larger pictures make more
+_GROWTH = 1.25  # of the room for frames, at least
 
 
 class PinnedRanges:
@@ -67,14 +67,20 @@ class PinnedRanges:
 class Slot:
     """What one batch under way owns: its frames on the device, its header and its results on the host.
 
+    Room for frames is made as they come, for all of a batch at once: nobody knows before which cameras there are, how
+    large their pictures are and how many come together, and on a Jetson it is taken from everybody's memory. It never
+    shrinks, so cameras of several sizes that take turns move nothing once their largest batch was there. It grows by a
+    quarter at least: every growth waits for the device, and mixes of sizes would find a slightly larger batch again and
+    again. The old memory is given back first, so that both are never there together; where so much is refused, what the
+    batch needs is asked for, and where that is too much the slot is empty and a smaller batch may still find its room.
+
     Args:
         gpu: where.
-        max_batch: frames.
         header_bytes: of the batch header.
         results_bytes: of the results of a full batch.
     """
 
-    def __init__(self, gpu: Gpu, *, max_batch: int, header_bytes: int, results_bytes: int) -> None:
+    def __init__(self, gpu: Gpu, *, header_bytes: int, results_bytes: int) -> None:
         self._gpu = gpu
         self.header = gpu.allocate_pinned(header_bytes)
         self.results = gpu.allocate_pinned(results_bytes)
@@ -83,8 +89,7 @@ class Slot:
         self.frames: tuple[Frame, ...] = ()
         self.submitted_ns = 0
         self.rows = 0  # of the results, an image
-        self._capacity = aligned(FIRST_FRAME_BYTES) * max_batch
-        self.device = gpu.allocate(self._capacity)
+        self.device, self._capacity = 0, 0
         self._staging: Pixels | None = None
 
     def upload(self, frames: Sequence[Frame], pinned: PinnedRanges, stream: int) -> list[int]:
@@ -93,10 +98,33 @@ class Slot:
         The slot must be idle. Memory is taken only for a batch larger than any before, never per frame.
         """
         offsets = np.cumsum([0, *(aligned(frame.pixels.nbytes) for frame in frames)]).tolist()
-        self._reserve(offsets[-1])
+        self.reserve(offsets[-1])
         for frame, offset in zip(frames, offsets, strict=False):
             self._upload_one(frame.pixels, offset, pinned, stream)
         return [self.device + offset for offset in offsets[:-1]]
+
+    def reserve(self, nbytes: int) -> None:
+        """Make room for frames of so many bytes together, at `device`; what was there is lost."""
+        if nbytes <= self._capacity:
+            return
+        wanted = max(nbytes, aligned(int(self._capacity * _GROWTH)))
+        logger.debug("frame memory grows from %d to %d bytes a batch", self._capacity, wanted)
+        freed, self.device, self._capacity = self.device, 0, 0  # should there be no memory, nobody uses the old
+        if freed:
+            self._gpu.free(freed)
+        staging, self._staging = self._staging, None
+        if staging is not None:
+            self._gpu.free_pinned(staging)
+        self.device, self._capacity = self._allocate(wanted, nbytes)
+
+    def _allocate(self, wanted: int, needed: int) -> tuple[int, int]:
+        """Memory of the wanted size, else of the needed one; its address and size."""
+        try:
+            return self._gpu.allocate(wanted), wanted
+        except DeviceLost:
+            raise
+        except DetectorError:
+            return self._gpu.allocate(needed), needed
 
     def _upload_one(self, pixels: Pixels, offset: int, pinned: PinnedRanges, stream: int) -> None:
         source = pixels.ctypes.data
@@ -107,16 +135,3 @@ class Slot:
             np.copyto(staged.reshape(pixels.shape), pixels)
             source = staged.ctypes.data
         self._gpu.upload(self.device + offset, source, pixels.nbytes, stream)
-
-    def _reserve(self, nbytes: int) -> None:
-        if nbytes <= self._capacity:
-            return
-        logger.info("frame memory grows from %d to %d bytes a batch", self._capacity, nbytes)
-        freed, self.device, self._capacity = self.device, 0, 0  # should there be no memory, nobody uses the old
-        if freed:
-            self._gpu.free(freed)
-        staging, self._staging = self._staging, None
-        if staging is not None:
-            self._gpu.free_pinned(staging)
-        self.device = self._gpu.allocate(nbytes)
-        self._capacity = nbytes

@@ -72,6 +72,11 @@ class HostGpu:
         """Device and pinned allocations not yet freed."""
         return len(self._memory) + len(self._host)
 
+    @property
+    def device_bytes(self) -> int:
+        """Of the device allocations not yet freed."""
+        return sum(len(fenced) - 2 * _GUARD_BYTES for fenced in self._memory.values())
+
     def enter(self) -> None:
         self._called("enter")
 

@@ -11,7 +11,7 @@ import pytest
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import BundleMismatch, DataError, DetectorError
 from edged.core.types import Detections, Thresholds
-from edged.gpu.detector import GpuDetector
+from edged.gpu.detector import RING, GpuDetector
 from edged.gpu.errors import DeviceLost
 from tests.gpu.detecting import Build, detect, frame, on_cpu, require_equal, scene
 from tests.gpu.host_engine import HostEngine
@@ -66,8 +66,8 @@ def test_detector_results_carry_their_frames_and_timings(build: Build) -> None:
 def test_detector_runs_a_graph_a_batch_size_and_allocates_nothing_a_frame(build: Build, gpu: HostGpu) -> None:
     detector = build(max_batch=3)
     assert detector.graph_batches == {1, 2, 3}
-    detect(detector, [frame(scene(0))])  # the upload ring is made with the first frame that needs it
-    detect(detector, [frame(scene(0))])
+    for _ in range(RING):  # room is made with the largest batch of each slot
+        detect(detector, [frame(scene(k)) for k in range(3)])
     gpu.calls.clear()
     for batch in (1, 2, 3, 1):
         detect(detector, [frame(scene(k)) for k in range(batch)])

@@ -7,12 +7,21 @@ import pytest
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError
+from edged.gpu.detector import RING
 from edged.gpu.errors import DeviceLost
 from tests.gpu.detecting import Build, detect, frame, on_cpu, require_equal, scene
 from tests.gpu.host_gpu import HostGpu
 
 LOST = DeviceLost("cuLaunchKernel failed: CUDA_ERROR_ILLEGAL_ADDRESS (700)")
 REFUSED = DetectorError("cuStreamBeginCapture failed: CUDA_ERROR_NOT_SUPPORTED (801)")
+
+
+def test_detector_takes_memory_for_the_frames_that_come_not_for_those_that_could(build: Build, gpu: HostGpu) -> None:
+    detector, picture = build(max_batch=16), 1280 * 720 * 3
+    before = gpu.device_bytes
+    for _ in range(2 * RING):
+        detect(detector, [frame(scene(0, (1280, 720)))])
+    assert RING * picture - 256 <= gpu.device_bytes - before <= RING * picture  # less what the warm-up held
 
 
 def test_detector_larger_pictures_than_ever_grow_the_frame_memory(build: Build, bundle: Bundle, gpu: HostGpu) -> None:

@@ -12,7 +12,7 @@ from edged.core.errors import DetectorError, EdgedError
 from edged.core.types import Thresholds
 from edged.gpu.backend import OpenedDetector, open_detector
 from edged.gpu.bench.measure import Figures, measure, run_batches
-from edged.gpu.detector import GpuDetector
+from edged.gpu.detector import RING, GpuDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class ChildReport:
     Attributes:
         backend: TensorRT, precision, GPU.
         figures: by batch size.
-        memory_mb: device memory that this process took after its first batch, contexts and kernels included; None
-            where NVML does not tell (Jetson).
+        memory_mb: device memory that this process took after its first batches of the largest size, contexts and
+            kernels included; None where NVML does not tell (Jetson).
     """
 
     backend: str
@@ -72,7 +72,7 @@ def _measured(opened: OpenedDetector, request: ChildRequest, before: dict[str, i
     detector = opened.detector
     if not isinstance(detector, GpuDetector):
         raise DetectorError(f"{opened.backend} is no GPU detector")
-    run_batches(detector, 1, size_wh=request.frame_wh)
+    run_batches(detector, RING, size_wh=request.frame_wh)  # each slot makes room for its frames
     after = _free_bytes()
     taken = [free - now for uuid, free in before.items() if (now := after.get(uuid)) is not None]
     figures = tuple(
