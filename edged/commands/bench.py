@@ -24,7 +24,8 @@ sizes). Figures mean most on a machine that does nothing else: what others took 
   edged bench --gpu --model models/fp16 --model models/int8 --torch yolov5n.pt --json > gpu.json
 
 --gpu measures the GPU detector beside its bare engine instead, bundle by bundle: frames a second by batch size, each
-stage, device memory with lazy module loading on and off, and with --torch the same weights run eagerly by torch.
+stage and the upload, device memory with lazy module loading on and off, and with --torch the same weights run eagerly
+by torch.
 """
 
 

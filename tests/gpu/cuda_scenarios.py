@@ -215,7 +215,9 @@ def whole_detector(stub: Stub) -> None:
     from edged.core.manifest import Manifest
     from edged.core.types import Frame, FrameMeta, Thresholds
     from edged.cpu.decode import Decoder
+    from edged.gpu.bench import measure
     from edged.gpu.detector import GpuDetector
+    from edged.gpu.program import STAGES
     from edged.gpu.protocols import TensorSpec
     from tests.handmade import ANCHORS, CLASSES, STRIDES
 
@@ -275,6 +277,10 @@ def whole_detector(stub: Stub) -> None:
         for result in results:
             assert sorted(result.detections.confidence.tolist()) == sorted(wanted.score.tolist())
     assert stub.count("cuGraphLaunch") == 3
+    times, plain = measure.stage_us(detector, 1, repeats=20)
+    assert times == dict.fromkeys(STAGES, 1500 / measure.IN_A_ROW) and not plain
+    assert stub.count("cuGraphLaunch") == 3 + 2 * len(STAGES)
+    assert measure.upload_us(detector, [64, 64], repeats=1) == 1500
     detector.close()
     assert stub.live == 0 and stub.retained == 0
 

@@ -1,7 +1,8 @@
-"""Measures the GPU detector: engine alone, whole detector, each stage."""
+"""Measures the GPU detector: engine alone, whole detector, each stage, the upload."""
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,17 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from edged.core.errors import DetectorError
 from edged.core.types import Frame, FrameMeta
 from edged.gpu.detector import GpuDetector
+from edged.gpu.errors import DeviceLost
 from edged.gpu.program import STAGES
+
+logger = logging.getLogger(__name__)
 
 WARM_UP = 20  # batches before the clock starts: clocks rise, caches fill
 STREAMS = 5
+IN_A_ROW = 20  # runs of a stage in one graph: a launch by Python takes longer than many a kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,11 @@ class Figures:
         detector_fps: of the whole detector, frames pinned, two batches under way.
         share: detector over engine.
         outside_engine: share of a batch's device time that is not the engine's.
-        stage_us: microseconds a batch, by stage.
+        stage_us: microseconds a batch, by stage, run in a row: what fits the device's caches stays there.
+        plain_stages: those that could not be captured as a graph, so that Python's launches are in their times.
         frame_us: microseconds a frame of preprocessing, decode and NMS together.
+        upload_us: microseconds a batch's frames alone take from pinned memory to the device.
+        upload_gb_s: that as gigabytes (10^9) a second.
     """
 
     batch: int
@@ -38,7 +47,10 @@ class Figures:
     share: float
     outside_engine: float
     stage_us: dict[str, float]
+    plain_stages: tuple[str, ...]
     frame_us: float
+    upload_us: float
+    upload_gb_s: float
 
 
 def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repeats: int) -> Figures:
@@ -52,21 +64,18 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
     """
     frames = _pinned_frames(detector, batch, size_wh)
     whole_s = _batch_s(lambda count: _run_batches(detector, frames, count), repeats)
-    stages = stage_us(detector, batch, repeats=repeats)
-    gpu, stream, program = detector.gpu, detector.compute, detector.programs[batch]
-    engine = program.stages["inference"][0]
-    graph = gpu.capture(stream, lambda: engine(stream)) if program.can_be_captured else None
+    stages, plain = stage_us(detector, batch, repeats=repeats)
+    engine, _ = _work(detector, batch, "inference", 1)
 
     def engine_alone(count: int) -> None:
         for _ in range(count):
-            if graph is None:
-                engine(stream)
-            else:
-                gpu.replay(graph, stream)
-        gpu.synchronize(stream)
+            engine()
+        detector.gpu.synchronize(detector.compute)
 
     engine_s = _batch_s(engine_alone, repeats)
     around = sum(stages.values()) - stages["inference"]
+    frame_bytes = frames[0].pixels.nbytes
+    copied_us = upload_us(detector, [frame_bytes] * batch, repeats=repeats)
     return Figures(
         batch=batch,
         engine_fps=batch / engine_s,
@@ -74,7 +83,10 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
         share=engine_s / whole_s,
         outside_engine=around / sum(stages.values()),
         stage_us=stages,
+        plain_stages=plain,
         frame_us=around / batch,
+        upload_us=copied_us,
+        upload_gb_s=batch * frame_bytes / copied_us / 1e3,
     )
 
 
@@ -83,23 +95,73 @@ def run_batches(detector: GpuDetector, count: int, *, size_wh: tuple[int, int]) 
     _run_batches(detector, _pinned_frames(detector, detector.max_batch, size_wh), count)
 
 
-def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> dict[str, float]:
-    """Median device time of each stage of a batch, microseconds, by events between plain launches."""
+def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Median device time of each stage of a batch, microseconds, and the stages that ran by plain launches.
+
+    Args:
+        detector: its last batch was of this size, so that the frame table is true.
+        batch: 1..max_batch.
+        repeats: runs of each stage, about.
+    """
+    times, plain = dict.fromkeys(STAGES, 0.0), list[str]()
+    for stage in STAGES:
+        if not detector.programs[batch].stages[stage]:
+            continue  # the engine holds it
+        run, is_graph = _work(detector, batch, stage, IN_A_ROW)
+        times[stage] = _device_us(detector, run, -(-repeats // IN_A_ROW)) / IN_A_ROW
+        plain += [] if is_graph else [stage]
+    return times, tuple(plain)
+
+
+def upload_us(detector: GpuDetector, sizes: Sequence[int], *, repeats: int) -> float:
+    """Median microseconds that blocks of these sizes, in bytes, take together from pinned memory to the device."""
+    gpu, stream = detector.gpu, detector.compute
+    host, device = gpu.allocate_pinned(sum(sizes)), gpu.allocate(sum(sizes))
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+
+    def copy() -> None:
+        for start, nbytes in zip(starts, sizes, strict=True):
+            gpu.upload(device + start, host.ctypes.data + start, nbytes, stream)
+
+    taken = _device_us(detector, copy, repeats)
+    gpu.free(device)
+    gpu.free_pinned(host)
+    return taken
+
+
+def _work(detector: GpuDetector, batch: int, stage: str, count: int) -> tuple[Callable[[], None], bool]:
+    """What puts `count` runs of a stage on the compute stream, and whether it is a graph."""
     gpu, stream, program = detector.gpu, detector.compute, detector.programs[batch]
-    marks = [gpu.make_event() for _ in range(len(STAGES) + 1)]
-    samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for _ in range(repeats + WARM_UP):
-        gpu.record(marks[0], stream)
-        for stage, mark in zip(STAGES, marks[1:], strict=True):
+
+    def plain() -> None:
+        for _ in range(count):
             for step in program.stages[stage]:
                 step(stream)
-            gpu.record(mark, stream)
+
+    if stage == "inference" and not program.can_be_captured:
+        return plain, False
+    try:
+        graph = gpu.capture(stream, plain)
+    except DeviceLost:
+        raise
+    except DetectorError as exc:
+        logger.warning("%s of batches of %d is measured without a CUDA graph: %s", stage, batch, exc)
+        return plain, False
+    return lambda: gpu.replay(graph, stream), True
+
+
+def _device_us(detector: GpuDetector, run: Callable[[], None], samples: int) -> float:
+    """Median microseconds on the device of what `run` puts on the compute stream; the first run does not count."""
+    gpu, stream = detector.gpu, detector.compute
+    start, end = gpu.make_event(), gpu.make_event()
+    times = []
+    for _ in range(1 + samples):
+        gpu.record(start, stream)
+        run()
+        gpu.record(end, stream)
         gpu.synchronize(stream)
-        while not gpu.is_reached(marks[-1]):
-            time.sleep(0)
-        for stage, start, end in zip(STAGES, marks, marks[1:], strict=False):
-            samples[stage].append(gpu.elapsed_ms(start, end) * 1e3)
-    return {stage: statistics.median(times[WARM_UP:]) for stage, times in samples.items()}
+        times.append(gpu.elapsed_ms(start, end) * 1e3)
+    return statistics.median(times[1:])
 
 
 def _pinned_frames(detector: GpuDetector, batch: int, size_wh: tuple[int, int]) -> list[Frame]:
