@@ -124,6 +124,7 @@ def test_child_measures_the_batches_that_the_engine_takes_and_its_memory(
     assert child.main(json.dumps(request)) == 0
     told = json.loads(capsys.readouterr().out)
     assert [one["batch"] for one in told["figures"]] == [1, 2]
+    assert all(one["upload_us"] > 0 and one["plain_stages"] == [] for one in told["figures"])
     assert told["memory_mb"] == 200
     assert asked["lazy"] is False and asked["device"] == "0"
 
