@@ -113,7 +113,7 @@ class Program:
         )
         context = engine.make_context(batch, stream)
         context.bind(memory.tensors)
-        self.can_be_captured = context.can_be_captured
+        self._context = context
         decode = () if model.in_engine else _decode(model, memory, batch)
         self.stages: dict[str, tuple[Callable[[int], None], ...]] = {
             "preprocess": self._launching(preprocess),
@@ -124,6 +124,11 @@ class Program:
                 *self._launching(*suppress),
             ),
         }
+
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether a CUDA graph can hold it; to be asked after a first run, in which TensorRT settles its kernels."""
+        return self._context.can_be_captured
 
     def enqueue(self, stream: int) -> None:
         """Put all stages on the stream, in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,8 @@ def test_stages_are_timed_as_graphs_of_many_runs_with_no_launch_between_the_even
 def test_stages_of_a_context_that_cannot_be_captured_are_plain_and_said_to_be(
     opened: OpenedDetector, gpu: HostGpu
 ) -> None:
-    opened.detector.programs[2].can_be_captured = False
+    context: Any = opened.detector.programs[2]._context
+    context.can_be_captured = False
     gpu.calls.clear()
     times, plain = measure.stage_us(opened.detector, 2, repeats=20)
     assert plain == ("inference",) and times["inference"] == EVENT_US / measure.IN_A_ROW

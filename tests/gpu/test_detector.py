@@ -14,7 +14,7 @@ from edged.core.types import Detections, Thresholds
 from edged.gpu.detector import RING, GpuDetector
 from edged.gpu.errors import DeviceLost
 from tests.gpu.detecting import Build, detect, frame, on_cpu, require_equal, scene
-from tests.gpu.host_engine import HostEngine
+from tests.gpu.host_engine import HostContext, HostEngine
 from tests.gpu.host_gpu import HostGpu
 from tests.handmade import write_bundle
 
@@ -83,6 +83,21 @@ def test_detector_lists_what_is_admitted_where_the_decode_cannot_know_the_confid
     nms = [call for call in gpu.calls if call.startswith("nms_")]
     assert nms[-2:] == ["nms_rank", "nms_greedy"]
     assert ("nms_admit" in nms) == (decode == "plugin")
+
+
+def test_detector_asks_whether_it_can_be_captured_after_a_first_run(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT for RTX compiles its kernels in that run, and only then it knows."""
+    real = HostContext.enqueue
+
+    def settle(context: HostContext, stream: int) -> None:
+        context.can_be_captured = True
+        real(context, stream)
+
+    monkeypatch.setattr(HostContext, "can_be_captured", False)
+    monkeypatch.setattr(HostContext, "enqueue", settle)
+    assert build(max_batch=2).graph_batches == {1, 2}
 
 
 def test_detector_without_graphs_enqueues_plainly(
