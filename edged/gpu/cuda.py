@@ -11,11 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from cuda.bindings import driver
 
 from edged.core.errors import DetectorError
 from edged.core.types import Pixels
 from edged.gpu.check import check
+from edged.gpu.driver import driver
 from edged.gpu.errors import DeviceLost
 from plugins.yolo_layer.launch import Launch
 
@@ -246,14 +246,5 @@ def loading_mode() -> str:
     Raises:
         DetectorError: the driver is older than lazy loading.
     """
-    try:
-        mode = check("cuModuleGetLoadingMode", driver.cuModuleGetLoadingMode())
-    except RuntimeError as exc:  # cuda-python's own: the driver lacks the function
-        raise DetectorError(f"the NVIDIA driver cannot load modules lazily: {exc}", remedy="update it") from exc
+    mode = check("cuModuleGetLoadingMode", driver.cuModuleGetLoadingMode())
     return "LAZY" if mode == driver.CUmoduleLoadingMode.CU_MODULE_LAZY_LOADING else "EAGER"
-
-
-def driver_cuda_version() -> str:
-    """The newest CUDA that the driver speaks, e.g. `12.6`."""
-    version = int(check("cuDriverGetVersion", driver.cuDriverGetVersion()))
-    return f"{version // 1000}.{version % 1000 // 10}"

@@ -6,7 +6,8 @@ from importlib import import_module
 
 from edged.core.errors import DetectorError
 from edged.gpu.choice import available_bytes, is_jetson
-from edged.gpu.cuda import Cuda, driver_cuda_version, loading_mode
+from edged.gpu.cuda import Cuda, loading_mode
+from edged.gpu.driver import driver_cuda_version
 from edged.gpu.kernel_cache import MODULES, cache_directory, compiled
 from edged.gpu.nvrtc import Nvrtc
 

@@ -34,6 +34,14 @@ class Stub:
     def heal(self) -> None:
         self._library.stub_heal()
 
+    def lack(self, function: str) -> None:
+        """Before the first call: cuda-python looks all functions up at once."""
+        self._library.stub_lack(function.encode())
+
+    def speak_cuda(self, version: int) -> None:
+        """Be the driver of CUDA `version`, e.g. 12060; before the first call."""
+        self._library.stub_driver_version(version)
+
     def count(self, call: str) -> int:
         return int(self._library.stub_count(call.encode()))
 
@@ -58,17 +66,18 @@ def started() -> Cuda:
 
 
 def facts(_stub: Stub) -> None:
-    from edged.gpu.cuda import driver_cuda_version, loading_mode
+    from edged.gpu.cuda import loading_mode
     from edged.gpu.device import describe
+    from edged.gpu.driver import driver_cuda_version
 
     gpu = started()
     assert gpu.name == "Host GPU" and gpu.compute_capability == (8, 7)
     assert gpu.uuid == "GPU-00112233-4455-6677-8899-aabbccddeeff", gpu.uuid
     assert gpu.memory_bytes() == (3 << 30, 4 << 30)
     told = describe(gpu)
-    assert told["device"] == f"Host GPU, SM 8.7, {gpu.uuid}" and told["CUDA"] == "12.6", told
+    assert told["device"] == f"Host GPU, SM 8.7, {gpu.uuid}" and told["CUDA"] == "13.0", told
     assert told["module loading"] == "lazy" and told["free memory"] == "3072 of 4096 MB", told
-    assert loading_mode() == "LAZY" and driver_cuda_version() == "12.6"
+    assert loading_mode() == "LAZY" and driver_cuda_version() == "13.0"
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
 
 
@@ -208,6 +217,49 @@ def failures(stub: Stub) -> None:
     gpu.close()  # raises nothing, and leaves the rest to the end of the process
 
 
+def older_driver_lacks_nothing_that_the_daemon_calls(stub: Stub) -> None:
+    """A driver of CUDA 12.0 knows no newer form of any function."""
+    stub.speak_cuda(12000)
+    whole_detector(stub)
+
+
+def driver_without_a_function(stub: Stub) -> None:
+    """As cuda-bindings 13 find that of JetPack 6, where the only function missing is one of the bench's."""
+    import cuda.bindings
+
+    stub.speak_cuda(12060)
+    stub.lack("cuEventElapsedTime")
+    gpu = started()
+    start, end = gpu.make_event(), gpu.make_event()
+    bindings = cuda.bindings.__version__
+    remedy = "pip install 'cuda-bindings<13', or update" if bindings >= "13" else "update"
+    expect(DetectorError, "of CUDA 12.6, lacks cuEventElapsedTime", lambda: gpu.elapsed_ms(start, end))
+    expect(DetectorError, f", which cuda-bindings {bindings} calls; {remedy}", lambda: gpu.elapsed_ms(start, end))
+    gpu.close()
+    assert stub.live == 0
+
+
+def driver_without_lazy_loading(stub: Stub) -> None:
+    stub.speak_cuda(11040)
+    stub.lack("cuModuleGetLoadingMode")
+    expect(DetectorError, "CUDA 11.4, lacks cu", started)
+    expect(DetectorError, " calls; update the driver", started)
+
+
+def functions_missing_in_the_words_of_every_binding(_stub: Stub) -> None:
+    from edged.gpu import driver
+
+    def failing(words: str) -> Any:
+        def function() -> None:
+            raise RuntimeError(words)
+
+        return driver._guarded(function)
+
+    for words in ('Function "cuNew_v2" not found', "function cuNew_v2 is not found"):  # 12.8 and 13.0; 12.9.10 and 13.4
+        expect(DetectorError, "lacks cuNew_v2, which", failing(words))
+    expect(RuntimeError, "Failed to dlopen libcuda.so.1", failing("Failed to dlopen libcuda.so.1"))
+
+
 def whole_detector(stub: Stub) -> None:
     """The daemon's detector, real wrapper and real launches, an engine of constant heads."""
     from datetime import datetime, timezone
@@ -340,6 +392,10 @@ SCENARIOS = (
     kernels_and_graphs,
     failed_capture_leaves_the_stream_usable,
     failures,
+    driver_without_a_function,
+    driver_without_lazy_loading,
+    functions_missing_in_the_words_of_every_binding,
+    older_driver_lacks_nothing_that_the_daemon_calls,
     whole_detector,
     opened_with_kernels_from_the_cache,
 )

@@ -14,7 +14,7 @@
 namespace {
 
 constexpr int kInvalidValue = 1, kNotInitialised = 3, kNoDevice = 101, kInvalidContext = 201, kNotFound = 500;
-constexpr int kNotReady = 600, kLazyLoading = 2, kCaptureThreadLocal = 1;
+constexpr int kNotReady = 600, kFoundNothing = 1, kLazyLoading = 2, kCaptureThreadLocal = 1;
 
 struct Handle {
     char kind = 0;  // Stream, Event, Module, Function, Graph, eXecutable, Context
@@ -29,6 +29,8 @@ std::set<Handle*> handles;
 std::map<void*, size_t> device_memory, pinned_memory, registered;
 std::map<std::string, int> failures;
 std::map<std::string, int> counts;
+std::set<std::string> lacking;
+int driver_version = 13000;
 bool initialised = false;
 thread_local std::vector<Handle*> contexts;
 Handle* primary = nullptr;
@@ -85,12 +87,14 @@ extern "C" {
 
 void stub_fail(const char* call, int status) { failures[call] = status; }
 void stub_heal() { failures.clear(); }
+void stub_lack(const char* function) { lacking.insert(function); }
+void stub_driver_version(int version) { driver_version = version; }
 int stub_count(const char* call) { return counts[call]; }
 size_t stub_live() { return handles.size() + device_memory.size() + pinned_memory.size() + registered.size() - (primary != nullptr); }
 int stub_retained() { return retained; }
 
 int cuInit(unsigned) { ENTER_WITHOUT_CONTEXT(cuInit); initialised = true; return 0; }
-int cuDriverGetVersion(int* version) { *version = 12060; return 0; }
+int cuDriverGetVersion(int* version) { *version = driver_version; return 0; }
 int cuModuleGetLoadingMode(int* mode) {
     ENTER_WITHOUT_CONTEXT(cuModuleGetLoadingMode);
     const char* wanted = std::getenv("CUDA_MODULE_LOADING");
@@ -280,14 +284,20 @@ int cuGraphLaunch(Handle* executable, Handle* stream) {
     return 0;
 }
 
-// The bindings find every function through this one, by its plain name; the newest ABI of each is asked for.
-int cuGetProcAddress_v2(const char* symbol, void** function, int, unsigned long long, int* found) {
+// The bindings find every function through this one, by its plain name and the CUDA version of the form they want; one
+// newer than the driver is an invalid value, as NVIDIA documents it. Of each function there is the newest form.
+int cuGetProcAddress_v2(const char* symbol, void** function, int version, unsigned long long, int* found) {
     void* self = dlopen("libcuda.so.1", RTLD_NOLOAD | RTLD_LAZY);
     *function = nullptr;
+    if (version > driver_version) return kInvalidValue;
+    if (lacking.count(symbol)) {
+        if (found) *found = kFoundNothing;
+        return kNotFound;
+    }
     if (!std::strcmp(symbol, "cuGraphInstantiate")) *function = dlsym(self, "cuGraphInstantiateWithFlags");
     for (const char* suffix : {"_v2", ""})
         if (!*function) *function = dlsym(self, (std::string(symbol) + suffix).c_str());
-    if (found) *found = *function ? 0 : 1;
+    if (found) *found = *function ? 0 : kFoundNothing;
     return *function ? 0 : kNotFound;
 }
 int cuGetProcAddress(const char* symbol, void** function, int version, unsigned long long flags) {
