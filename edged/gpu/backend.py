@@ -153,8 +153,9 @@ def _select(device: str, need_mb: int) -> GpuFacts | None:
 
 def _require_chosen(gpu: Cuda, chosen: GpuFacts | None) -> None:
     """CUDA may have been started, with another GPU, before the choice was made."""
-    if chosen is not None and not chosen.mig and gpu.uuid.lower() != chosen.uuid.lower():
+    runs_on = gpu.uuid
+    if chosen is not None and not chosen.mig and runs_on and runs_on.lower() != chosen.uuid.lower():
         raise DetectorError(
-            f"CUDA runs on {gpu.uuid}, not on the chosen {chosen.uuid}: it was started before the choice",
+            f"CUDA runs on {runs_on}, not on the chosen {chosen.uuid}: it was started before the choice",
             remedy="start the process with CUDA_VISIBLE_DEVICES set to that UUID",
         )

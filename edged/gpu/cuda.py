@@ -58,8 +58,15 @@ class Cuda:
 
     @property
     def uuid(self) -> str:
-        """As NVML writes it, `GPU-` and the hexadecimal groups; of a MIG instance, its own or its GPU's by version."""
-        raw = check("cuDeviceGetUuid", driver.cuDeviceGetUuid(self._device)).bytes
+        """As NVML writes it, `GPU-` and the hexadecimal groups; of a MIG instance, its own or its GPU's by version.
+
+        Empty where the driver does not tell: it is only a name, and a broken device fails at the next call anyway.
+        """
+        try:
+            raw = check("cuDeviceGetUuid", driver.cuDeviceGetUuid(self._device)).bytes
+        except DetectorError as exc:
+            logger.debug("the driver does not tell the UUID of %s: %s", self.name, exc)
+            return ""
         return f"GPU-{UUID(bytes=bytes(raw[:16]))}"
 
     def memory_bytes(self) -> tuple[int, int]:

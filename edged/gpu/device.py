@@ -60,7 +60,7 @@ def describe(gpu: Cuda) -> dict[str, str]:
         free_bytes = available_bytes()
     capability = ".".join(map(str, gpu.compute_capability))
     return {
-        "device": f"{gpu.name}, SM {capability}, {gpu.uuid}",
+        "device": f"{gpu.name}, SM {capability}, {gpu.uuid or 'UUID unknown'}",
         "driver": _driver(),
         "CUDA": driver_cuda_version(),
         "module loading": loading_mode().lower(),

@@ -81,6 +81,18 @@ def facts(_stub: Stub) -> None:
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
 
 
+def uuid_that_the_driver_does_not_tell(stub: Stub) -> None:
+    """Some Tegra's: it costs nothing but the name."""
+    from edged.gpu.device import describe
+
+    gpu = started()
+    for status in (801, 999):  # not supported; unknown, which of a call for work would be a lost device
+        stub.fail("cuDeviceGetUuid", status)
+        assert gpu.uuid == ""
+        assert describe(gpu)["device"] == "Host GPU, SM 8.7, UUID unknown"
+    gpu.close()
+
+
 def eager_loading(_stub: Stub) -> None:
     os.environ["CUDA_MODULE_LOADING"] = "EAGER"
     expect(DetectorError, "loads modules eagerly", started)
@@ -385,6 +397,7 @@ def expect(kind: type[Exception], words: str, work: Any) -> None:
 
 SCENARIOS = (
     facts,
+    uuid_that_the_driver_does_not_tell,
     eager_loading,
     memory_and_streams,
     pinning_from_another_thread,

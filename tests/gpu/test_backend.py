@@ -177,6 +177,11 @@ def test_open_detector_on_another_gpu_than_chosen_is_an_error(stage: Stage, bund
     assert stage.gpu.closed
 
 
+def test_open_detector_on_a_gpu_that_does_not_tell_its_uuid_goes_on(stage: Stage, bundle: Bundle) -> None:
+    stage.gpu.uuid = ""
+    backend.open_detector(bundle, thresholds=Thresholds()).detector.close()
+
+
 def test_open_detector_judges_the_bundle_before_it_looks_for_a_gpu(bundle: Bundle) -> None:
     bare = Bundle(bundle.directory, replace(bundle.manifest, engines=()))
     with pytest.raises(BundleMismatch, match="no engine at all; run: edged-provision build"):
