@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 class Cuda:
     """The primary context of one device, and everything made in it.
 
-    One thread at a time uses it, after `enter`; `pin` and `unpin` alone may be called from others meanwhile.
+    One thread at a time uses it, after `enter`; `pin` and `unpin` alone may be called from others meanwhile. A process
+    may hold several, of one device or of several.
 
     Args:
         ordinal: the device's number among those that CUDA_VISIBLE_DEVICES leaves.
@@ -39,7 +40,7 @@ class Cuda:
         self._functions: dict[str, Any] = {}
         self._release: dict[int, Callable[[], None]] = {}  # by address or handle, in the order made
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         _initialise(lazy=lazy)
         self._device = check("cuDeviceGet", driver.cuDeviceGet(ordinal))
         name = check("cuDeviceGetName", driver.cuDeviceGetName(128, self._device))
@@ -50,6 +51,15 @@ class Cuda:
         )
         self._context = check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
         self.enter()
+
+    @property
+    def context(self) -> int:
+        """The handle of the device's primary context, the same for all who hold it."""
+        return int(self._context)
+
+    def has_made(self, stream: int) -> bool:
+        """Whether the stream is one of `make_stream`."""
+        return stream in self._release
 
     def enter(self) -> None:
         """Make the device current in the calling thread."""
@@ -95,9 +105,10 @@ class Cuda:
         self._release.pop(memory.ctypes.data)()
 
     def pin(self, address: int, nbytes: int) -> None:
-        """Page-lock memory that somebody else owns."""
+        """Page-lock memory that somebody else owns, for every device; once a process, the driver refuses it twice."""
         with self._lock:
-            self._in_context("cuMemHostRegister", lambda: driver.cuMemHostRegister(address, nbytes, 0))
+            portable = driver.CU_MEMHOSTREGISTER_PORTABLE
+            self._in_context("cuMemHostRegister", lambda: driver.cuMemHostRegister(address, nbytes, portable))
             self._release[address] = lambda: check("cuMemHostUnregister", driver.cuMemHostUnregister(address))
 
     def unpin(self, address: int) -> None:
@@ -198,10 +209,11 @@ class Cuda:
 
     def close(self) -> None:
         """Free everything, newest first, and leave the device; a lost device is left as it is."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
-        for release in reversed(list(self._release.values())):
+        self.closed = True
+        # Entered first: another device may be current in this thread.
+        for release in (self.enter, *reversed(list(self._release.values()))):
             try:
                 release()
             except DeviceLost as exc:
@@ -245,6 +257,11 @@ def _initialise(*, lazy: bool) -> None:
             f"CUDA loads modules eagerly although CUDA_MODULE_LOADING={os.environ['CUDA_MODULE_LOADING']}",
             remedy="set CUDA_MODULE_LOADING=LAZY before the process starts",
         )
+
+
+def current_context() -> int:
+    """The handle of the context that is current in the calling thread; 0 where none is."""
+    return int(check("cuCtxGetCurrent", driver.cuCtxGetCurrent()))
 
 
 def loading_mode() -> str:

@@ -13,8 +13,9 @@ from plugins.yolo_layer.launch import Launch
 class Gpu(Protocol):
     """One device and everything that was made on it. Addresses, streams, events and graphs are plain handles.
 
-    One thread at a time calls it, except for `pin` and `unpin`. Every method raises DetectorError when the device
-    refuses, and its subclass DeviceLost when nothing but a new process helps.
+    One thread at a time calls it, except for `pin` and `unpin`; but for these and `close` it must be current there,
+    which `enter` makes it. What one device made means nothing to another. Every method raises DetectorError when the
+    device refuses, and its subclass DeviceLost when nothing but a new process helps.
     """
 
     def enter(self) -> None:
@@ -38,7 +39,10 @@ class Gpu(Protocol):
         ...
 
     def pin(self, address: int, nbytes: int) -> None:
-        """Page-lock host memory that somebody else owns, so that copies from it need no staging. From any thread."""
+        """Page-lock host memory that somebody else owns, so that copies from it need no staging. From any thread.
+
+        It is pinned for all devices of the process; memory that one of them has pinned is refused by the others.
+        """
         ...
 
     def unpin(self, address: int) -> None:

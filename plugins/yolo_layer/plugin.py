@@ -200,14 +200,14 @@ def register(launch: LaunchOn) -> None:
     """Make the plugin known to TensorRT, before a model is parsed or an engine deserialised; once a process.
 
     Args:
-        launch: puts the decode's kernels on a stream.
+        launch: puts the decode's kernels on a stream of the device that is current in the calling thread.
 
     Raises:
         RuntimeError: the bindings cannot pass attributes to plugins, or the name is taken by another plugin.
     """
     _require_sound_fields()
     if _registered:
-        _registered[0]._launch = launch  # noqa: SLF001 - our own: the next plugins run on the device now in use
+        _registered[0]._launch = launch  # noqa: SLF001 - our own: for the plugins made from now on
         return
     creator = YoloLayerCreator(launch)
     if not trt.get_plugin_registry().register_creator(creator, NAMESPACE):

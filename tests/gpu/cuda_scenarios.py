@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,55 +12,10 @@ import numpy as np
 from edged.core.errors import DetectorError
 from edged.gpu.errors import DeviceLost
 from edged.gpu.kernel_cache import MODULES
+from tests.gpu.stub_driver import IMAGE, Stub, expect, in_thread, play, started
 
 if TYPE_CHECKING:
     from edged.gpu.cuda import Cuda
-
-IMAGE = b"\x7fELF stub"
-
-
-class Stub:
-    """The stub driver's own controls."""
-
-    def __init__(self, path: str) -> None:
-        self._library = ctypes.CDLL(path)  # local: NVRTC must not bind to our C++ symbols
-        self._library.stub_live.restype = ctypes.c_size_t
-
-    def fail(self, call: str, status: int) -> None:
-        self._library.stub_fail(call.encode(), status)
-
-    def heal(self) -> None:
-        self._library.stub_heal()
-
-    def lack(self, function: str) -> None:
-        """Before the first call: cuda-python looks all functions up at once."""
-        self._library.stub_lack(function.encode())
-
-    def speak_cuda(self, version: int) -> None:
-        """Be the driver of CUDA `version`, e.g. 12060; before the first call."""
-        self._library.stub_driver_version(version)
-
-    def count(self, call: str) -> int:
-        return int(self._library.stub_count(call.encode()))
-
-    @property
-    def live(self) -> int:
-        """Handles and memory blocks not given back."""
-        return int(self._library.stub_live())
-
-    @property
-    def retained(self) -> int:
-        """How often the primary context is held."""
-        return int(self._library.stub_retained())
-
-
-def started() -> Cuda:
-    from edged.gpu.cuda import Cuda
-
-    gpu = Cuda()
-    for module in MODULES:
-        gpu.load(IMAGE, module.kernels)
-    return gpu
 
 
 def facts(_stub: Stub) -> None:
@@ -79,18 +32,6 @@ def facts(_stub: Stub) -> None:
     assert told["module loading"] == "lazy" and told["free memory"] == "3072 of 4096 MB", told
     assert loading_mode() == "LAZY" and driver_cuda_version() == "13.0"
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
-
-
-def uuid_that_the_driver_does_not_tell(stub: Stub) -> None:
-    """Some Tegra's: it costs nothing but the name."""
-    from edged.gpu.device import describe
-
-    gpu = started()
-    for status in (801, 999):  # not supported; unknown, which of a call for work would be a lost device
-        stub.fail("cuDeviceGetUuid", status)
-        assert gpu.uuid == ""
-        assert describe(gpu)["device"] == "Host GPU, SM 8.7, UUID unknown"
-    gpu.close()
 
 
 def eager_loading(_stub: Stub) -> None:
@@ -213,7 +154,7 @@ def failures(stub: Stub) -> None:
     stub.fail("cuInit", 100)
     expect(DetectorError, "cuInit failed: CUDA_ERROR_NO_DEVICE (100); no GPU is visible", Cuda)
     stub.heal()
-    expect(DetectorError, "cuDeviceGet failed: CUDA_ERROR_INVALID_DEVICE", lambda: Cuda(1))
+    expect(DetectorError, "cuDeviceGet failed: CUDA_ERROR_INVALID_DEVICE", lambda: Cuda(2))
     gpu = Cuda()
     expect(DetectorError, "cuModuleLoadData failed: CUDA_ERROR_INVALID_IMAGE", lambda: gpu.load(b"no code", ()))
     expect(DetectorError, "cuModuleGetFunction failed", lambda: gpu.load(IMAGE, ("no_such_kernel",)))
@@ -227,49 +168,6 @@ def failures(stub: Stub) -> None:
     expect(DeviceLost, "CUDA_ERROR_ILLEGAL_ADDRESS", lambda: gpu.is_reached(event))
     stub.fail("cuEventDestroy", 700)
     gpu.close()  # raises nothing, and leaves the rest to the end of the process
-
-
-def older_driver_lacks_nothing_that_the_daemon_calls(stub: Stub) -> None:
-    """A driver of CUDA 12.0 knows no newer form of any function."""
-    stub.speak_cuda(12000)
-    whole_detector(stub)
-
-
-def driver_without_a_function(stub: Stub) -> None:
-    """As cuda-bindings 13 find that of JetPack 6, where the only function missing is one of the bench's."""
-    import cuda.bindings
-
-    stub.speak_cuda(12060)
-    stub.lack("cuEventElapsedTime")
-    gpu = started()
-    start, end = gpu.make_event(), gpu.make_event()
-    bindings = cuda.bindings.__version__
-    remedy = "pip install 'cuda-bindings<13', or update" if bindings >= "13" else "update"
-    expect(DetectorError, "of CUDA 12.6, lacks cuEventElapsedTime", lambda: gpu.elapsed_ms(start, end))
-    expect(DetectorError, f", which cuda-bindings {bindings} calls; {remedy}", lambda: gpu.elapsed_ms(start, end))
-    gpu.close()
-    assert stub.live == 0
-
-
-def driver_without_lazy_loading(stub: Stub) -> None:
-    stub.speak_cuda(11040)
-    stub.lack("cuModuleGetLoadingMode")
-    expect(DetectorError, "CUDA 11.4, lacks cu", started)
-    expect(DetectorError, " calls; update the driver", started)
-
-
-def functions_missing_in_the_words_of_every_binding(_stub: Stub) -> None:
-    from edged.gpu import driver
-
-    def failing(words: str) -> Any:
-        def function() -> None:
-            raise RuntimeError(words)
-
-        return driver._guarded(function)
-
-    for words in ('Function "cuNew_v2" not found', "function cuNew_v2 is not found"):  # 12.8 and 13.0; 12.9.10 and 13.4
-        expect(DetectorError, "lacks cuNew_v2, which", failing(words))
-    expect(RuntimeError, "Failed to dlopen libcuda.so.1", failing("Failed to dlopen libcuda.so.1"))
 
 
 def whole_detector(stub: Stub) -> None:
@@ -369,35 +267,8 @@ def opened_with_kernels_from_the_cache(stub: Stub) -> None:
     assert stub.live == 0 and stub.retained == 0
 
 
-def in_thread(work: Any) -> None:
-    problems: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits
-            problems.append(exc)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if problems:
-        raise problems[0]
-
-
-def expect(kind: type[Exception], words: str, work: Any) -> None:
-    try:
-        work()
-    except kind as exc:
-        said = str(exc)
-    else:
-        said = "nothing was raised"
-    assert words in said, f"{words!r} is not in {said!r}"
-
-
 SCENARIOS = (
     facts,
-    uuid_that_the_driver_does_not_tell,
     eager_loading,
     memory_and_streams,
     pinning_from_another_thread,
@@ -405,13 +276,10 @@ SCENARIOS = (
     kernels_and_graphs,
     failed_capture_leaves_the_stream_usable,
     failures,
-    driver_without_a_function,
-    driver_without_lazy_loading,
-    functions_missing_in_the_words_of_every_binding,
-    older_driver_lacks_nothing_that_the_daemon_calls,
     whole_detector,
     opened_with_kernels_from_the_cache,
 )
 
+
 if __name__ == "__main__":
-    {scenario.__name__: scenario for scenario in SCENARIOS}[sys.argv[2]](Stub(sys.argv[1]))
+    play(SCENARIOS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from tests.gpu.host_kernels import host_launch
 
 _GUARD_BYTES = 256
 _GUARD = np.full(_GUARD_BYTES, 0xA5, np.uint8)
+_FROM_ANYWHERE = {"enter", "pin", "unpin"}
 Step = Callable[[], object]
 
 
@@ -36,36 +38,50 @@ class _Stream:
             self.steps.popleft()()
 
 
+class HostDriver:
+    """What the devices of one process share: which of them is current in a thread, and the memory that is pinned."""
+
+    def __init__(self) -> None:
+        self.here = threading.local()
+        self.pinned: set[int] = set()
+
+
 class HostGpu:
     """Implements `edged.gpu.protocols.Gpu`.
 
     A real device may do queued work at any time; this one does it at the last moment, when an event is polled for the
     second time or a stream is synchronised. So a missing wait between streams, or host memory reused too early, gives
-    wrong results here. Device memory holds noise at first and is fenced by guard bytes.
+    wrong results here. Device memory holds noise at first and is fenced by guard bytes. While another device is current
+    in the calling thread, this one refuses.
 
     Args:
         seed: shuffles the order of blocks and threads.
+        driver: shared with other devices.
 
     Attributes:
         calls: what was called, in order.
         failures: an error to raise, by the call's name.
+        polls: how often an event is looked at before it is reached.
     """
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int = 0, driver: HostDriver | None = None) -> None:
         self.calls: list[str] = []
         self.failures: dict[str, Exception] = {}
         self.loaded: set[str] = set()
         self.pinned: dict[int, int] = {}
         self.hangs = False
+        self.polls = 1
         self.closed = False
         self._seed = seed
         self._memory: dict[int, Pixels] = {}
         self._host: dict[int, Pixels] = {}
         self._streams: dict[int, _Stream] = {}
         self._events: dict[int, tuple[_Stream, int]] = {}
-        self._polled: set[int] = set()
+        self._polled: dict[int, int] = {}
         self._graphs: list[list[Step]] = []
         self._recording: list[Step] | None = None
+        self._driver = driver or HostDriver()
+        self._driver.here.gpu = self
 
     @property
     def live_blocks(self) -> int:
@@ -79,6 +95,7 @@ class HostGpu:
 
     def enter(self) -> None:
         self._called("enter")
+        self._driver.here.gpu = self
 
     def allocate(self, nbytes: int) -> int:
         self._called("allocate")
@@ -108,11 +125,15 @@ class HostGpu:
 
     def pin(self, address: int, nbytes: int) -> None:
         self._called("pin")
+        if address in self._driver.pinned:
+            raise DetectorError("cuMemHostRegister failed: CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED (712)")
+        self._driver.pinned.add(address)
         self.pinned[address] = nbytes
 
     def unpin(self, address: int) -> None:
         self._called("unpin")
         del self.pinned[address]
+        self._driver.pinned.remove(address)
 
     def make_stream(self) -> int:
         self._called("make_stream")
@@ -127,7 +148,7 @@ class HostGpu:
     def record(self, event: int, stream: int) -> None:
         self._called("record")
         self._events[event] = (self._streams[stream], self._streams[stream].pushed)
-        self._polled.discard(event)
+        self._polled[event] = 0
 
     def wait(self, stream: int, event: int) -> None:
         self._called("wait")
@@ -136,8 +157,8 @@ class HostGpu:
 
     def is_reached(self, event: int) -> bool:
         self._called("is_reached")
-        if event not in self._polled or self.hangs:
-            self._polled.add(event)
+        self._polled[event] = self._polled.get(event, 0) + 1
+        if self._polled[event] <= self.polls or self.hangs:
             return False
         target, until = self._events[event]
         target.run(until)
@@ -204,10 +225,14 @@ class HostGpu:
             self._require_guards(address)
         self._memory.clear()
         self._host.clear()
+        self._driver.pinned -= self.pinned.keys()
+        self.pinned.clear()
         self.closed = True
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
+        if name not in _FROM_ANYWHERE and getattr(self._driver.here, "gpu", None) is not self:
+            raise DetectorError(f"{name} failed: CUDA_ERROR_INVALID_CONTEXT (201), this device is not the current one")
         if name in self.failures:
             raise self.failures[name]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu.cuda_scenarios import SCENARIOS
+from tests.gpu import cuda_driver_scenarios, cuda_scenarios, cuda_several_scenarios
 from tests.gpu.host_kernels import FLAGS, ROOT
 
 STUB = Path(__file__).with_name("host") / "libcuda_stub.cpp"
@@ -28,12 +28,19 @@ def libcuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in SCENARIOS])
-def test_cuda(libcuda: Path, scenario: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "scenario"),
+    [
+        pytest.param(module.__name__, scenario.__name__, id=scenario.__name__)
+        for module in (cuda_scenarios, cuda_driver_scenarios, cuda_several_scenarios)
+        for scenario in module.SCENARIOS
+    ],
+)
+def test_cuda(libcuda: Path, module: str, scenario: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CUDA_")}
     environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.gpu.cuda_scenarios", str(libcuda), scenario],
+        [sys.executable, "-W", "error", "-m", module, str(libcuda), scenario],
         env=environment,
         cwd=ROOT,
         capture_output=True,

@@ -1,82 +1,13 @@
 // A libcuda.so.1 that runs the kernels on this processor: what the real wrapper calls, in host memory, at once.
 //
 // It proves that every call of ours reaches the driver API with arguments that mean what they should. A call can be
-// made to fail by name. Handles carry a tag, so that one kind given for another is refused.
+// made to fail by name. Handles carry a tag, so that one kind given for another is refused. There are two devices; what
+// was made in the context of one is refused while that of the other is current, which is stricter than CUDA in places.
 
 #include "kernels.cpp"
+#include "libcuda_state.hpp"
 
 #include <dlfcn.h>
-
-#include <cstdlib>
-#include <map>
-#include <set>
-
-namespace {
-
-constexpr int kInvalidValue = 1, kNotInitialised = 3, kNoDevice = 101, kInvalidContext = 201, kNotFound = 500;
-constexpr int kNotReady = 600, kFoundNothing = 1, kLazyLoading = 2, kCaptureThreadLocal = 1;
-
-struct Handle {
-    char kind = 0;  // Stream, Event, Module, Function, Graph, eXecutable, Context
-    bool recorded = false;
-    int polls = 0;
-    std::string kernel;
-    std::vector<std::function<int()>> steps;
-    bool capturing = false;
-};
-
-std::set<Handle*> handles;
-std::map<void*, size_t> device_memory, pinned_memory, registered;
-std::map<std::string, int> failures;
-std::map<std::string, int> counts;
-std::set<std::string> lacking;
-int driver_version = 13000;
-bool initialised = false;
-thread_local std::vector<Handle*> contexts;
-Handle* primary = nullptr;
-int retained = 0;
-
-Handle* make(char kind) {
-    Handle* handle = new Handle;
-    handle->kind = kind;
-    handles.insert(handle);
-    return handle;
-}
-
-bool is(Handle* handle, char kind) { return handles.count(handle) && handle->kind == kind; }
-
-int destroy(Handle* handle, char kind) {
-    if (!is(handle, kind)) return kInvalidValue;
-    handles.erase(handle);
-    delete handle;
-    return 0;
-}
-
-bool within(const std::map<void*, size_t>& ranges, const void* at, size_t bytes) {
-    for (const auto& [start, length] : ranges)
-        if (at >= start && (const char*)at + bytes <= (const char*)start + length) return true;
-    return false;
-}
-
-int put(Handle* stream, std::function<int()> step) {
-    if (!is(stream, 'S')) return kInvalidValue;
-    if (stream->capturing) {
-        stream->steps.push_back(step);
-        return 0;
-    }
-    return step();
-}
-
-// Counted; then the failure asked for, or that of a thread without a context, or none.
-int entered(const char* call, bool needs_context = true) {
-    ++counts[call];
-    if (failures.count(call)) return failures[call];
-    if (!initialised && std::string(call) != "cuInit") return kNotInitialised;
-    if (needs_context && (contexts.empty() || !contexts.back())) return kInvalidContext;
-    return 0;
-}
-
-}  // namespace
 
 #define ENTER(call) \
     if (int problem = entered(#call)) return problem
@@ -90,10 +21,19 @@ void stub_heal() { failures.clear(); }
 void stub_lack(const char* function) { lacking.insert(function); }
 void stub_driver_version(int version) { driver_version = version; }
 int stub_count(const char* call) { return counts[call]; }
-size_t stub_live() { return handles.size() + device_memory.size() + pinned_memory.size() + registered.size() - (primary != nullptr); }
-int stub_retained() { return retained; }
+size_t stub_live() {
+    const size_t made = handles.size() + device_memory.size() + pinned_memory.size() + registered.size();
+    return made - (primary[0] != nullptr) - (primary[1] != nullptr);
+}
+int stub_retained() { return retained[0] + retained[1]; }
+int stub_launched(int device) { return launched[device]; }
+// Work of an engine: device memory to device memory, in the stream's order.
+int stub_copy(Handle* stream, void* to, const void* from, size_t bytes) {
+    if (!within(device_memory, to, bytes) || !within(device_memory, from, bytes)) return kInvalidValue;
+    return put(stream, [=] { std::memcpy(to, from, bytes); return 0; });
+}
 
-int cuInit(unsigned) { ENTER_WITHOUT_CONTEXT(cuInit); initialised = true; return 0; }
+int cuInit(unsigned) { ENTER_WITHOUT_CONTEXT(cuInit); initialised = true; see_devices(); return 0; }
 int cuDriverGetVersion(int* version) { *version = driver_version; return 0; }
 int cuModuleGetLoadingMode(int* mode) {
     ENTER_WITHOUT_CONTEXT(cuModuleGetLoadingMode);
@@ -103,8 +43,8 @@ int cuModuleGetLoadingMode(int* mode) {
 }
 int cuDeviceGet(int* device, int ordinal) {
     ENTER_WITHOUT_CONTEXT(cuDeviceGet);
-    if (ordinal != 0) return kNoDevice;
-    *device = 0;
+    if (ordinal < 0 || ordinal >= (int)visible.size()) return kInvalidDevice;
+    *device = visible[ordinal];
     return 0;
 }
 int cuDeviceGetName(char* name, int length, int) {
@@ -117,19 +57,17 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
     *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;  // compute capability, major and minor
     return *value < 0 ? kInvalidValue : 0;
 }
-int cuDeviceGetUuid_v2(char* uuid, int) {
-    ENTER_WITHOUT_CONTEXT(cuDeviceGetUuid);
-    for (int k = 0; k < 16; ++k) uuid[k] = (char)(k * 16 + k);
-    return 0;
-}
-int cuDevicePrimaryCtxRetain(Handle** context, int) {
+int cuDeviceGetUuid_v2(char* uuid, int device) { ENTER_WITHOUT_CONTEXT(cuDeviceGetUuid); fill_uuid(uuid, device); return 0; }
+int cuDevicePrimaryCtxRetain(Handle** context, int device) {
     ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRetain);
-    if (!primary) primary = make('C');
-    ++retained;
-    *context = primary;
+    if (!primary[device]) primary[device] = make('C');
+    primary[device]->device = device;
+    ++retained[device];
+    *context = primary[device];
     return 0;
 }
-int cuDevicePrimaryCtxRelease_v2(int) { ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRelease); --retained; return 0; }
+int cuDevicePrimaryCtxRelease_v2(int device) { ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRelease); --retained[device]; return 0; }
+int cuCtxGetCurrent(Handle** context) { ENTER_WITHOUT_CONTEXT(cuCtxGetCurrent); *context = current(); return 0; }
 int cuCtxSetCurrent(Handle* context) {
     ENTER_WITHOUT_CONTEXT(cuCtxSetCurrent);
     if (!is(context, 'C')) return kInvalidContext;
@@ -150,12 +88,13 @@ int cuMemAlloc_v2(void** address, size_t bytes) {
     ENTER(cuMemAlloc);
     *address = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     std::memset(*address, 0xCD, bytes);
-    device_memory[*address] = bytes;
+    device_memory[*address] = {bytes, current(), false};
     return 0;
 }
 int cuMemFree_v2(void* address) {
     ENTER(cuMemFree);
-    if (!device_memory.erase(address)) return kInvalidValue;
+    if (!device_memory.count(address) || device_memory[address].context != current()) return kInvalidValue;
+    device_memory.erase(address);
     std::free(address);
     return 0;
 }
@@ -163,17 +102,23 @@ int cuMemHostAlloc(void** address, size_t bytes, unsigned flags) {
     ENTER(cuMemHostAlloc);
     if (flags) return kInvalidValue;
     *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    pinned_memory[*address] = bytes;
+    pinned_memory[*address] = {bytes, current(), false};
     return 0;
 }
 int cuMemFreeHost(void* address) {
     ENTER(cuMemFreeHost);
-    if (!pinned_memory.erase(address)) return kInvalidValue;
+    if (!pinned_memory.count(address) || pinned_memory[address].context != current()) return kInvalidValue;
+    pinned_memory.erase(address);
     std::free(address);
     return 0;
 }
-int cuMemHostRegister_v2(void* address, size_t bytes, unsigned) { ENTER(cuMemHostRegister); registered[address] = bytes; return 0; }
-int cuMemHostUnregister(void* address) { ENTER(cuMemHostUnregister); return registered.erase(address) ? 0 : kInvalidValue; }
+int cuMemHostRegister_v2(void* address, size_t bytes, unsigned flags) {
+    ENTER(cuMemHostRegister);
+    if (overlaps(registered, address, bytes)) return kAlreadyRegistered;
+    registered[address] = {bytes, current(), flags == kPortable};
+    return 0;
+}
+int cuMemHostUnregister(void* address) { ENTER(cuMemHostUnregister); return registered.erase(address) ? 0 : kNotRegistered; }
 
 int cuStreamCreate(Handle** stream, unsigned flags) {
     ENTER(cuStreamCreate);
@@ -182,29 +127,29 @@ int cuStreamCreate(Handle** stream, unsigned flags) {
     return 0;
 }
 int cuStreamDestroy_v2(Handle* stream) { ENTER(cuStreamDestroy); return destroy(stream, 'S'); }
-int cuStreamSynchronize(Handle* stream) { ENTER(cuStreamSynchronize); return is(stream, 'S') ? 0 : kInvalidValue; }
+int cuStreamSynchronize(Handle* stream) { ENTER(cuStreamSynchronize); return is(stream, 'S') ? 0 : kInvalidHandle; }
 int cuStreamWaitEvent(Handle* stream, Handle* event, unsigned) {
     ENTER(cuStreamWaitEvent);
-    return is(stream, 'S') && is(event, 'E') && event->recorded ? 0 : kInvalidValue;
+    return is(stream, 'S') && is(event, 'E') && event->recorded ? 0 : kInvalidHandle;
 }
 int cuEventCreate(Handle** event, unsigned) { ENTER(cuEventCreate); *event = make('E'); return 0; }
 int cuEventDestroy_v2(Handle* event) { ENTER(cuEventDestroy); return destroy(event, 'E'); }
 int cuEventRecord(Handle* event, Handle* stream) {
     ENTER(cuEventRecord);
-    if (!is(event, 'E') || !is(stream, 'S')) return kInvalidValue;
+    if (!is(event, 'E') || !is(stream, 'S')) return kInvalidHandle;
     event->recorded = true;
     event->polls = 0;
     return 0;
 }
 int cuEventQuery(Handle* event) {
     ENTER(cuEventQuery);
-    if (!is(event, 'E')) return kInvalidValue;
+    if (!is(event, 'E')) return kInvalidHandle;
     return event->polls++ ? 0 : kNotReady;
 }
 int cuEventElapsedTime_v2(float* ms, Handle* start, Handle* end) {
     ENTER(cuEventElapsedTime);
     *ms = 1.5f;
-    return is(start, 'E') && is(end, 'E') ? 0 : kInvalidValue;
+    return is(start, 'E') && is(end, 'E') ? 0 : kInvalidHandle;
 }
 int cuMemcpyHtoDAsync_v2(void* device, const void* host, size_t bytes, Handle* stream) {
     ENTER(cuMemcpyHtoDAsync);
@@ -232,21 +177,29 @@ int cuModuleLoadData(Handle** module, const void* image) {
 int cuModuleUnload(Handle* module) { ENTER(cuModuleUnload); return destroy(module, 'M'); }
 int cuModuleGetFunction(Handle** function, Handle* module, const char* name) {
     ENTER(cuModuleGetFunction);
-    if (!is(module, 'M') || !find(name)) return kNotFound;
-    static std::map<std::string, Handle> functions;
-    *function = &functions[name];
+    if (!is(module, 'M')) return kInvalidHandle;
+    if (!find(name)) return kNotFound;
+    static std::map<std::pair<Handle*, std::string>, Handle> functions;
+    *function = &functions[{module, name}];
     (*function)->kind = 'F';
     (*function)->kernel = name;
+    (*function)->module = module;
     return 0;
 }
 int cuLaunchKernel(Handle* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Handle* stream, void** arguments, void** extra) {
     ENTER(cuLaunchKernel);
-    if (!function || function->kind != 'F' || shared || extra || !arguments) return kInvalidValue;
+    if (!function || function->kind != 'F' || !is(function->module, 'M')) return kInvalidHandle;
+    if (shared || extra || !arguments) return kInvalidValue;
     const std::string kernel = function->kernel;
     const char* first = (const char*)arguments[0];
     const std::vector<char> args(first, first + find(kernel.c_str())->args_bytes);  // copied now, as the driver does
+    if (strays(args)) return kIllegalAddress;
+    const int device = current()->device;
+    Handle* module = function->module;
     return put(stream, [=] {
+        if (!handles.count(module)) return kInvalidHandle;  // unloaded under a graph that still holds it
+        ++launched[device];
         const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
         return host_launch(kernel.c_str(), grid, block, args.data(), 0) ? 719 : 0;  // CUDA_ERROR_LAUNCH_FAILED
     });
@@ -254,7 +207,8 @@ int cuLaunchKernel(Handle* function, unsigned gx, unsigned gy, unsigned gz, unsi
 
 int cuStreamBeginCapture_v2(Handle* stream, int mode) {
     ENTER(cuStreamBeginCapture);
-    if (!is(stream, 'S') || mode != kCaptureThreadLocal || stream->capturing) return kInvalidValue;
+    if (!is(stream, 'S')) return kInvalidHandle;
+    if (mode != kCaptureThreadLocal || stream->capturing) return kInvalidValue;
     stream->capturing = true;
     return 0;
 }
@@ -275,10 +229,10 @@ int cuGraphInstantiateWithFlags(Handle** executable, Handle* graph, unsigned lon
 }
 int cuGraphDestroy(Handle* graph) { ENTER(cuGraphDestroy); return destroy(graph, 'G'); }
 int cuGraphExecDestroy(Handle* executable) { ENTER(cuGraphExecDestroy); return destroy(executable, 'X'); }
-int cuGraphUpload(Handle* executable, Handle*) { ENTER(cuGraphUpload); return is(executable, 'X') ? 0 : kInvalidValue; }
+int cuGraphUpload(Handle* executable, Handle*) { ENTER(cuGraphUpload); return is(executable, 'X') ? 0 : kInvalidHandle; }
 int cuGraphLaunch(Handle* executable, Handle* stream) {
     ENTER(cuGraphLaunch);
-    if (!is(executable, 'X') || !is(stream, 'S')) return kInvalidValue;
+    if (!is(executable, 'X') || !is(stream, 'S')) return kInvalidHandle;
     for (const auto& step : executable->steps)
         if (int problem = step()) return problem;
     return 0;
