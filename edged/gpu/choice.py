@@ -1,4 +1,4 @@
-"""Which GPU to use, decided before CUDA starts so that no context is ever left on another one."""
+"""Which GPUs to use, decided before CUDA starts so that no context is ever left on another one."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ class GpuFacts:
     partitioned: bool
     mig: bool
 
+    @property
+    def label(self) -> str:
+        """Index, name and UUID."""
+        return f"{self.index} {self.name} {self.uuid}"
+
     def __str__(self) -> str:
         free = "free memory unknown" if self.free_bytes is None else f"{self.free_bytes // _MB} MB free"
-        return f"{self.index} {self.name} {self.uuid} ({free})"
+        return f"{self.label} ({free})"
 
 
 def select(
@@ -52,31 +57,46 @@ def select(
     environ: MutableMapping[str, str] = os.environ,
     root: Path = Path("/"),
 ) -> GpuFacts | None:
-    """Choose a GPU and hide all others from CUDA. Call it before anything starts CUDA in this process.
+    """Choose one GPU: `select_several` with one name."""
+    return select_several((wanted,), need_mb=need_mb, read_gpus=read_gpus, environ=environ, root=root)[0]
+
+
+def select_several(
+    wanted: Sequence[str],
+    *,
+    need_mb: int,
+    read_gpus: Callable[[], Sequence[GpuFacts]],
+    environ: MutableMapping[str, str] = os.environ,
+    root: Path = Path("/"),
+) -> tuple[GpuFacts | None, ...]:
+    """Choose GPUs and hide all others from CUDA. Call it before anything starts CUDA in this process.
 
     Args:
-        wanted: `auto` for the most free memory, an index, or the UUID of a GPU or MIG instance.
+        wanted: indices and UUIDs of GPUs or MIG instances, or `auto` alone for the one with the most free memory.
         need_mb: free memory that `auto` asks for.
         read_gpus: NVML.
         environ: gets CUDA_VISIBLE_DEVICES.
         root: of the file system, for tests.
 
     Returns:
-        The GPU; None on a Jetson, whose one integrated GPU NVML does not describe.
+        The GPUs as named, which is how CUDA numbers them from then on; one None on a Jetson, whose integrated GPU NVML
+        does not describe.
 
     Raises:
-        ConfigError: `wanted` names no GPU of this machine.
+        ConfigError: `wanted` names no GPU of this machine, or one twice.
         DetectorError: no driver, no GPU, or too little free memory everywhere.
     """
     if is_jetson(root):
-        if wanted not in {AUTO, "0"}:
-            raise ConfigError(f"[engine] device {wanted!r}: a Jetson has one GPU", remedy='say device = "auto"')
+        if tuple(wanted) not in {(AUTO,), ("0",)}:
+            names = ", ".join(map(repr, wanted))
+            raise ConfigError(f"[engine] device {names}: a Jetson has one GPU", remedy='say device = "auto"')
         _require_memory(available_bytes(root), need_mb, "this Jetson")
-        return None
+        return (None,)
     found = _visible(read_gpus(), environ)
-    chosen = _most_free(found, need_mb) if wanted == AUTO else _named(found, wanted)
-    environ[VISIBLE] = chosen.uuid
-    logger.info("GPU: %s", chosen)
+    chosen = (_most_free(found, need_mb),) if tuple(wanted) == (AUTO,) else _all_named(found, wanted)
+    environ[VISIBLE] = ",".join(gpu.uuid for gpu in chosen)
+    for gpu in chosen:
+        logger.info("GPU: %s", gpu)
     return chosen
 
 
@@ -116,6 +136,16 @@ def _is_named(gpu: GpuFacts, name: str) -> bool:
     if name.isdigit():
         return gpu.index == int(name)
     return gpu.uuid.lower().startswith(name.lower())
+
+
+def _all_named(gpus: Sequence[GpuFacts], wanted: Sequence[str]) -> tuple[GpuFacts, ...]:
+    chosen: dict[str, str] = {}  # the name that chose it, by UUID
+    found = tuple(_named(gpus, name) for name in wanted)
+    for name, gpu in zip(wanted, found, strict=True):
+        if gpu.uuid in chosen:
+            raise ConfigError(f"[engine] device: {chosen[gpu.uuid]!r} and {name!r} are one GPU, {gpu.label}")
+        chosen[gpu.uuid] = name
+    return found
 
 
 def _named(gpus: Sequence[GpuFacts], wanted: str) -> GpuFacts:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import ConfigError, DetectorError
-from edged.gpu.choice import GpuFacts, available_bytes, is_jetson, select
+from edged.gpu.choice import GpuFacts, available_bytes, is_jetson, select, select_several
 
 MB = 1 << 20
 
@@ -90,6 +90,44 @@ def test_select_names_what_there_is(wanted: str, gpus: Sequence[GpuFacts], messa
         choose(wanted, gpus, root=tmp_path)
 
 
+def choose_several(wanted: Sequence[str], gpus: Sequence[GpuFacts], environ: dict[str, str], root: Path) -> list[str]:
+    chosen = select_several(wanted, need_mb=0, read_gpus=lambda: gpus, environ=environ, root=root)
+    return [facts.uuid for facts in chosen if facts is not None]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "uuids"),
+    [
+        pytest.param(["0", "2"], PLAIN, ["GPU-00aa", "GPU-22aa"], id="indices"),
+        pytest.param(["2", "GPU-00"], PLAIN, ["GPU-22aa", "GPU-00aa"], id="in-the-order-named"),
+        pytest.param(["MIG-bbbb", "1"], PARTITIONED, ["MIG-bbbb", "GPU-11aa"], id="instance"),
+        pytest.param(["1"], PLAIN, ["GPU-11aa"], id="one"),
+    ],
+)
+def test_select_several_leaves_them_visible_in_the_order_named(
+    wanted: list[str], gpus: Sequence[GpuFacts], uuids: list[str], tmp_path: Path
+) -> None:
+    environ: dict[str, str] = {}
+    assert choose_several(wanted, gpus, environ, tmp_path) == uuids
+    assert environ["CUDA_VISIBLE_DEVICES"] == ",".join(uuids)  # which is how CUDA numbers them
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        pytest.param(["0", "gpu-00"], "'0' and 'gpu-00' are one GPU, 0 T4 GPU-00aa$", id="index-and-uuid"),
+        pytest.param(["1", "01"], "'1' and '01' are one GPU, 1 T4", id="index-twice"),
+        pytest.param(["0", "7"], "'7' is not a GPU of this machine; there are: 0 T4", id="unknown"),
+    ],
+)
+def test_select_several_refuses(wanted: list[str], message: str, tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    with pytest.raises(ConfigError, match=message) as caught:
+        choose_several(wanted, PLAIN, environ, tmp_path)
+    assert caught.value.exit_code == 78 and "\n" not in str(caught.value)
+    assert not environ
+
+
 def test_select_too_little_memory_everywhere(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match=r"no GPU has 9001 MB of free memory \(at most 9000 MB: 0 T4"):
         choose("auto", need_mb=9001, root=tmp_path)
@@ -138,6 +176,11 @@ def test_select_on_a_jetson_takes_its_one_gpu(jetson: Path, wanted: str) -> None
 def test_select_on_a_jetson_refuses_another(jetson: Path) -> None:
     with pytest.raises(ConfigError, match="a Jetson has one GPU"):
         select("1", need_mb=0, read_gpus=never, environ={}, root=jetson)
+
+
+def test_select_several_on_a_jetson_is_refused(jetson: Path) -> None:
+    with pytest.raises(ConfigError, match="device '0', '1': a Jetson has one GPU"):
+        select_several(["0", "1"], need_mb=0, read_gpus=never, environ={}, root=jetson)
 
 
 def test_select_on_a_jetson_counts_the_systems_memory(jetson: Path) -> None:
