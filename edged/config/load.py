@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
@@ -87,9 +88,19 @@ class _Environment(Settings, BaseSettings):  # type: ignore[misc]  # both declar
     """Never instantiated: tells pydantic-settings which variables there are."""
 
 
+class _Variables(EnvSettingsSource):
+    """Environment variables; lists and sections are written in JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: str) -> Any:  # noqa: ANN401 - as given
+        """A list of names may be given as the one name that it holds; the schema says whether that is allowed."""
+        if field is not None and field.annotation == tuple[str, ...] and not value.lstrip().startswith("["):
+            return value
+        return super().decode_complex_value(field_name, field, value)  # type: ignore[arg-type]  # None for a free table
+
+
 def _environment() -> dict[str, Any]:
     """`EDGED_MQTT__PORT=1884` -> `{"mqtt": {"port": "1884"}}`."""
-    source = EnvSettingsSource(_Environment, env_prefix=ENV_PREFIX, env_nested_delimiter=_DELIMITER)
+    source = _Variables(_Environment, env_prefix=ENV_PREFIX, env_nested_delimiter=_DELIMITER)
     try:
         return source()
     except SettingsError as exc:

@@ -28,6 +28,18 @@ def _no_number(value: object) -> object:
     return value
 
 
+def _devices(value: object) -> tuple[str, ...]:
+    """One name or several, each an index or a UUID, or `auto` alone; whether there are such GPUs is seen later."""
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError('expected "auto", the index or UUID of a GPU in quotes, or a list of such')
+    if len(names) > 1 and "auto" in names:
+        raise ValueError('"auto" is one GPU: name each of several by its index or UUID')
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError("a GPU is named twice")
+    return names
+
+
 def _source(value: str) -> str:
     if foreign := foreign_scheme(value):
         raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
@@ -84,7 +96,7 @@ class Engine(_Section):
     """`[engine]`."""
 
     backend: Literal["auto", "cpu", "tensorrt"] = "auto"
-    device: str = "auto"
+    device: Annotated[tuple[str, ...], BeforeValidator(_devices)] = ("auto",)
     threads: Annotated[Whole, Field(ge=0, le=256)] = 0
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
     free_memory_mb: Annotated[Whole, Field(ge=0)] = 512

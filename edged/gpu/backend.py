@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError, NotInstalled
 from edged.core.manifest import EngineRecord
+from edged.core.protocols import TunableDetector
 from edged.core.types import Thresholds
-from edged.gpu.choice import GpuFacts, select
+from edged.gpu.choice import AUTO, GpuFacts, select_several
 from edged.gpu.detector import GpuDetector
 from edged.gpu.engine import TensorRtEngine
 from edged.gpu.fit import REMEDY, Machine, built_for, fitting, require_engine
 from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.several import SeveralGpus, naming
 from edged.gpu.tensorrt import KINDS, RTX, TENSORRT, TITLES, TensorRt, installed, load
 
 if TYPE_CHECKING:
@@ -30,12 +32,22 @@ class OpenedDetector:
 
     Attributes:
         detector: ready for the first frame.
-        backend: e.g. `tensorrt 10.3.0 fp16, Orin`, for people.
+        backend: e.g. `tensorrt 10.3.0 fp16, Orin`, for people; several GPUs joined by ` + `.
         facts: device, driver, CUDA, TensorRT, module loading, free memory, graphs; for `edged check`.
     """
 
-    detector: GpuDetector
+    detector: TunableDetector
     backend: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _OnOneGpu:
+    """A detector on one GPU: what runs there, e.g. `tensorrt 10.3.0 fp16`, the GPU's name, what to tell of it."""
+
+    detector: GpuDetector
+    runs: str
+    gpu: str
     facts: Mapping[str, str]
 
 
@@ -43,26 +55,26 @@ def open_detector(
     bundle: Bundle,
     *,
     thresholds: Thresholds,
-    device: str = "auto",
+    device: str | Sequence[str] = AUTO,
     precision: str = "auto",
     need_mb: int = 0,
     max_batch: int = 0,
     lazy: bool = True,
 ) -> OpenedDetector:
-    """The detector on this machine's GPU. The CUDA and TensorRT packages are imported here and not before.
+    """The detector on this machine's GPU or GPUs. The CUDA and TensorRT packages are imported here and not before.
 
     Args:
-        bundle: with an engine for this machine.
+        bundle: with an engine for this machine, for each of its GPUs that is named.
         thresholds: see GpuDetector.
-        device: `auto`, an index, or the UUID of a GPU or MIG instance.
+        device: `auto`, an index, or the UUID of a GPU or MIG instance; or several indices and UUIDs.
         precision: `auto`, `fp32`, `fp16` or `int8`.
         need_mb: free device memory that `auto` asks for.
-        max_batch: frames in one batch at most; 0 for as many as the engine takes.
+        max_batch: frames in one GPU's batch at most; 0 for as many as the engine takes.
         lazy: insist on lazy module loading, see `Cuda`.
 
     Raises:
         BundleMismatch: no engine of that precision, or none for this machine; the message names both.
-        ConfigError: `device` names no GPU of this machine.
+        ConfigError: `device` names no GPU of this machine, or one twice.
         DataError: the engine's file is damaged.
         DetectorError: the driver or the device is missing or fails.
         NotInstalled: a Python package is missing.
@@ -70,11 +82,43 @@ def open_detector(
     engines = require_engine(bundle.manifest, precision=precision)
     runtimes = _runtimes(engines)
     _require_cuda()
-    chosen = _select(device, need_mb)
+    chosen = _select((device,) if isinstance(device, str) else device, need_mb)
+    parts: dict[str, _OnOneGpu] = {}
+    with ExitStack() as undo:
+        for ordinal, facts in enumerate(chosen):
+            name = facts.label if facts is not None else "the GPU"
+            with naming(name) if len(chosen) > 1 else nullcontext():
+                parts[name] = _open_one(
+                    bundle,
+                    engines,
+                    facts,
+                    ordinal,
+                    runtimes=runtimes,
+                    thresholds=thresholds,
+                    max_batch=max_batch,
+                    lazy=lazy,
+                )
+            undo.callback(parts[name].detector.close)
+        undo.pop_all()
+    return _whole(parts)
+
+
+def _open_one(
+    bundle: Bundle,
+    engines: tuple[EngineRecord, ...],
+    chosen: GpuFacts | None,
+    ordinal: int,
+    *,
+    runtimes: Mapping[str, TensorRt],
+    thresholds: Thresholds,
+    max_batch: int,
+    lazy: bool,
+) -> _OnOneGpu:
+    """The detector on one of the chosen GPUs; `ordinal` is CUDA's number of it."""
     from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
 
     with ExitStack() as undo:
-        gpu = open_gpu(lazy=lazy)
+        gpu = open_gpu(ordinal, lazy=lazy)
         undo.callback(gpu.close)
         _require_chosen(gpu, chosen)
         machine = Machine(
@@ -94,7 +138,28 @@ def open_detector(
         engine.keep_kernels()
         facts = {**describe(gpu), **_facts(record, tensorrt, detector)}
         undo.pop_all()
-    return OpenedDetector(detector, f"{_NAMES[record.kind]} {tensorrt.version} {record.precision}, {gpu.name}", facts)
+    return _OnOneGpu(detector, f"{_NAMES[record.kind]} {tensorrt.version} {record.precision}", gpu.name, facts)
+
+
+def _whole(parts: Mapping[str, _OnOneGpu]) -> OpenedDetector:
+    """The detector over all GPUs, by their labels; what is so on every one of them is told once."""
+    opened = list(parts.values())
+    gpus_running: dict[str, list[str]] = {}
+    for one in opened:
+        gpus_running.setdefault(one.runs, []).append(one.gpu)
+    backend = "; ".join(f"{runs}, {' + '.join(gpus)}" for runs, gpus in gpus_running.items())
+    if len(opened) == 1:
+        return OpenedDetector(opened[0].detector, backend, opened[0].facts)
+    facts: dict[str, str] = {}
+    for key in opened[0].facts:
+        told = [one.facts[key] for one in opened]
+        if len(set(told)) == 1:
+            facts[key] = told[0]
+        else:
+            facts |= {f"GPU {place}: {key}": value for place, value in enumerate(told, start=1)}
+    detector = SeveralGpus({label: one.detector for label, one in parts.items()})
+    return OpenedDetector(detector, backend, facts)
+
 
 
 def _facts(record: EngineRecord, tensorrt: TensorRt, detector: GpuDetector) -> dict[str, str]:
@@ -143,12 +208,12 @@ def _require_cuda() -> None:
         ) from exc
 
 
-def _select(device: str, need_mb: int) -> GpuFacts | None:
+def _select(devices: Sequence[str], need_mb: int) -> tuple[GpuFacts | None, ...]:
     try:
         from edged.gpu.nvml import read_gpus  # noqa: PLC0415 - needs nvidia-ml-py
     except ImportError as exc:
         raise NotInstalled(f"NVML's bindings cannot be imported: {exc}", remedy="pip install 'edged[gpu]'") from exc
-    return select(device, need_mb=need_mb, read_gpus=read_gpus)
+    return select_several(devices, need_mb=need_mb, read_gpus=read_gpus)
 
 
 def _require_chosen(gpu: Cuda, chosen: GpuFacts | None) -> None:

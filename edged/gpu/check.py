@@ -33,6 +33,7 @@ STICKY = frozenset(
 _REMEDIES = {
     "CUDA_ERROR_OUT_OF_MEMORY": "free device memory, or set a smaller batch or another device",
     "CUDA_ERROR_NO_DEVICE": "no GPU is visible to CUDA; check CUDA_VISIBLE_DEVICES and the container's GPU access",
+    "CUDA_ERROR_INVALID_DEVICE": "CUDA sees fewer GPUs than were chosen; of MIG instances it may see only one",
     "CUDA_ERROR_DEVICE_UNAVAILABLE": "another process may hold the GPU for itself; see nvidia-smi -q -d COMPUTE",
     "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": "update the NVIDIA driver",
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": "reboot: the loaded kernel module and the driver's libraries differ",

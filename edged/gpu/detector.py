@@ -118,6 +118,10 @@ class GpuDetector:
         if not (self._closed or self._lost):  # else it goes with the device or the process
             self._pinned.remove(address)
 
+    def share_pinned(self, other: GpuDetector) -> None:
+        """Read directly what `other`, on another device, pins: memory is pinned once, for every device."""
+        self._pinned = other._pinned
+
     def submit(self, frames: Sequence[Frame]) -> None:
         """Start on 1..room frames."""
         if not 0 < len(frames) <= self.room:

@@ -83,6 +83,21 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             "edged.toml:3: [[camera]] number 1 source: scheme ftp:// is not supported; use a path, folder, glob,",
             id="scheme",
         ),
+        pytest.param(
+            "[engine]\ndevice = []\n" + MINIMAL, '[engine] device: expected "auto", the index or', id="no-gpu"
+        ),
+        pytest.param(
+            "[engine]\ndevice = [0, 1]\n" + MINIMAL, "in quotes, or a list of such, got [0, 1]", id="gpu-numbers"
+        ),
+        pytest.param(
+            '[engine]\ndevice = ["0", "0"]\n' + MINIMAL, "a GPU is named twice, got ['0', '0']", id="gpu-twice"
+        ),
+        pytest.param(
+            '[engine]\ndevice = ["GPU-aa", "gpu-AA"]\n' + MINIMAL, "edged.toml:2: [engine] device: a GPU is", id="uuid"
+        ),
+        pytest.param(
+            '[engine]\ndevice = ["0", "auto"]\n' + MINIMAL, '[engine] device: "auto" is one GPU: name', id="gpu-auto"
+        ),
         pytest.param("[model]\nconfidence = 1.5\n" + MINIMAL, "edged.toml:2: [model] confidence: input sh", id="range"),
     ],
 )
@@ -110,6 +125,39 @@ def test_load_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest
     settings = load_settings(write(tmp_path, "[mqtt]\nport = 1885\n" + MINIMAL))
     assert settings.mqtt.password.get_secret_value() == "from-env"
     assert settings.mqtt.port == 1884
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ("auto",)),
+        ('device = "1"', ("1",)),
+        ('device = ["0", "GPU-1a"]', ("0", "GPU-1a")),
+        ('device = ["1"]', ("1",)),
+    ],
+)
+def test_load_takes_one_gpu_or_a_list(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    assert load_settings(write(tmp_path, f"[engine]\n{text}\n" + MINIMAL)).engine.device == names
+
+
+@pytest.mark.parametrize(
+    ("value", "names"), [("auto", ("auto",)), ("1", ("1",)), ("GPU-1a", ("GPU-1a",)), ('["1", "0"]', ("1", "0"))]
+)
+def test_load_takes_gpus_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("EDGED_ENGINE__DEVICE", value)
+    assert load_settings(write(tmp_path, MINIMAL)).engine.device == names
+
+
+def test_load_names_the_variable_of_a_list_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_MODEL__CLASSES", "person")
+    assert "environment EDGED_MODEL__CLASSES: [model] classes: input should be a valid" in refused(tmp_path, MINIMAL)
+
+
+def test_load_never_shows_a_section_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGED_MQTT", '{"password": "hunter2"')
+    assert "hunter2" not in refused(tmp_path, MINIMAL)
 
 
 def test_load_names_the_environment_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

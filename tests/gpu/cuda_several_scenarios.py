@@ -2,21 +2,105 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
+from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DetectorError
+from edged.core.manifest import EngineRecord, FileRecord
+from edged.core.protocols import TunableDetector
+from edged.core.types import Frame, FrameMeta, FrameResult, Thresholds
+from edged.gpu.choice import GpuFacts, select_several
+from edged.gpu.detector import GpuDetector
 from edged.gpu.kernel_cache import MODULES
+from edged.gpu.several import SeveralGpus
 from plugins.yolo_layer.launch import Launch
-from tests.gpu.stub_driver import Stub, expect, play, started
+from tests.gpu.picture_engine import MANIFEST, SIDE, PictureEngine
+from tests.gpu.stub_driver import IMAGE, Stub, expect, play, started
+from tests.handmade import write_bundle
 
 if TYPE_CHECKING:
     from edged.gpu.cuda import Cuda
+
+LIMITS = Thresholds(iou=1.0, max_detections=1000)
+
+
+def two_detectors_behind_one(stub: Stub) -> None:
+    """Both find what one alone finds, in order, in frames that lie in memory pinned once."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 48, SIDE, 3), np.uint8)
+    frames = frames_of(pixels)
+    alone = GpuDetector(started(), PictureEngine(stub), MANIFEST, thresholds=LIMITS)
+    wanted = [result for frame in frames for result in detected(alone, [frame])]
+    alone.close()
+    assert stub.live == 0 and len({len(result.detections) for result in wanted}) > 3, "the pictures are all alike"
+
+    pair = [GpuDetector(started(ordinal), PictureEngine(stub), MANIFEST, thresholds=LIMITS) for ordinal in (0, 1)]
+    whole = SeveralGpus({"first": pair[0], "second": pair[1]})
+    before = [stub.launched(device) for device in (0, 1)]
+    assert whole.pin(pixels.ctypes.data, pixels.nbytes)
+    assert stub.count("cuMemHostRegister") == 1
+    taken = stub.count("cuMemHostAlloc")
+    whole.submit(frames[:4])
+    whole.submit(frames[4:7])
+    got = whole.collect() + whole.collect()
+    whole.submit(frames[7:8])
+    got += [result for _ in range(3) for result in whole.collect()]
+    whole.submit(frames[8:])
+    got += [result for _ in range(2) for result in whole.collect()]
+    require_equal(got, wanted)
+    assert stub.count("cuMemHostAlloc") == taken, "frames were copied although they lie in pinned memory"
+    kernels = [stub.launched(device) - earlier for device, earlier in zip((0, 1), before, strict=True)]
+    assert min(kernels) > 0, kernels
+    whole.close()
+    assert stub.live == 0 and stub.retained == 0
+    assert stub.count("cuMemHostUnregister") == 1
+
+
+def opened_as_configured(stub: Stub) -> None:
+    """All of the backend but TensorRT: the choice, CUDA's numbers, the device, the detector."""
+    from edged.gpu import backend
+    from edged.gpu.nvrtc import Nvrtc
+
+    engine: Any = types.ModuleType("edged.gpu.engine")
+    engine.TensorRtEngine = lambda *_, **__: PictureEngine(stub)
+    sys.modules["edged.gpu.engine"] = engine
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(Nvrtc, "compile", return_value=IMAGE),
+        mock.patch.object(backend, "_require_packages", return_value="10.3.0"),
+        mock.patch.object(backend, "_select", choice_by_nvml),
+    ):
+        os.environ["CACHE_DIRECTORY"] = folder
+        opened = backend.open_detector(bundle_with_engine(Path(folder)), thresholds=LIMITS, device=["1", "0"])
+    assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU + Host GPU", opened.backend
+    assert opened.facts["GPU 1: device"] == f"Host GPU, SM 8.7, {UUIDS[1]}", opened.facts
+    assert opened.facts["GPU 2: device"] == f"Host GPU, SM 8.7, {UUIDS[0]}", opened.facts
+    assert opened.facts["CUDA"] == "13.0"
+    frames = frames_of(np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8))
+    opened.detector.submit(frames)
+    results = opened.detector.collect() + opened.detector.collect()
+    assert [result.meta for result in results] == [frame.meta for frame in frames]
+    opened.detector.close()
+    assert stub.live == 0 and stub.retained == 0
+
+
+def hidden_device_is_not_numbered(_stub: Stub) -> None:
+    from edged.gpu.cuda import Cuda
+
+    choice_by_nvml(["1"], 0)
+    assert Cuda(0).uuid == UUIDS[1]
+    expect(DetectorError, "INVALID_DEVICE (101); CUDA sees fewer GPUs than were chosen", lambda: Cuda(1))
 
 
 def pinned_memory_is_every_devices(stub: Stub) -> None:
@@ -108,6 +192,27 @@ class RegisteredPlugin:
         self._launch(launch, stream)
 
 
+UUIDS = [f"GPU-{device:02x}112233-4455-6677-8899-aabbccddeeff" for device in (0, 1)]
+
+
+def choice_by_nvml(devices: Sequence[str], need_mb: int) -> tuple[GpuFacts | None, ...]:
+    """The real choice, with what NVML would say of the stub's devices."""
+    facts = [
+        GpuFacts(index, uuid, "Host GPU", "8.7", 1 << 30, partitioned=False, mig=False)
+        for index, uuid in enumerate(UUIDS)
+    ]
+    return select_several(devices, need_mb=need_mb, read_gpus=lambda: facts, root=Path("/nowhere"))
+
+
+def bundle_with_engine(folder: Path) -> Bundle:
+    plain = Bundle.open(write_bundle(folder / "bundle", input_wh=(SIDE, SIDE)))
+    content = plain.read(MODEL)
+    (plain.directory / "engine.plan").write_bytes(content)
+    record = EngineRecord("engine.plan", "10.3.0", "Host GPU", "8.7", "fp32", "kernel", "", (1, 2, 2))
+    files = {**plain.manifest.files, record.file: FileRecord(plain.manifest.files[MODEL].sha256, len(content))}
+    return Bundle(plain.directory, replace(plain.manifest, files=files, engines=(record,)))
+
+
 def decode(gpu: Cuda) -> Launch:
     """A kernel of the decode over memory of this device, which must be current."""
     from plugins.yolo_layer.kernel import DecodeOutputs, decode_launches, workspace_bytes
@@ -121,7 +226,28 @@ def decode(gpu: Cuda) -> Launch:
     return decode_launches(layer(), sizes, batch=1, heads=heads, outputs=outputs, workspace=workspace)[0]
 
 
+def frames_of(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Frame]:
+    now = datetime.now(timezone.utc)
+    size_wh = (pixels.shape[2], pixels.shape[1])
+    return [Frame(FrameMeta("cam", k, now, 0, size_wh), one) for k, one in enumerate(pixels)]
+
+
+def detected(detector: TunableDetector, frames: Sequence[Frame]) -> list[FrameResult]:
+    detector.submit(frames)
+    return detector.collect()
+
+
+def require_equal(got: Sequence[FrameResult], wanted: Sequence[FrameResult]) -> None:
+    assert [result.meta for result in got] == [result.meta for result in wanted]
+    for one, other in zip(got, wanted, strict=True):
+        for part in ("xyxy", "confidence", "class_id"):
+            np.testing.assert_array_equal(getattr(one.detections, part), getattr(other.detections, part))
+
+
 SCENARIOS = (
+    two_detectors_behind_one,
+    opened_as_configured,
+    hidden_device_is_not_numbered,
     pinned_memory_is_every_devices,
     device_is_left_whichever_is_current,
     plugin_runs_on_the_device_of_its_engine,

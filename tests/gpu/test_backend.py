@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from edged.core.types import Thresholds
 from edged.gpu import backend
 from edged.gpu.choice import GpuFacts
 from edged.gpu.runtime_cache import RuntimeCache
+from edged.gpu.several import SeveralGpus
 from edged.gpu.tensorrt import TensorRt
+from tests.fakes import make_frame
 from tests.gpu.fake_tensorrt import FakeWorld, fake_tensorrt
 from tests.gpu.host_engine import HostEngine
-from tests.gpu.host_gpu import HostGpu
+from tests.gpu.host_gpu import HostDriver, HostGpu
 from tests.handmade import write_bundle
 
 RECORD = EngineRecord(
@@ -39,6 +42,9 @@ RECORD = EngineRecord(
     batch=(1, 2, 2),
 )
 CHOSEN = GpuFacts(0, "GPU-00aa", "Host GPU", "8.7", 1 << 30, partitioned=False, mig=False)
+
+
+SECOND = replace(CHOSEN, index=1, uuid="GPU-11aa")
 
 
 class NamedGpu(HostGpu):
@@ -61,7 +67,12 @@ class Stage:
     """Stands in for what needs a GPU: packages, device, plugin, engine."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-        self.gpu = NamedGpu()
+        driver = HostDriver()
+        self.gpus = [NamedGpu(driver=driver), NamedGpu(driver=driver)]
+        self.gpu, self.second = self.gpus
+        self.second.uuid = SECOND.uuid
+        self.chosen: tuple[GpuFacts | None, ...] = (CHOSEN,)
+        self.asked: list[tuple[str, ...]] = []
         self.engines: list[HostEngine] = []
         self.plugin_on: list[NamedGpu] = []
         self.manifest = bundle.manifest
@@ -71,21 +82,26 @@ class Stage:
         self.caches: list[RuntimeCache | None] = []
         device.open_gpu = self.open
         device.register_plugin = self.plugin_on.append
-        device.describe = lambda gpu: {"device": gpu.name}
+        device.describe = lambda gpu: {"device": f"{gpu.name}, {gpu.uuid}", "CUDA": "13.0"}
         monkeypatch.setitem(sys.modules, "edged.gpu.device", device)
         monkeypatch.setattr(backend, "TensorRtEngine", self.load)
         monkeypatch.setattr(backend, "load", self.runtime)
         monkeypatch.setattr(backend, "_require_cuda", lambda: None)
-        monkeypatch.setattr(backend, "_select", lambda _device, _need_mb: CHOSEN)
+        monkeypatch.setattr(backend, "_select", self.select)
 
     def runtime(self, kind: str) -> TensorRt:
         if kind not in self.versions:
             raise NotInstalled(f"{kind} is not installed")
         return fake_tensorrt(FakeWorld(kind=kind, version=self.versions[kind]))
 
-    def open(self, *, lazy: bool) -> NamedGpu:
+    def select(self, devices: Sequence[str], _need_mb: int) -> tuple[GpuFacts | None, ...]:
+        self.asked.append(tuple(devices))
+        return self.chosen
+
+    def open(self, ordinal: int, *, lazy: bool) -> NamedGpu:
         self.lazy.append(lazy)
-        return self.gpu
+        self.gpus[ordinal].enter()
+        return self.gpus[ordinal]
 
     def load(
         self, tensorrt: TensorRt, plan: bytes, gpu: NamedGpu, *, where: str, cache: RuntimeCache | None
@@ -106,11 +122,13 @@ def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> Non
     assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU"
     assert opened.detector.room == 2
     assert opened.facts == {
-        "device": "Host GPU",
+        "device": "Host GPU, GPU-00aa",
+        "CUDA": "13.0",
         "TensorRT": "TensorRT 10.3.0",
         "engine": "engine.plan, built for TensorRT 10.3.0 on Host GPU, SM 8.7",
         "CUDA graphs for batches of": "1, 2",
     }
+    assert stage.asked == [("auto",)]
     opened.detector.close()
     assert stage.gpu.closed and stage.engines[0].closed and not stage.plugin_on
     assert stage.lazy == [True]
@@ -140,10 +158,8 @@ def test_check_prints_what_the_detector_runs_on(
     loaded = LoadedModel(opened.detector, bundle, opened.backend, opened.facts)
     monkeypatch.setattr(check, "load_model", lambda *_: loaded)
     told = check._model(load_settings(config))
-    assert (
-        "tensorrt 10.3.0 fp32, Host GPU; device Host GPU; TensorRT TensorRT 10.3.0; engine engine.plan, built for"
-        in told
-    )
+    assert "tensorrt 10.3.0 fp32, Host GPU; device Host GPU, GPU-00aa; CUDA 13.0; TensorRT TensorRT 10.3.0" in told
+    assert "engine engine.plan, built for TensorRT 10.3.0 on Host GPU" in told
     assert stage.gpu.closed
 
 
@@ -180,6 +196,61 @@ def test_open_detector_on_another_gpu_than_chosen_is_an_error(stage: Stage, bund
 def test_open_detector_on_a_gpu_that_does_not_tell_its_uuid_goes_on(stage: Stage, bundle: Bundle) -> None:
     stage.gpu.uuid = ""
     backend.open_detector(bundle, thresholds=Thresholds()).detector.close()
+
+
+def both(stage: Stage, bundle: Bundle, **changed: str) -> Bundle:
+    """The bundle with an engine for each of two GPUs; `changed` says in what the second engine differs."""
+    stage.chosen = (CHOSEN, SECOND)
+    stage.second.name = "Other GPU"
+    engines = (RECORD, replace(RECORD, **{"gpu": "Other GPU", **changed}))  # type: ignore[arg-type]
+    return Bundle(bundle.directory, replace(bundle.manifest, engines=engines))
+
+
+def test_open_detector_on_several_gpus_takes_the_engine_of_each(stage: Stage, bundle: Bundle) -> None:
+    opened = backend.open_detector(both(stage, bundle), thresholds=Thresholds(), device=["0", "1"])
+    assert stage.asked == [("0", "1")] and stage.lazy == [True, True]
+    assert isinstance(opened.detector, SeveralGpus) and opened.detector.room == 4
+    assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU + Other GPU"
+    assert opened.facts == {
+        "GPU 1: device": "Host GPU, GPU-00aa",
+        "GPU 2: device": "Other GPU, GPU-11aa",
+        "CUDA": "13.0",
+        "TensorRT": "10.3.0",
+        "CUDA graphs for batches of": "1, 2",
+    }
+    opened.detector.submit([make_frame(), make_frame()])
+    assert [gpu.calls.count("replay") for gpu in stage.gpus] == [1, 1]
+    opened.detector.close()
+    assert all(gpu.closed for gpu in stage.gpus) and all(engine.closed for engine in stage.engines)
+
+
+def test_open_detector_registers_the_plugin_on_every_gpu(stage: Stage, bundle: Bundle) -> None:
+    whole = both(stage, bundle, decode="plugin", plugin_version="1")
+    backend.open_detector(whole, thresholds=Thresholds(), device=["0", "1"]).detector.close()
+    assert stage.plugin_on == [stage.second]  # the first one's engine does without
+
+
+def test_open_detector_one_gpu_without_an_engine_refuses_the_whole(stage: Stage, bundle: Bundle) -> None:
+    whole = both(stage, bundle, gpu="A third GPU")
+    with pytest.raises(BundleMismatch, match=r"^1 Host GPU GPU-11aa: .*; running on .* Other GPU, SM 8\.7; run: edged"):
+        backend.open_detector(whole, thresholds=Thresholds(), device=["0", "1"])
+    assert all(gpu.closed for gpu in stage.gpus) and stage.engines[0].closed
+
+
+def test_open_detector_one_gpu_without_memory_refuses_the_whole(stage: Stage, bundle: Bundle) -> None:
+    stage.second.failures["allocate"] = DetectorError("cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)")
+    with pytest.raises(DetectorError, match=r"^1 Host GPU GPU-11aa: cuMemAlloc failed"):
+        backend.open_detector(both(stage, bundle), thresholds=Thresholds(), device=["0", "1"])
+    assert all(gpu.closed for gpu in stage.gpus) and all(engine.closed for engine in stage.engines)
+
+
+def test_configured_gpus_are_those_that_are_opened(
+    stage: Stage, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bundle, "open", lambda _directory: bundle)
+    engine = Engine.model_validate({"backend": "tensorrt", "device": ["1", "0"]})
+    load_model(Model(bundle=bundle.directory), engine).detector.close()
+    assert stage.asked == [("1", "0")]
 
 
 def test_open_detector_judges_the_bundle_before_it_looks_for_a_gpu(bundle: Bundle) -> None:
