@@ -151,12 +151,12 @@ def _whole(parts: Mapping[str, _OnOneGpu]) -> OpenedDetector:
     if len(opened) == 1:
         return OpenedDetector(opened[0].detector, backend, opened[0].facts)
     facts: dict[str, str] = {}
-    for key in opened[0].facts:
-        told = [one.facts[key] for one in opened]
-        if len(set(told)) == 1:
-            facts[key] = told[0]
+    for key in dict.fromkeys(key for one in opened for key in one.facts):
+        told = {place: one.facts[key] for place, one in enumerate(opened, start=1) if key in one.facts}
+        if len(told) == len(opened) and len(set(told.values())) == 1:
+            facts[key] = told[1]
         else:
-            facts |= {f"GPU {place}: {key}": value for place, value in enumerate(told, start=1)}
+            facts |= {f"GPU {place}: {key}": value for place, value in told.items()}
     detector = SeveralGpus({label: one.detector for label, one in parts.items()})
     return OpenedDetector(detector, backend, facts)
 

@@ -9,7 +9,8 @@
 namespace {
 
 constexpr int kInvalidValue = 1, kNotInitialised = 3, kInvalidDevice = 101, kInvalidContext = 201, kNotFound = 500;
-constexpr int kInvalidHandle = 400, kNotReady = 600, kIllegalAddress = 700, kAlreadyRegistered = 712, kNotRegistered = 713;
+constexpr int kInvalidHandle = 400, kNotReady = 600, kIllegalAddress = 700;
+constexpr int kAlreadyRegistered = 712, kNotRegistered = 713;
 constexpr int kFoundNothing = 1, kLazyLoading = 2, kCaptureThreadLocal = 1, kPortable = 1;
 constexpr int kDevices = 2;
 
@@ -82,7 +83,7 @@ bool within(const Blocks& blocks, const void* at, size_t bytes) {
 
 bool overlaps(const Blocks& blocks, const void* at, size_t bytes) {
     for (const auto& [start, block] : blocks)
-        if ((const char*)at < (const char*)start + block.bytes && (const char*)start < (const char*)at + bytes) return true;
+        if (at < (const char*)start + block.bytes && start < (const char*)at + bytes) return true;
     return false;
 }
 

@@ -57,7 +57,11 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
     *value = attribute == 75 ? 8 : attribute == 76 ? 7 : -1;  // compute capability, major and minor
     return *value < 0 ? kInvalidValue : 0;
 }
-int cuDeviceGetUuid_v2(char* uuid, int device) { ENTER_WITHOUT_CONTEXT(cuDeviceGetUuid); fill_uuid(uuid, device); return 0; }
+int cuDeviceGetUuid_v2(char* uuid, int device) {
+    ENTER_WITHOUT_CONTEXT(cuDeviceGetUuid);
+    fill_uuid(uuid, device);
+    return 0;
+}
 int cuDevicePrimaryCtxRetain(Handle** context, int device) {
     ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRetain);
     if (!primary[device]) primary[device] = make('C');
@@ -66,7 +70,11 @@ int cuDevicePrimaryCtxRetain(Handle** context, int device) {
     *context = primary[device];
     return 0;
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRelease); --retained[device]; return 0; }
+int cuDevicePrimaryCtxRelease_v2(int device) {
+    ENTER_WITHOUT_CONTEXT(cuDevicePrimaryCtxRelease);
+    --retained[device];
+    return 0;
+}
 int cuCtxGetCurrent(Handle** context) { ENTER_WITHOUT_CONTEXT(cuCtxGetCurrent); *context = current(); return 0; }
 int cuCtxSetCurrent(Handle* context) {
     ENTER_WITHOUT_CONTEXT(cuCtxSetCurrent);
