@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import types
@@ -68,20 +67,19 @@ def two_detectors_behind_one(stub: Stub) -> None:
 
 
 def opened_as_configured(stub: Stub) -> None:
-    """All of the backend but TensorRT: the choice, CUDA's numbers, the device, the detector."""
-    from edged.gpu import backend
-    from edged.gpu.nvrtc import Nvrtc
+    """All of the backend but TensorRT and the compiler: the choice, CUDA's numbers, the device, the detector."""
+    from edged.gpu import backend, device
 
     engine: Any = types.ModuleType("edged.gpu.engine")
     engine.TensorRtEngine = lambda *_, **__: PictureEngine(stub)
     sys.modules["edged.gpu.engine"] = engine
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(Nvrtc, "compile", return_value=IMAGE),
+        mock.patch.object(device, "Nvrtc"),
+        mock.patch.object(device, "compiled", return_value=IMAGE),
         mock.patch.object(backend, "_require_packages", return_value="10.3.0"),
         mock.patch.object(backend, "_select", choice_by_nvml),
     ):
-        os.environ["CACHE_DIRECTORY"] = folder
         opened = backend.open_detector(bundle_with_engine(Path(folder)), thresholds=LIMITS, device=["1", "0"])
     assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU + Host GPU", opened.backend
     assert opened.facts["GPU 1: device"] == f"Host GPU, SM 8.7, {UUIDS[1]}", opened.facts
