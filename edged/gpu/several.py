@@ -36,7 +36,6 @@ class SeveralGpus:
     def __init__(self, detectors: Mapping[str, GpuDetector]) -> None:
         self._detectors = dict(detectors)
         self._first, *others = self._detectors.values()
-        self._thresholds = self._first.thresholds
         self._under_way: deque[_Batch] = deque()  # the oldest first
         self._failure = ""
         for other in others:
@@ -45,11 +44,10 @@ class SeveralGpus:
     @property
     def thresholds(self) -> Thresholds:
         """May be replaced at any time, for all GPUs."""
-        return self._thresholds
+        return self._first.thresholds
 
     @thresholds.setter
     def thresholds(self, thresholds: Thresholds) -> None:
-        self._thresholds = thresholds
         for detector in self._detectors.values():
             detector.thresholds = thresholds
 
