@@ -161,7 +161,6 @@ def _whole(parts: Mapping[str, _OnOneGpu]) -> OpenedDetector:
     return OpenedDetector(detector, backend, facts)
 
 
-
 def _facts(record: EngineRecord, tensorrt: TensorRt, detector: GpuDetector) -> dict[str, str]:
     """What `edged check` tells of the engine: by which TensorRT, which one of the bundle, and why it is this one."""
     return {

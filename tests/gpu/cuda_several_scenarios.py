@@ -25,6 +25,7 @@ from edged.gpu.detector import GpuDetector
 from edged.gpu.kernel_cache import MODULES
 from edged.gpu.several import SeveralGpus
 from plugins.yolo_layer.launch import Launch
+from tests.gpu.fake_tensorrt import FakeWorld, fake_tensorrt
 from tests.gpu.picture_engine import MANIFEST, SIDE, PictureEngine
 from tests.gpu.stub_driver import IMAGE, Stub, expect, play, started
 from tests.handmade import write_bundle
@@ -70,14 +71,12 @@ def opened_as_configured(stub: Stub) -> None:
     """All of the backend but TensorRT and the compiler: the choice, CUDA's numbers, the device, the detector."""
     from edged.gpu import backend, device
 
-    engine: Any = types.ModuleType("edged.gpu.engine")
-    engine.TensorRtEngine = lambda *_, **__: PictureEngine(stub)
-    sys.modules["edged.gpu.engine"] = engine
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(device, "Nvrtc"),
         mock.patch.object(device, "compiled", return_value=IMAGE),
-        mock.patch.object(backend, "_require_packages", return_value="10.3.0"),
+        mock.patch.object(backend, "TensorRtEngine", side_effect=lambda *_, **__: PictureEngine(stub)),
+        mock.patch.object(backend, "load", lambda kind: fake_tensorrt(FakeWorld(kind=kind))),
         mock.patch.object(backend, "_select", choice_by_nvml),
     ):
         opened = backend.open_detector(bundle_with_engine(Path(folder)), thresholds=LIMITS, device=["1", "0"])

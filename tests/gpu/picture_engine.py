@@ -41,6 +41,9 @@ class PictureEngine:
         assert stream
         return PictureContext(self.stub, batch)
 
+    def keep_kernels(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

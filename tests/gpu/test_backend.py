@@ -215,7 +215,9 @@ def test_open_detector_on_several_gpus_takes_the_engine_of_each(stage: Stage, bu
         "GPU 1: device": "Host GPU, GPU-00aa",
         "GPU 2: device": "Other GPU, GPU-11aa",
         "CUDA": "13.0",
-        "TensorRT": "10.3.0",
+        "TensorRT": "TensorRT 10.3.0",
+        "GPU 1: engine": "engine.plan, built for TensorRT 10.3.0 on Host GPU, SM 8.7",
+        "GPU 2: engine": "engine.plan, built for TensorRT 10.3.0 on Other GPU, SM 8.7",
         "CUDA graphs for batches of": "1, 2",
     }
     opened.detector.submit([make_frame(), make_frame()])

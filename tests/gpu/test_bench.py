@@ -40,8 +40,13 @@ def opened(
     return OpenedDetector(detector, "tensorrt 10.3.0 fp16, Host GPU", {})
 
 
+def detector_of(opened: OpenedDetector) -> GpuDetector:
+    assert isinstance(opened.detector, GpuDetector)
+    return opened.detector
+
+
 def test_measure_has_every_figure(opened: OpenedDetector) -> None:
-    figures = measure.measure(opened.detector, 2, size_wh=(96, 64), repeats=3)
+    figures = measure.measure(detector_of(opened), 2, size_wh=(96, 64), repeats=3)
     assert figures.batch == 2 and set(figures.stage_us) == set(STAGES) and not figures.plain_stages
     assert figures.engine_fps > 0 and figures.detector_fps > 0 and figures.frame_us > 0
     assert figures.share == pytest.approx(figures.detector_fps / figures.engine_fps)
@@ -54,9 +59,9 @@ def test_measure_has_every_figure(opened: OpenedDetector) -> None:
 def test_stages_are_timed_as_graphs_of_many_runs_with_no_launch_between_the_events(
     opened: OpenedDetector, gpu: HostGpu
 ) -> None:
-    measure.run_batches(opened.detector, 1, size_wh=(96, 64))
+    measure.run_batches(detector_of(opened), 1, size_wh=(96, 64))
     gpu.calls.clear()
-    times, plain = measure.stage_us(opened.detector, 2, repeats=40)
+    times, plain = measure.stage_us(detector_of(opened), 2, repeats=40)
     assert times == dict.fromkeys(STAGES, EVENT_US / measure.IN_A_ROW) and not plain
     for work in ("preprocess_f32", "engine", "decode_write_f32", "nms_greedy"):
         assert gpu.calls.count(work) == measure.IN_A_ROW  # once, into the graph
@@ -67,10 +72,10 @@ def test_stages_are_timed_as_graphs_of_many_runs_with_no_launch_between_the_even
 def test_stages_of_a_context_that_cannot_be_captured_are_plain_and_said_to_be(
     opened: OpenedDetector, gpu: HostGpu
 ) -> None:
-    context: Any = opened.detector.programs[2]._context
+    context: Any = detector_of(opened).programs[2]._context
     context.can_be_captured = False
     gpu.calls.clear()
-    times, plain = measure.stage_us(opened.detector, 2, repeats=20)
+    times, plain = measure.stage_us(detector_of(opened), 2, repeats=20)
     assert plain == ("inference",) and times["inference"] == EVENT_US / measure.IN_A_ROW
     assert gpu.calls.count("capture") == len(STAGES) - 1
     assert gpu.calls.count("engine") == 2 * measure.IN_A_ROW
@@ -80,24 +85,24 @@ def test_stages_of_a_device_without_graphs_are_plain(
     opened: OpenedDetector, gpu: HostGpu, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.failures["capture"] = DetectorError("cuStreamBeginCapture failed: CUDA_ERROR_NOT_SUPPORTED (801)")
-    figures = measure.measure(opened.detector, 1, size_wh=(96, 64), repeats=1)
+    figures = measure.measure(detector_of(opened), 1, size_wh=(96, 64), repeats=1)
     assert figures.plain_stages == STAGES and "without a CUDA graph" in caplog.text
     gpu.failures["capture"] = DeviceLost("cuStreamBeginCapture failed: CUDA_ERROR_ILLEGAL_ADDRESS (700)")
     with pytest.raises(DeviceLost):
-        measure.stage_us(opened.detector, 1, repeats=1)
+        measure.stage_us(detector_of(opened), 1, repeats=1)
 
 
 @pytest.mark.parametrize("opened", [True], indirect=True, ids=["plugin"])
 def test_stage_that_the_engine_holds_takes_no_time(opened: OpenedDetector) -> None:
-    measure.run_batches(opened.detector, 1, size_wh=(96, 64))
-    times, plain = measure.stage_us(opened.detector, 2, repeats=1)
+    measure.run_batches(detector_of(opened), 1, size_wh=(96, 64))
+    times, plain = measure.stage_us(detector_of(opened), 2, repeats=1)
     assert times["decode"] == 0 < times["nms"] and not plain
 
 
 def test_upload_takes_as_much_as_the_frames_and_gives_its_memory_back(opened: OpenedDetector, gpu: HostGpu) -> None:
     held, sizes = gpu.live_blocks, [300, 500, 7]
     gpu.calls.clear()
-    assert measure.upload_us(opened.detector, sizes, repeats=4) == EVENT_US
+    assert measure.upload_us(detector_of(opened), sizes, repeats=4) == EVENT_US
     assert gpu.live_blocks == held
     assert gpu.calls.count("upload") == (1 + 4) * len(sizes)
     assert gpu.calls.count("allocate") == gpu.calls.count("allocate_pinned") == 1
