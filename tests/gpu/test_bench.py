@@ -56,6 +56,14 @@ def test_measure_has_every_figure(opened: OpenedDetector) -> None:
     opened.detector.close()
 
 
+def test_measuring_leaves_no_memory_pinned(opened: OpenedDetector, gpu: HostGpu) -> None:
+    """The next frames may lie where the last ones lay; a driver refuses to pin a place that still counts as pinned."""
+    measure.run_batches(detector_of(opened), 1, size_wh=(96, 64))
+    measure.measure(detector_of(opened), 2, size_wh=(96, 64), repeats=3)
+    assert gpu.calls.count("pin") == gpu.calls.count("unpin") == 2
+    assert not gpu.pinned
+
+
 def test_stages_are_timed_as_graphs_of_many_runs_with_no_launch_between_the_events(
     opened: OpenedDetector, gpu: HostGpu
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -62,8 +63,9 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
         size_wh: of the frames, pixels; noise, pinned.
         repeats: batches of each measurement.
     """
-    frames = _pinned_frames(detector, batch, size_wh)
-    whole_s = _batch_s(lambda count: _run_batches(detector, frames, count), repeats)
+    with _pinned_frames(detector, batch, size_wh) as frames:
+        frame_bytes = frames[0].pixels.nbytes
+        whole_s = _batch_s(lambda count: _run_batches(detector, frames, count), repeats)
     stages, plain = stage_us(detector, batch, repeats=repeats)
     engine, _ = _work(detector, batch, "inference", 1)
 
@@ -74,7 +76,6 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
 
     engine_s = _batch_s(engine_alone, repeats)
     around = sum(stages.values()) - stages["inference"]
-    frame_bytes = frames[0].pixels.nbytes
     copied_us = upload_us(detector, [frame_bytes] * batch, repeats=repeats)
     return Figures(
         batch=batch,
@@ -92,7 +93,8 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
 
 def run_batches(detector: GpuDetector, count: int, *, size_wh: tuple[int, int]) -> None:
     """`count` batches of the largest size, of noise."""
-    _run_batches(detector, _pinned_frames(detector, detector.max_batch, size_wh), count)
+    with _pinned_frames(detector, detector.max_batch, size_wh) as frames:
+        _run_batches(detector, frames, count)
 
 
 def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -164,15 +166,20 @@ def _device_us(detector: GpuDetector, run: Callable[[], None], samples: int) -> 
     return statistics.median(times[1:])
 
 
-def _pinned_frames(detector: GpuDetector, batch: int, size_wh: tuple[int, int]) -> list[Frame]:
+@contextmanager
+def _pinned_frames(detector: GpuDetector, batch: int, size_wh: tuple[int, int]) -> Iterator[list[Frame]]:
+    """A batch of noise; unpinned in the end, as the next batch may lie in the same place."""
     width, height = size_wh
     memory = np.random.default_rng(0).integers(0, 256, batch * width * height * 3, np.uint8)
     detector.pin(memory.ctypes.data, memory.nbytes)
     now = datetime.now(timezone.utc)
     pixels = memory.reshape(batch, height, width, 3)
-    return [
-        Frame(FrameMeta("bench", index, now, time.monotonic_ns(), size_wh), pixels[index]) for index in range(batch)
-    ]
+    try:
+        yield [
+            Frame(FrameMeta("bench", index, now, time.monotonic_ns(), size_wh), pixels[index]) for index in range(batch)
+        ]
+    finally:
+        detector.unpin(memory.ctypes.data)
 
 
 def _run_batches(detector: GpuDetector, frames: Sequence[Frame], count: int) -> None:
