@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -180,42 +179,11 @@ def whole_detector(stub: Stub, *, timed: bool = True) -> None:
     from edged.gpu.bench import measure
     from edged.gpu.detector import GpuDetector
     from edged.gpu.program import STAGES
-    from edged.gpu.protocols import TensorSpec
+    from tests.gpu.constant_engine import ConstantEngine
     from tests.handmade import ANCHORS, CLASSES, STRIDES
 
     rng = np.random.default_rng(0)
-    heads = {name: rng.random((24, n, n), np.float32) for name, n in (("p3", 8), ("p4", 4), ("p5", 2))}
-
-    class Context:
-        can_be_captured = True
-
-        def __init__(self, batch: int) -> None:
-            self.batch = batch
-
-        def bind(self, addresses: Mapping[str, int]) -> None:
-            self.addresses = addresses
-
-        def enqueue(self, stream: int) -> None:
-            for name, head in heads.items():
-                staged = kept.setdefault(name, gpu.allocate_pinned(head.nbytes * 2))
-                staged.view(np.float32).reshape(2, *head.shape)[:] = head
-                gpu.upload(self.addresses[name], staged.ctypes.data, head.nbytes * self.batch, stream)
-
-    class Engine:
-        tensors: Mapping[str, TensorSpec] = {
-            "images": TensorSpec((-1, 3, 64, 64), "float32", is_input=True),
-            **{name: TensorSpec((-1, *head.shape), "float32", is_input=False) for name, head in heads.items()},
-        }
-        max_batch = 2
-
-        def make_context(self, batch: int, stream: int) -> Context:
-            assert stream
-            return Context(batch)
-
-        def close(self) -> None:
-            pass
-
-    kept: dict[str, Any] = {}
+    heads = [rng.random((24, side, side), np.float32) for side in (8, 4, 2)]
     gpu = started()
     manifest = Manifest(
         name="stub",
@@ -227,11 +195,12 @@ def whole_detector(stub: Stub, *, timed: bool = True) -> None:
         licence="Apache-2.0",
         files={},
     )
-    detector = GpuDetector(gpu, Engine(), manifest, thresholds=Thresholds(iou=1.0, max_detections=1000))
+    engine = ConstantEngine(gpu, manifest, [heads] * 2)
+    detector = GpuDetector(gpu, engine, manifest, thresholds=Thresholds(iou=1.0, max_detections=1000))
     assert detector.graph_batches == {1, 2}
     pixels = np.zeros((48, 64, 3), np.uint8)
     frame = Frame(FrameMeta("cam", 0, datetime.now(timezone.utc), 0, (64, 48)), pixels)
-    wanted = Decoder(anchors=ANCHORS, strides=STRIDES)(list(heads.values()), threshold=0.25)
+    wanted = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
     for batch in (1, 2, 1):
         detector.submit([frame] * batch)
         results = detector.collect()

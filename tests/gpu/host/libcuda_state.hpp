@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <mutex>
 #include <set>
 
 namespace {
@@ -40,6 +41,7 @@ std::map<std::string, int> counts;
 std::set<std::string> lacking;
 int driver_version = 13000;
 bool initialised = false;
+std::recursive_mutex one_at_a_time;  // memory is pinned from other threads
 std::vector<int> visible;  // devices by ordinal
 thread_local std::vector<Handle*> contexts;
 Handle* primary[kDevices] = {};

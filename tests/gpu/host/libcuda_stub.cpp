@@ -10,8 +10,10 @@
 #include <dlfcn.h>
 
 #define ENTER(call) \
+    std::lock_guard<std::recursive_mutex> held(one_at_a_time); \
     if (int problem = entered(#call)) return problem
 #define ENTER_WITHOUT_CONTEXT(call) \
+    std::lock_guard<std::recursive_mutex> held(one_at_a_time); \
     if (int problem = entered(#call, false)) return problem
 
 extern "C" {
@@ -169,6 +171,11 @@ int cuMemcpyDtoHAsync_v2(void* host, const void* device, size_t bytes, Handle* s
     ENTER(cuMemcpyDtoHAsync);
     if (!within(device_memory, device, bytes) || !within(pinned_memory, host, bytes)) return kInvalidValue;
     return put(stream, [=] { std::memcpy(host, device, bytes); return 0; });
+}
+int cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t bytes, Handle* stream) {
+    ENTER(cuMemcpyDtoDAsync);
+    if (!within(device_memory, to, bytes) || !within(device_memory, from, bytes)) return kInvalidValue;
+    return put(stream, [=] { std::memcpy(to, from, bytes); return 0; });
 }
 int cuMemsetD32Async(void* device, unsigned value, size_t words, Handle* stream) {
     ENTER(cuMemsetD32Async);
