@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -117,6 +117,12 @@ test-systemd: dev
 # builds and verifies engines and prints the figures; TORCH=yolov5n.pt: torch beside them. Results in gpu-proof/.
 test-gpu: dev
 	$(BIN)/python -m tests.gpu.prove $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(FRAMES),--frames '$(FRAMES)') $(if $(TORCH),--torch '$(TORCH)')
+
+# For a GPU machine that is there for minutes, without a network (tests/gpu/README.md): what it lacks, in folders that fit a
+# transfer. WEIGHTS=yolov5n.pt FRAMES=pictures-or-video: a bundle, too; TENSORRT=8.5.3: that as well, with CPython 3.10 here.
+gpu-files: dev
+	$(BIN)/python -m tests.gpu.short_run.files $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(FRAMES),--frames '$(FRAMES)') \
+	  $(if $(TENSORRT),--tensorrt '$(TENSORRT)') $(if $(OUT),--out '$(OUT)')
 
 # Every call into TensorRT against the real bindings of two versions (a megabyte each), or of BINDINGS=folder.
 TENSORRT_TESTS := tests/gpu/test_bindings_types.py tests/plugins/test_plugin.py tests/provisioning/build/test_bindings.py
