@@ -26,14 +26,16 @@ def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **ch
         store: that holds it.
         bundle: opened from there.
         files: new or replacing ones.
-        changes: of manifest fields.
+        changes: of manifest fields; the files of engines that are left out go with them.
 
     Raises:
         DataError: a file of the bundle is damaged.
         EdgedError: the store cannot be written or is in use.
     """
-    kept = {name: bundle.read(name) for name in bundle.manifest.files}
-    return store.add(dataclasses.replace(bundle.manifest, **changes), {**kept, **files})
+    manifest = dataclasses.replace(bundle.manifest, **changes)
+    gone = {engine.file for engine in bundle.manifest.engines} - {engine.file for engine in manifest.engines}
+    kept = {name: bundle.read(name) for name in bundle.manifest.files.keys() - files.keys() - gone}
+    return store.add(manifest, {**kept, **files})
 
 
 def engine_models(

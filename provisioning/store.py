@@ -270,9 +270,15 @@ def require_verified(manifest: Manifest) -> None:
     Raises:
         DataError: it was not, or did not.
     """
-    if (manifest.precision == "fp32" and not manifest.engines) or manifest.report.get("passed"):
+    if manifest.precision == "fp32" and not manifest.engines:
         return
     said = manifest.report.get("verdict")
+    passed = manifest.report.get("passed")
+    engine = next((each for each in manifest.engines if each.precision == manifest.precision), None)
+    if passed and engine is not None and manifest.report.get("file"):
+        passed, said = False, f"its graph for a CPU passed, but {engine.file} was never held against float32"
+    if passed:
+        return
     raise DataError(
         f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
         remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edged.core.errors import BundleMismatch, DataError
@@ -60,9 +60,16 @@ class EngineRecord:
         Raises:
             TypeError, ValueError, KeyError: it has another shape.
         """
-        smallest, best, largest = (int(size) for size in raw["batch"])
-        capabilities = tuple(str(each) for each in raw.get("capabilities", ()))
-        return cls(**{**raw, "batch": (smallest, best, largest), "capabilities": capabilities})
+        capabilities = raw.get("capabilities", [])
+        record = cls(**{**raw, "batch": tuple(raw["batch"]), "capabilities": tuple(capabilities)})
+        texts = [getattr(record, field.name) for field in fields(cls) if field.name not in {"batch", "capabilities"}]
+        if not all(isinstance(text, str) for text in (*texts, *record.capabilities)) or isinstance(capabilities, str):
+            raise TypeError(f"an engine's names must be texts, got {dict(raw)}")
+        if record.precision not in PRECISIONS or record.decode not in {"plugin", "kernel"}:
+            raise ValueError(f"engine {record.file}: precision {record.precision!r}, decode {record.decode!r}")
+        if len(record.batch) != 3 or sorted(record.batch) != list(record.batch) or record.batch[0] < 1:  # noqa: PLR2004
+            raise ValueError(f"engine {record.file}: batch must be three ascending numbers, got {raw['batch']}")
+        return record
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from edged.core.manifest import EngineRecord, Manifest
 from edged.gpu.tensorrt import KINDS, RTX, titled
 from plugins.yolo_layer.contract import OPERATOR, VERSION
 
-REMEDY = "run: edged-provision build"
+REMEDY = "run: edged-provision build NAME"
 
 
 @dataclass(frozen=True, slots=True)

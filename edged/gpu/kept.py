@@ -18,7 +18,10 @@ def cache_folder(what: str) -> Path:
     given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given) / what
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edged" / what
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edged" / what
+    except RuntimeError:  # this user has no home: a place where nothing can be, so that nothing is kept
+        return Path(os.devnull) / "edged" / what
 
 
 def kept(path: Path) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edged.core.errors import DetectorError
 from edged.gpu.kept import cache_folder, keep, kept
-from edged.gpu.tensorrt import TensorRt
+from edged.gpu.tensorrt import TensorRt, log_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,12 @@ class RuntimeCache:
         """How contexts of the engine are to be made, with what was kept of its kernels.
 
         Raises:
-            DetectorError: TensorRT does not take its own cache.
+            DetectorError: TensorRT makes no configuration, or does not take its own cache.
         """
         trt = tensorrt.module
         config = engine.create_runtime_config()
+        if config is None:
+            raise DetectorError(f"{tensorrt.title} made no runtime configuration: {log_of(tensorrt).reasons()}")
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         # Eager: lazily, the first runs take a slower kernel until the right one is compiled, and a graph captured
         # meanwhile would keep the slower one for ever.
@@ -64,7 +66,8 @@ class RuntimeCache:
 
     def keep(self) -> None:
         """Leave what is new in it for the next start; after every batch size has run once."""
-        content = bytes(self._cache.serialize()) if self._cache is not None else b""
+        kernels = self._cache.serialize() if self._cache is not None else None
+        content = bytes(kernels) if kernels is not None else b""
         if content and content != self._loaded:
             keep(self._path, content)
             self._loaded = content

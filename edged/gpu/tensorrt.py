@@ -25,7 +25,7 @@ TITLES = {TENSORRT: "TensorRT", RTX: "TensorRT for RTX"}
 _PACKAGES = {TENSORRT: "tensorrt", RTX: "tensorrt_rtx"}
 _REMEDIES = {
     TENSORRT: "install TensorRT for the system's Python (on a Jetson: apt install python3-libnvinfer)",
-    RTX: "pip install 'edged[rtx]'",
+    RTX: "pip install 'edged[rtx]' (with --force-reinstall after the packages of another CUDA were removed)",
 }
 # Packages of one kind that hold the same files: with two of them installed, one has overwritten the other.
 _RIVALS = {
@@ -131,7 +131,7 @@ def load(kind: str) -> TensorRt:
         )
     try:
         return TensorRt(kind, import_module(_PACKAGES[kind]))
-    except (ImportError, OSError) as exc:  # OSError where its bindings load a library that is not there
+    except Exception as exc:
         raise NotInstalled(
             f"{TITLES[kind]}'s Python package cannot be imported: {exc}", remedy=_REMEDIES[kind]
         ) from exc

@@ -1,1 +1,1 @@
-"""TensorRT engines, 8.5 to 11, built in a child process for the very device that runs them."""
+"""TensorRT engines, built in a child process: for the very device that runs them, or by that for RTX for others."""

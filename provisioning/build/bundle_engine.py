@@ -1,17 +1,23 @@
-"""An engine for a bundle of the store."""
+"""Engines of a bundle: built for one of the store, kept beside others, or given way to a later one."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import onnx
 
-from edged.core.bundle import Bundle
-from edged.core.manifest import EngineRecord
+from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
+from edged.core.errors import EdgedError
+from edged.core.manifest import EngineRecord, FileRecord, Manifest
+from edged.gpu.tensorrt import RTX
 from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
 from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
 from provisioning.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def add_engine(
@@ -23,7 +29,7 @@ def add_engine(
     batch: tuple[int, int, int],
     workspace_mb: int,
 ) -> Bundle:
-    """Build an engine of the bundle and add it; one for the same devices and precision gives way, what is active stays.
+    """Build an engine of the bundle and add it; those that it makes useless give way, what is active stays.
 
     Args:
         store: that holds the bundle.
@@ -35,17 +41,32 @@ def add_engine(
 
     Raises:
         BundleMismatch: int8 is wanted of a bundle that was never quantised.
-        EdgedError: TensorRT failed, or the store cannot be written.
+        DataError: a file of the bundle is damaged.
+        EdgedError: TensorRT failed, the store or the disk cannot be written, or the model was replaced meanwhile.
     """
     typed = maker.typed and precision != "fp32"
     heads, patched = engine_models(bundle.manifest, model_for(bundle, precision), typed=typed)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        onnx.save(patched if maker.decode == "plugin" else heads, str(folder / "model.onnx"))
-        record = maker.build(folder / "model.onnx", folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
-        content = {**engine_files(folder, record), PLUGIN_MODEL: patched.SerializeToString()}
-        others = tuple(engine for engine in bundle.manifest.engines if engine.file != record.file)
-        return revise(store, bundle, content, precision=precision, engines=(*others, record), report={})
+    _require_readable(bundle)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            source = folder / "model.onnx"
+            onnx.save(patched if maker.decode == "plugin" else heads, str(source))
+            record = maker.build(source, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
+            with store.locked():
+                # A build takes up to an hour: others may have added engines since the bundle was opened.
+                current = store.open(bundle.manifest.name)
+                if not is_of(record, bundle.manifest, current.manifest.files, current.manifest):
+                    raise EdgedError(f"{bundle.manifest.name} was replaced while its engine was built; run it again")
+                content = {**engine_files(folder, record), PLUGIN_MODEL: patched.SerializeToString()}
+                engines = (record, *_readable(current, remaining(current.manifest.engines, record)))
+                report = current.manifest.report
+                kept = report if precision == "int8" and report.get("file") == MODEL_INT8_CPU else {}
+                return revise(store, current, content, precision=precision, engines=engines, report=kept)
+    except OSError as exc:
+        raise EdgedError(
+            f"{exc.filename or tempfile.gettempdir()}: {exc.strerror or exc}", remedy="free space, or set TMPDIR"
+        ) from exc
 
 
 def engine_files(folder: Path, record: EngineRecord) -> dict[str, bytes | Path]:
@@ -53,3 +74,52 @@ def engine_files(folder: Path, record: EngineRecord) -> dict[str, bytes | Path]:
     timing = folder / TIMING_CACHE
     files: dict[str, bytes | Path] = {record.file: folder / ENGINE}
     return {**files, TIMING_CACHE: timing} if timing.is_file() and timing.stat().st_size else files
+
+
+def remaining(engines: Iterable[EngineRecord], new: EngineRecord) -> tuple[EngineRecord, ...]:
+    """Without those whose every device a new one serves in the same precision, by the same kind of TensorRT."""
+    return tuple(engine for engine in engines if not _gives_way(engine, new))
+
+
+def is_of(engine: EngineRecord, before: Manifest, files: Mapping[str, FileRecord], now: Manifest) -> bool:
+    """Whether an engine of a manifest is still one of the model that a bundle of the same name holds now.
+
+    Args:
+        engine: built from the model of `before`.
+        before: the manifest then.
+        files: of the bundle now.
+        now: its manifest.
+    """
+    sources = (MODEL, MODEL_INT8) if engine.precision == "int8" else (MODEL,)
+    same = all(name in files and before.files.get(name) == files[name] for name in sources)
+    # An engine that decodes has the threshold baked in.
+    return same and (engine.decode != "plugin" or before.min_confidence == now.min_confidence)
+
+
+def _gives_way(old: EngineRecord, new: EngineRecord) -> bool:
+    if old.file == new.file:
+        return True
+    if (old.kind, old.precision) != (new.kind, new.precision):
+        return False
+    if new.kind == RTX:
+        return set(old.capabilities) <= set(new.capabilities)
+    return (old.gpu, old.compute_capability) == (new.gpu, new.compute_capability)
+
+
+def _require_readable(bundle: Bundle) -> None:
+    """Before a build that takes long: what is to be kept of the bundle, engines aside."""
+    engines = {engine.file for engine in bundle.manifest.engines}
+    for name in bundle.manifest.files.keys() - engines:
+        bundle.read(name)
+
+
+def _readable(bundle: Bundle, engines: Iterable[EngineRecord]) -> list[EngineRecord]:
+    """Those whose files are whole; a damaged one must not keep a new one out."""
+    whole = []
+    for engine in engines:
+        try:
+            bundle.read(engine.file)
+            whole.append(engine)
+        except EdgedError as exc:
+            logger.warning("%s is left out: %s", engine.file, exc)
+    return whole

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +23,13 @@ from provisioning.build.maker import ENGINE, TIMING_CACHE
 if TYPE_CHECKING:
     from edged.gpu.cuda import Cuda
 
+_PR_SET_PDEATHSIG = 1
 _PREFERRED_VICTIM = "800"  # so that the kernel, short of memory, ends this process and not the daemon
 
 
 def main(arguments: list[str]) -> int:
     """`probe KIND DEVICE`, or `build JOB` (base64 of JSON); 0 when a result was said."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no build outlives the one who asked for it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM, "ascii")
     try:
@@ -57,7 +61,7 @@ def probe(kind: str, device: str) -> dict[str, Any]:
     from edged.gpu.tensorrt import load  # noqa: PLC0415 - only here TensorRT is imported
 
     tensorrt = load(kind)
-    gpu, capability = _card(device) if tensorrt.portable else _opened(device)
+    gpu, capability, no_gpu = _card(device) if tensorrt.portable else (*_opened(device), "")
     return {
         "kind": kind,
         "tensorrt": tensorrt.version,
@@ -67,6 +71,7 @@ def probe(kind: str, device: str) -> dict[str, Any]:
         "python_plugins": tensorrt.python_plugins,
         "portable": tensorrt.portable,
         "capabilities": list(tensorrt.capabilities),
+        "no_gpu": no_gpu,
     }
 
 
@@ -104,18 +109,16 @@ def _opened(device: str) -> tuple[str, str]:
     return gpu.name, ".".join(map(str, gpu.compute_capability))
 
 
-def _card(device: str) -> tuple[str, str]:
-    """The same without opening it; empty where this machine has none, and none was named."""
+def _card(device: str) -> tuple[str, str, str]:
+    """The same without opening it, or empty and why this machine has none."""
     try:
         from edged.gpu.choice import select  # noqa: PLC0415 - needs nvidia-ml-py
         from edged.gpu.nvml import read_gpus  # noqa: PLC0415
 
         chosen = select(device, need_mb=0, read_gpus=read_gpus)
-    except (ImportError, DetectorError):
-        if device != "auto":
-            raise
-        return "", ""
-    return (chosen.name, chosen.compute_capability) if chosen is not None else ("", "")
+    except (ImportError, DetectorError) as exc:
+        return "", "", str(exc).partition(";")[0]
+    return (chosen.name, chosen.compute_capability, "") if chosen is not None else ("", "", "it is a Jetson")
 
 
 def _open(device: str, *, with_kernels: bool) -> Cuda:

@@ -29,13 +29,19 @@ def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], 
         DetectorError: none of them works here; the message says why.
         BundleMismatch, UsageError: it does not build what was asked for.
     """
-    machine = probe(tensorrt, device) if tensorrt != AUTO else _first_that_works(device, gpus)
+    machine, passed_over = (probe(tensorrt, device), "") if tensorrt != AUTO else _first_that_works(device, gpus)
     return TensorRtMaker(
-        machine, decode=decode, timing_caches=timing_caches, device=device, targets=targets(machine, gpus)
+        machine,
+        decode=decode,
+        timing_caches=timing_caches,
+        device=device,
+        targets=targets(machine, gpus),
+        passed_over=passed_over,
     )
 
 
-def _first_that_works(device: str, gpus: Sequence[str]) -> Machine:
+def _first_that_works(device: str, gpus: Sequence[str]) -> tuple[Machine, str]:
+    """It, and why those before it do not."""
     kinds = installed()
     if not kinds:
         raise NotInstalled(NONE_INSTALLED, remedy=_REMEDY)
@@ -44,7 +50,7 @@ def _first_that_works(device: str, gpus: Sequence[str]) -> Machine:
     problems: list[EdgedError] = []
     for kind in kinds:
         try:
-            return probe(kind, device)
+            return probe(kind, device), "; ".join(map(str, problems))
         except EdgedError as exc:
             problems.append(exc)
-    raise problems[0]
+    raise type(problems[0])("; ".join(map(str, problems)))

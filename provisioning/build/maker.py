@@ -11,6 +11,8 @@ from edged.core.manifest import EngineRecord
 
 ENGINE = "engine.plan"
 TIMING_CACHE = "timing.cache"
+MOST_BATCH = 64
+WORKSPACE_MB = (16, 1 << 20)  # least and most
 Decode = Literal["plugin", "kernel"]
 
 
@@ -53,6 +55,11 @@ class EngineMaker(Protocol):
     @property
     def title(self) -> str:
         """What builds, for people: `TensorRT 10.3.0`."""
+        ...
+
+    @property
+    def passed_over(self) -> str:
+        """Which TensorRT was to build before it, and why it does not; empty if none was."""
         ...
 
     def warning(self, precision: str) -> str:

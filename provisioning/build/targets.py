@@ -39,7 +39,10 @@ def _named(machine: Machine, name: str) -> tuple[str, ...]:
     if name == ALL:
         return machine.capabilities
     if name == THIS and not machine.gpu:
-        raise UsageError("this machine has no GPU to build for", remedy="name compute capabilities, e.g. 8.6, or all")
+        why = f" ({machine.no_gpu})" if machine.no_gpu else ""
+        raise UsageError(
+            f"this machine has no GPU to build for{why}", remedy="name compute capabilities, e.g. 8.6, or all"
+        )
     capability = machine.compute_capability if name == THIS else name
     if capability not in machine.capabilities:
         whose = f"{machine.gpu} is SM {capability}" if name == THIS else f"asked for was {capability}"

@@ -35,6 +35,7 @@ class Machine:
         python_plugins: a plugin written in Python can be part of an engine.
         portable: engines are built without a GPU.
         capabilities: for which, e.g. `8.6`.
+        no_gpu: why none was found.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Machine:
     python_plugins: bool
     portable: bool = False
     capabilities: tuple[str, ...] = ()
+    no_gpu: str = ""
 
     @property
     def title(self) -> str:
@@ -61,6 +63,7 @@ class TensorRtMaker:
         timing_caches: folder where the timing cache is kept from build to build.
         device: `auto`, an index, or the UUID of a GPU or MIG instance, as in `[engine] device`.
         targets: compute capabilities of a portable engine.
+        passed_over: which TensorRT was to build before it, and why it does not.
         child: the command of the child process.
 
     Raises:
@@ -75,6 +78,7 @@ class TensorRtMaker:
         timing_caches: Path,
         device: str = AUTO,
         targets: Sequence[str] = (),
+        passed_over: str = "",
         child: Sequence[str] = CHILD,
     ) -> None:
         if decode == "plugin" and not machine.python_plugins:
@@ -89,20 +93,18 @@ class TensorRtMaker:
         self._caches = timing_caches
         self._device = device
         self._targets = tuple(targets)
+        self.passed_over = passed_over
         self._child = tuple(child)
 
     @property
     def facts(self) -> Mapping[str, str]:
         """What an engine is bound to."""
         machine = self._machine
-        facts = {
-            "tensorrt": machine.tensorrt,
-            "gpu": machine.gpu,
-            "compute_capability": machine.compute_capability,
-            "decode": self.decode,
-            "plugin": VERSION if self.decode == "plugin" else "",
-        }
-        return {**facts, "kind": machine.kind, "targets": ", ".join(self._targets)} if machine.portable else facts
+        decode = {"decode": self.decode, "plugin": VERSION if self.decode == "plugin" else ""}
+        if machine.portable:  # whichever card is here
+            return {"kind": machine.kind, "tensorrt": machine.tensorrt, "targets": ", ".join(self._targets), **decode}
+        device = {"gpu": machine.gpu, "compute_capability": machine.compute_capability}
+        return {"tensorrt": machine.tensorrt, **device, **decode}
 
     @property
     def runs_here(self) -> bool:
@@ -120,7 +122,7 @@ class TensorRtMaker:
         if self._machine.portable and precision == "int8":
             return (
                 f"{self.title} very probably computes INT8 convolutions in floating point (NVIDIA lists INT8 for "
-                'weights only, its engines write floats): nothing gained, some accuracy lost; say precision = "fp16"'
+                "weights only, its engines write floats): nothing gained, some accuracy lost; FP16 is what it is for"
             )
         return ""
 

@@ -1,4 +1,4 @@
-"""edged-provision build: the TensorRT engine for this very device."""
+"""edged-provision build: a TensorRT engine, for this very device or, by TensorRT for RTX, for others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edged.core.errors import UsageError
 from edged.core.paths import STATE_DIR
-from provisioning.commands.common import active_line, add_store_argument, human_bytes, say
+from provisioning.commands.common import active_line, add_store_argument, human_bytes, opened_to_change, say
 
 NAME = "build"
 HELP = "build a TensorRT engine of a bundle, for this device or, by TensorRT for RTX, for others"
@@ -22,7 +22,7 @@ with the TensorRT that built it: run this on the device itself, with the daemon 
 
 TensorRT for RTX (pip install 'edged[rtx]') builds in seconds, on any machine, with or without a GPU: for the card that
 is here, for named compute capabilities, or for all that it knows. A bundle may hold engines of both; the daemon takes
-the one that fits.
+the one that fits, and of several the one built last.
 
   edged-provision build street --tensorrt rtx --gpus all
   edged-provision build street --tensorrt rtx --gpus 8.6,8.9
@@ -72,16 +72,23 @@ def run(args: argparse.Namespace) -> int:
     from edged.gpu.fit import built_for
     from provisioning.build.bundle_engine import add_engine
     from provisioning.build.find import find_maker
+    from provisioning.build.maker import MOST_BATCH, WORKSPACE_MB
     from provisioning.store import Store
     from provisioning.verify.checked import verified
 
     smallest, optimal, largest = args.batch
-    if not 1 <= smallest <= optimal <= largest:
-        raise UsageError(f"--batch must be three ascending numbers from 1, got {smallest} {optimal} {largest}")
+    if not 1 == smallest <= optimal <= largest <= MOST_BATCH:
+        raise UsageError(
+            f"--batch must be three ascending numbers from 1 to {MOST_BATCH}, the first 1 as a camera may be alone; "
+            f"got {smallest} {optimal} {largest}"
+        )
+    least_mb, most_mb = WORKSPACE_MB
+    if not least_mb <= args.workspace_mb <= most_mb:
+        raise UsageError(f"--workspace-mb must be {least_mb} to {most_mb}, got {args.workspace_mb}")
     if args.activate and args.frames is None:
         raise UsageError("--activate needs --frames DIR: an engine is verified before it runs")
     store = Store(args.store)
-    bundle = store.open(args.name)
+    bundle = opened_to_change(store, args.name)
     maker = find_maker(
         tensorrt=args.tensorrt,
         device=args.device,
@@ -90,8 +97,13 @@ def run(args: argparse.Namespace) -> int:
         timing_caches=args.work / "timing",
     )
     precision = args.precision or bundle.manifest.precision
-    if warning := maker.warning(precision):
+    for warning in filter(None, (maker.passed_over, maker.warning(precision))):
         sys.stderr.write(f"edged-provision: warning: {warning}\n")
+    if args.frames is not None and not maker.runs_here:
+        raise UsageError(
+            "--frames verifies the engine, which no GPU here runs",
+            remedy=f"leave it out; then, on one that does: edged-provision verify {args.name} --frames DIR --activate",
+        )
     built = add_engine(
         store,
         bundle,
@@ -100,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         batch=(smallest, optimal, largest),
         workspace_mb=args.workspace_mb,
     )
-    engine = built.manifest.engines[-1]
+    engine = built.manifest.engines[0]
     size = human_bytes(built.manifest.files[engine.file].bytes)
     say(f"{args.name}: {engine.precision} engine of {size}, decode by {engine.decode}, built for {built_for(engine)}")
     if args.frames is not None:

@@ -10,8 +10,10 @@ import re
 import sys
 from pathlib import Path
 
-from edged.core.bundle import Bundle
+from edged.core.bundle import ACTIVE, Bundle
+from edged.core.errors import UsageError
 from edged.core.paths import MODELS
+from provisioning.store import Store
 
 STORE_VARIABLE = "EDGED_STORE"
 
@@ -57,6 +59,18 @@ def anchor_numbers(text: str) -> tuple[float, ...]:
     if not numbers or not all(math.isfinite(number) and number > 0 for number in numbers):
         raise argparse.ArgumentTypeError(f"expected positive numbers, got {text!r}")
     return numbers
+
+
+def opened_to_change(store: Store, name: str) -> Bundle:
+    """A bundle that a command is going to revise.
+
+    Raises:
+        UsageError: `active`, which is no name: whose bundle would be changed?
+        BundleMismatch, DataError: as the store raises.
+    """
+    if name == ACTIVE:
+        raise UsageError(f"{ACTIVE!r} names no bundle", remedy=f"say which one: {', '.join(store.names())}")
+    return store.open(name)
 
 
 def say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edged.core.errors import UsageError
-from provisioning.commands.common import add_store_argument, say
+from provisioning.commands.common import add_store_argument, opened_to_change, say
 
 NAME = "patch"
 HELP = "append the YoloLayer_TRT decode node to a bundle's graph"
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from provisioning.store import Store
 
     store = Store(args.store)
-    bundle = store.open(args.name)
+    bundle = opened_to_change(store, args.name)
     threshold = bundle.manifest.min_confidence if args.threshold is None else args.threshold
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold must be in 0..1, got {threshold}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edged.core.errors import UsageError
-from provisioning.commands.common import add_json_argument, add_store_argument, say, say_json
+from provisioning.commands.common import add_json_argument, add_store_argument, opened_to_change, say, say_json
 
 NAME = "quantize"
 HELP = "add an INT8 graph to a bundle, calibrated on sampled frames"
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 0:
         raise UsageError(f"--threads must be 0 or more, got {args.threads}")
     store = Store(args.store)
-    bundle = store.open(args.name)
+    bundle = opened_to_change(store, args.name)
     frames = FrameSet.read(args.frames)
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / CALIBRATION

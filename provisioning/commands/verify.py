@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provisioning.commands.common import active_line, add_json_argument, add_store_argument, say, say_json
+from provisioning.commands.common import (
+    active_line,
+    add_json_argument,
+    add_store_argument,
+    opened_to_change,
+    say,
+    say_json,
+)
 
 NAME = "verify"
 HELP = "hold a bundle's INT8 graph or engine against float32"
@@ -30,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-fall", type=float, default=0.010, help="of mAP50-95 (default: %(default)s)")
     parser.add_argument("--activate", action="store_true", help="make it the bundle that the daemon runs, if it passes")
     parser.add_argument("--out", type=Path, metavar="DIR", help="copy the report there, too")
+    parser.add_argument("--cpu", action="store_true", help="the INT8 graph for the CPU, although there is an engine")
+    parser.add_argument("--device", default="auto", help="of an engine: auto, an index, or a UUID (default: auto)")
     parser.add_argument("--threads", type=int, default=0, help="cores to use (default: all)")
     add_store_argument(parser)
     add_json_argument(parser)
@@ -43,8 +52,17 @@ def run(args: argparse.Namespace) -> int:
 
     store = Store(args.store)
     gate = Gate(max_fall=args.max_fall, min_f1=args.min_f1, min_boxes=args.min_boxes)
-    bundle = store.open(args.name)
-    verdict = verified(store, bundle, args.frames, gate=gate, labelled=args.data, out=args.out, threads=args.threads)
+    bundle = opened_to_change(store, args.name)
+    verdict = verified(
+        store,
+        bundle,
+        args.frames,
+        gate=gate,
+        labelled=args.data,
+        out=args.out,
+        threads=args.threads,
+        device=None if args.cpu else args.device,
+    )
     active = store.activate(args.name) if args.activate else None
     if args.json:
         say_json({"passed": verdict.passed, "reason": verdict.reason, "active": active is not None})

@@ -24,6 +24,7 @@ from provisioning.frames.sample import sample
 from provisioning.importing import export_model
 from provisioning.quantize.int8 import quantize
 from provisioning.recipe.fingerprints import of_dataset, of_source
+from provisioning.recipe.kept_engines import ENGINE_RECORD
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
 from provisioning.recipe.workshop import Output, Workshop
@@ -73,7 +74,11 @@ class Chain:
     @property
     def _can_verify(self) -> bool:
         """What shall run can run here: the engine, or, of INT8, the CPU's graph."""
-        return self.settings.precision == "int8" or (self.maker is not None and self.maker.runs_here)
+        return self.settings.precision == "int8" or self._runs_engine
+
+    @property
+    def _runs_engine(self) -> bool:
+        return self.maker is not None and self.maker.runs_here
 
     def _unverified(self, frames: Output | None) -> str:
         if self.maker is None:
@@ -158,7 +163,7 @@ class Chain:
                 batch=(settings.batch[0], settings.batch[1], settings.batch[2]),
                 workspace_mb=settings.workspace_mb,
             )
-            (folder / "engine.json").write_text(json.dumps(dataclasses.asdict(record)), "utf-8")
+            (folder / ENGINE_RECORD).write_text(json.dumps(dataclasses.asdict(record)), "utf-8")
 
         return self.workshop.make("engine", inputs, work)
 
@@ -193,7 +198,7 @@ class Chain:
             "frames": frames.key,
             "gate": dataclasses.asdict(gate),
             "labelled": of_dataset(Path(settings.labelled)) if settings.labelled else "",
-            "engine": self.maker is not None and self.maker.runs_here,
+            "engine": self._runs_engine,
         }
 
         def work(folder: Path) -> None:
@@ -205,8 +210,7 @@ class Chain:
                 gate,
                 labelled=spec,
                 threads=settings.threads,
-                device=settings.device,
-                with_engine=self.maker is not None and self.maker.runs_here,
+                device=settings.device if self._runs_engine else None,
             )
             for name, content in files.items():
                 (folder / name).write_bytes(content)
@@ -235,7 +239,7 @@ def _present(maker: EngineMaker | None) -> EngineMaker:
 
 
 def _engine_record(folder: Path) -> EngineRecord:
-    return EngineRecord.from_json(json.loads((folder / "engine.json").read_text("utf-8")))
+    return EngineRecord.from_json(json.loads((folder / ENGINE_RECORD).read_text("utf-8")))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.bundle import Bundle
-from edged.core.errors import BundleMismatch, DataError, EdgedError, UsageError
-from edged.core.manifest import FileRecord, Manifest
+from edged.core.errors import BundleMismatch, ConfigError, DataError, EdgedError, UsageError
+from edged.core.manifest import Manifest
 from provisioning.build import find
 from provisioning.build.maker import EngineMaker
 from provisioning.recipe.chain import REPORT, Chain, bundle_content
+from provisioning.recipe.kept_engines import records_of, with_kept_engines
 from provisioning.recipe.settings import ProvisionSettings
-from provisioning.recipe.weights import file_sha256, obtain
+from provisioning.recipe.weights import obtain
 from provisioning.recipe.workshop import Output, Workshop
 from provisioning.store import Store
 from provisioning.verify.gate import REMEDY
@@ -59,14 +60,14 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         maker, reason = find_maker(settings)
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")
-        if maker is not None and (warning := maker.warning(settings.precision)):
+        for warning in filter(None, (maker.passed_over, maker.warning(settings.precision)) if maker else ()):
             say(f"{'engine':<9} {warning}")
         last = Chain(settings, workshop, maker).run(weights)
         left = _left(settings, workshop, maker, reason)
         if dry_run:
             return Outcome(tuple(workshop.outputs), None, changed=False, left=left)
         _require_passed(last)
-        bundle, stored = _stored(settings, last)
+        bundle, stored = _stored(settings, workshop, last)
         workshop.prune()
         changed = stored or any(output.fresh for output in workshop.outputs)
         return Outcome(tuple(workshop.outputs), bundle, changed, left)
@@ -76,7 +77,8 @@ def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | 
     """What this machine could not do, and the command that does it on the device."""
     frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
     if maker is None:
-        return f"{reason}; on the device run: edged-provision build {settings.name} --frames {frames} --activate"
+        by = f" --tensorrt {settings.tensorrt}" if settings.tensorrt != "auto" else ""
+        return f"{reason}; on the device run: edged-provision build {settings.name}{by} --frames {frames} --activate"
     if not maker.runs_here:
         return (
             "the engine has not run yet, as no GPU here runs it; "
@@ -89,7 +91,7 @@ def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
     """What builds engines here, or None and the reason.
 
     Raises:
-        BundleMismatch, UsageError: an engine was asked for that no TensorRT here builds.
+        ConfigError: an engine was asked for that no TensorRT here builds.
     """
     try:
         maker = find.find_maker(
@@ -99,11 +101,9 @@ def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
             gpus=settings.gpus,
             timing_caches=Path(settings.work) / TIMING_CACHES,
         )
-    except UsageError:
-        raise
-    except BundleMismatch as exc:
-        if settings.gpus:
-            raise
+    except (BundleMismatch, UsageError) as exc:
+        if isinstance(exc, UsageError) or settings.gpus:
+            raise ConfigError(f"[provision] tensorrt, gpus, decode: {exc}") from exc
         return None, str(exc)
     except EdgedError as exc:
         return None, str(exc).splitlines()[0]
@@ -122,11 +122,12 @@ def _require_passed(last: Output) -> None:
         )
 
 
-def _stored(settings: ProvisionSettings, last: Output) -> tuple[Bundle, bool]:
+def _stored(settings: ProvisionSettings, workshop: Workshop, last: Output) -> tuple[Bundle, bool]:
     """The bundle in the store, active; and whether that took any change."""
-    manifest, files = bundle_content(last)
+    made, content = bundle_content(last)
     store = Store(Path(settings.store))
     with store.locked():
+        manifest, files = with_kept_engines(store, made, content, workshop)
         added = not _holds(store, manifest, files)
         if added:
             store.add(manifest, files)
@@ -141,9 +142,7 @@ def _holds(store: Store, manifest: Manifest, files: Mapping[str, bytes | Path]) 
     """Whether the store's bundle of that name is this very one."""
     if manifest.name not in store.names():
         return False
-    paths = {name: path for name, path in files.items() if isinstance(path, Path)}
-    records = {name: FileRecord(file_sha256(path), path.stat().st_size) for name, path in paths.items()}
     try:
-        return store.open(manifest.name).manifest == dataclasses.replace(manifest, files=records)
+        return store.open(manifest.name).manifest == dataclasses.replace(manifest, files=records_of(files))
     except EdgedError:
         return False  # a damaged one is replaced

@@ -14,6 +14,7 @@ from edged.config.lines import Key, key_lines, line_of
 from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
+from provisioning.build.maker import MOST_BATCH, WORKSPACE_MB
 from provisioning.quantize.thresholds import Method
 
 if sys.version_info >= (3, 11):
@@ -23,10 +24,10 @@ else:
 
 MAX_BYTES = 1 << 20
 SECTION = "provision"
+_GPU = re.compile(r"this|all|\d{1,2}\.\d")
 _SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
 
-Batch = Annotated[int, Field(ge=1, le=64)]
-Capability = Annotated[str, Field(pattern=r"^(this|all|[0-9]{1,2}\.[0-9])$")]
+Batch = Annotated[int, Field(ge=1, le=MOST_BATCH)]
 
 
 class ProvisionSettings(BaseModel):
@@ -74,7 +75,7 @@ class ProvisionSettings(BaseModel):
     size: str = "640"
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     tensorrt: Literal["auto", "tensorrt", "rtx"] = "auto"
-    gpus: list[Capability] = []
+    gpus: list[str] = []
     decode: Literal["auto", "plugin", "kernel"] = "auto"
     frames: list[str] = []
     frames_count: int = Field(200, ge=1, le=100_000)
@@ -83,7 +84,7 @@ class ProvisionSettings(BaseModel):
     seed: int = Field(0, ge=0, le=2**32 - 1)
     calibration: Method = "percentile"
     batch: list[Batch] = [1, 1, 4]
-    workspace_mb: int = Field(1024, ge=16, le=1 << 20)
+    workspace_mb: int = Field(1024, ge=WORKSPACE_MB[0], le=WORKSPACE_MB[1])
     prenms_score_threshold: float = Field(0.001, ge=0, lt=1)
     max_fall: float = Field(0.010, ge=0, le=1)
     min_f1: float = Field(0.90, ge=0, le=1)
@@ -107,7 +108,17 @@ class ProvisionSettings(BaseModel):
     def _ascending_batch(cls, batch: list[int]) -> list[int]:
         if len(batch) != 3 or sorted(batch) != batch:  # noqa: PLR2004 - smallest, optimal, largest
             raise ValueError("must be three ascending numbers: smallest, optimal and largest batch")
+        if batch[0] != 1:
+            raise ValueError("must begin with 1, as a camera may be alone")
         return batch
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _possible_gpus(cls, gpus: object) -> object:
+        names = gpus if isinstance(gpus, list) else [None]
+        if not all(isinstance(name, str) and _GPU.fullmatch(name) for name in names):
+            raise ValueError('must be a list of compute capabilities such as ["8.6", "8.9"], or ["this"], or ["all"]')
+        return gpus
 
     @model_validator(mode="after")
     def _belong_together(self) -> ProvisionSettings:

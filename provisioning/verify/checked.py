@@ -24,7 +24,7 @@ def verified(
     labelled: Path | None = None,
     out: Path | None = None,
     threads: int = 0,
-    device: str = "auto",
+    device: str | None = "auto",
 ) -> Verdict:
     """Verify and keep the report in the bundle, passed or not.
 
@@ -36,7 +36,7 @@ def verified(
         labelled: a data-set YAML whose `val` decides instead.
         out: gets a copy of the report.
         threads: of ONNX Runtime; 0 for every core.
-        device: the GPU that runs an engine.
+        device: the GPU that runs an engine; None for the INT8 graph of a CPU, although there is an engine.
 
     Raises:
         DataError: below the gate, or an input is not what it should be.

@@ -26,8 +26,7 @@ def verify_bundle(
     *,
     labelled: Path | None = None,
     threads: int = 0,
-    device: str = "auto",
-    with_engine: bool = True,
+    device: str | None = "auto",
 ) -> dict[str, bytes]:
     """Verify the bundle's engine if it has one for its precision, else its INT8 graph on ONNX Runtime.
 
@@ -37,8 +36,8 @@ def verify_bundle(
         gate: the limits; the verdict is in the report, nothing is raised for it.
         labelled: a data-set YAML whose `val` decides instead of the frames.
         threads: of ONNX Runtime; 0 for every core.
-        device: the GPU that runs an engine, as in `[engine] device`.
-        with_engine: False where no GPU here runs it: the INT8 graph is verified, the engine is left out.
+        device: the GPU that runs an engine, as in `[engine] device`; None where none here does: the INT8 graph of a
+            CPU is verified, the engine is left out.
 
     Returns:
         The files of the report.
@@ -51,7 +50,7 @@ def verify_bundle(
     reference = CpuDetector(bundle, thresholds=SERVICE, threads=threads, file=MODEL)
     with (
         contextlib.closing(reference),
-        _candidate(bundle, threads, device, with_engine=with_engine) as (candidate, name, file),
+        _candidate(bundle, threads, device) as (candidate, name, file),
     ):
         comparison = compare(reference, candidate, frames, gate, spec)
     manifest = bundle.manifest
@@ -60,11 +59,9 @@ def verify_bundle(
 
 
 @contextlib.contextmanager
-def _candidate(
-    bundle: Bundle, threads: int, device: str, *, with_engine: bool
-) -> Iterator[tuple[TunableDetector, str, str]]:
+def _candidate(bundle: Bundle, threads: int, device: str | None) -> Iterator[tuple[TunableDetector, str, str]]:
     """What shall run, what it is for people, and the file that ONNX Runtime runs."""
-    if with_engine and any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
+    if device is not None and any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
         from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
 
         opened = open_detector(bundle, thresholds=SERVICE, device=device)

@@ -10,6 +10,11 @@ from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, DataError
 from tests.handmade import edit_manifest, write_bundle
 
+ENGINE = {
+    "file": "engine.plan", "tensorrt": "10.3.0", "gpu": "Orin", "compute_capability": "8.7", "precision": "fp16",
+    "decode": "kernel", "plugin_version": "", "batch": [1, 1, 4],
+}  # fmt: skip
+
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
@@ -56,6 +61,16 @@ def test_open_of_weights_names_the_command(tmp_path: Path) -> None:
         pytest.param({"surprise": 1}, "misshapen manifest", id="unknown-field"),
         pytest.param({"input_wh": [100, 64]}, "multiples of 32", id="input"),
         pytest.param({"files": {"../x": {"sha256": "", "bytes": 1}}}, "leaves the bundle directory", id="path"),
+        pytest.param({"engines": [{**ENGINE, "kind": 5}]}, "names must be texts", id="engine-kind"),
+        pytest.param({"engines": [{**ENGINE, "kind": []}]}, "names must be texts", id="engine-kind-list"),
+        pytest.param({"engines": [{**ENGINE, "tensorrt": None}]}, "names must be texts", id="engine-version"),
+        pytest.param({"engines": [{**ENGINE, "capabilities": "8.6"}]}, "names must be texts", id="engine-capabilities"),
+        pytest.param({"engines": [{**ENGINE, "capabilities": [8.6]}]}, "names must be texts", id="engine-capability"),
+        pytest.param({"engines": [{**ENGINE, "capabilities": None}]}, "misshapen manifest", id="engine-null"),
+        pytest.param({"engines": [{**ENGINE, "batch": [4, 4, -8]}]}, "three ascending numbers", id="engine-batch"),
+        pytest.param({"engines": [{**ENGINE, "precision": "int4"}]}, "precision 'int4'", id="engine-precision"),
+        pytest.param({"engines": [{**ENGINE, "decode": "magic"}]}, "decode 'magic'", id="engine-decode"),
+        pytest.param({"engines": [{"file": "engine.plan"}]}, "misshapen manifest", id="engine-torn"),
         pytest.param({"precision": "int4"}, "precision must be one of fp32, fp16, int8", id="precision"),
     ],
 )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,105 +13,13 @@ from edged import check
 from edged.assembly import LoadedModel, load_model
 from edged.config import load_settings
 from edged.config.schema import Engine, Model
-from edged.core.bundle import MANIFEST, MODEL, Bundle
+from edged.core.bundle import MANIFEST, Bundle
 from edged.core.errors import BundleMismatch, DataError, DetectorError, EdgedError, NotInstalled
-from edged.core.manifest import EngineRecord, FileRecord
 from edged.core.types import Thresholds
 from edged.gpu import backend
-from edged.gpu.choice import GpuFacts
-from edged.gpu.runtime_cache import RuntimeCache
-from edged.gpu.several import SeveralGpus
-from edged.gpu.tensorrt import TensorRt
-from tests.fakes import make_frame
-from tests.gpu.fake_tensorrt import FakeWorld, fake_tensorrt
-from tests.gpu.host_engine import HostEngine
-from tests.gpu.host_gpu import HostDriver, HostGpu
-from tests.handmade import write_bundle
+from tests.gpu.backend_stage import PORTABLE, RECORD, Stage, bundle, stage
 
-RECORD = EngineRecord(
-    file="engine.plan",
-    tensorrt="10.3.0",
-    gpu="Host GPU",
-    compute_capability="8.7",
-    precision="fp32",
-    decode="kernel",
-    plugin_version="",
-    batch=(1, 2, 2),
-)
-CHOSEN = GpuFacts(0, "GPU-00aa", "Host GPU", "8.7", 1 << 30, partitioned=False, mig=False)
-
-
-SECOND = replace(CHOSEN, index=1, uuid="GPU-11aa")
-
-
-class NamedGpu(HostGpu):
-    name = "Host GPU"
-    uuid = "GPU-00aa"
-    compute_capability = (8, 7)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    """The hand-made model with an engine that is its own ONNX."""
-    plain = Bundle.open(write_bundle(tmp_path / "bundle"))
-    content = plain.read(MODEL)
-    (plain.directory / RECORD.file).write_bytes(content)
-    files = {**plain.manifest.files, RECORD.file: FileRecord(plain.manifest.files[MODEL].sha256, len(content))}
-    return Bundle(plain.directory, replace(plain.manifest, files=files, engines=(RECORD,)))
-
-
-class Stage:
-    """Stands in for what needs a GPU: packages, device, plugin, engine."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
-        driver = HostDriver()
-        self.gpus = [NamedGpu(driver=driver), NamedGpu(driver=driver)]
-        self.gpu, self.second = self.gpus
-        self.second.uuid = SECOND.uuid
-        self.chosen: tuple[GpuFacts | None, ...] = (CHOSEN,)
-        self.asked: list[tuple[str, ...]] = []
-        self.engines: list[HostEngine] = []
-        self.plugin_on: list[NamedGpu] = []
-        self.manifest = bundle.manifest
-        device: Any = types.ModuleType("edged.gpu.device")
-        self.lazy: list[bool] = []
-        self.versions = {"tensorrt": "10.3.0"}
-        self.caches: list[RuntimeCache | None] = []
-        device.open_gpu = self.open
-        device.register_plugin = self.plugin_on.append
-        device.describe = lambda gpu: {"device": f"{gpu.name}, {gpu.uuid}", "CUDA": "13.0"}
-        monkeypatch.setitem(sys.modules, "edged.gpu.device", device)
-        monkeypatch.setattr(backend, "TensorRtEngine", self.load)
-        monkeypatch.setattr(backend, "load", self.runtime)
-        monkeypatch.setattr(backend, "_require_cuda", lambda: None)
-        monkeypatch.setattr(backend, "_select", self.select)
-
-    def runtime(self, kind: str) -> TensorRt:
-        if kind not in self.versions:
-            raise NotInstalled(f"{kind} is not installed")
-        return fake_tensorrt(FakeWorld(kind=kind, version=self.versions[kind]))
-
-    def select(self, devices: Sequence[str], _need_mb: int) -> tuple[GpuFacts | None, ...]:
-        self.asked.append(tuple(devices))
-        return self.chosen
-
-    def open(self, ordinal: int, *, lazy: bool) -> NamedGpu:
-        self.lazy.append(lazy)
-        self.gpus[ordinal].enter()
-        return self.gpus[ordinal]
-
-    def load(
-        self, tensorrt: TensorRt, plan: bytes, gpu: NamedGpu, *, where: str, cache: RuntimeCache | None
-    ) -> HostEngine:
-        assert where.endswith("engine.plan") and tensorrt.version in self.versions.values()
-        self.caches.append(cache)
-        self.engines.append(HostEngine(gpu, plan, self.manifest, max_batch=2))
-        return self.engines[-1]
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> Stage:
-    return Stage(monkeypatch, bundle)
+__all__ = ["bundle", "stage"]  # fixtures
 
 
 def test_open_detector_gives_one_that_works(stage: Stage, bundle: Bundle) -> None:
@@ -198,70 +103,10 @@ def test_open_detector_on_a_gpu_that_does_not_tell_its_uuid_goes_on(stage: Stage
     backend.open_detector(bundle, thresholds=Thresholds()).detector.close()
 
 
-def both(stage: Stage, bundle: Bundle, **changed: str) -> Bundle:
-    """The bundle with an engine for each of two GPUs; `changed` says in what the second engine differs."""
-    stage.chosen = (CHOSEN, SECOND)
-    stage.second.name = "Other GPU"
-    engines = (RECORD, replace(RECORD, **{"gpu": "Other GPU", **changed}))  # type: ignore[arg-type]
-    return Bundle(bundle.directory, replace(bundle.manifest, engines=engines))
-
-
-def test_open_detector_on_several_gpus_takes_the_engine_of_each(stage: Stage, bundle: Bundle) -> None:
-    opened = backend.open_detector(both(stage, bundle), thresholds=Thresholds(), device=["0", "1"])
-    assert stage.asked == [("0", "1")] and stage.lazy == [True, True]
-    assert isinstance(opened.detector, SeveralGpus) and opened.detector.room == 4
-    assert opened.backend == "tensorrt 10.3.0 fp32, Host GPU + Other GPU"
-    assert opened.facts == {
-        "GPU 1: device": "Host GPU, GPU-00aa",
-        "GPU 2: device": "Other GPU, GPU-11aa",
-        "CUDA": "13.0",
-        "TensorRT": "TensorRT 10.3.0",
-        "GPU 1: engine": "engine.plan, built for TensorRT 10.3.0 on Host GPU, SM 8.7",
-        "GPU 2: engine": "engine.plan, built for TensorRT 10.3.0 on Other GPU, SM 8.7",
-        "CUDA graphs for batches of": "1, 2",
-    }
-    opened.detector.submit([make_frame(), make_frame()])
-    assert [gpu.calls.count("replay") for gpu in stage.gpus] == [1, 1]
-    opened.detector.close()
-    assert all(gpu.closed for gpu in stage.gpus) and all(engine.closed for engine in stage.engines)
-
-
-def test_open_detector_registers_the_plugin_on_every_gpu(stage: Stage, bundle: Bundle) -> None:
-    whole = both(stage, bundle, decode="plugin", plugin_version="1")
-    backend.open_detector(whole, thresholds=Thresholds(), device=["0", "1"]).detector.close()
-    assert stage.plugin_on == [stage.second]  # the first one's engine does without
-
-
-def test_open_detector_one_gpu_without_an_engine_refuses_the_whole(stage: Stage, bundle: Bundle) -> None:
-    whole = both(stage, bundle, gpu="A third GPU")
-    with pytest.raises(BundleMismatch, match=r"^1 Host GPU GPU-11aa: .*; running on .* Other GPU, SM 8\.7; run: edged"):
-        backend.open_detector(whole, thresholds=Thresholds(), device=["0", "1"])
-    assert all(gpu.closed for gpu in stage.gpus) and stage.engines[0].closed
-
-
-def test_open_detector_one_gpu_without_memory_refuses_the_whole(stage: Stage, bundle: Bundle) -> None:
-    stage.second.failures["allocate"] = DetectorError("cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2)")
-    with pytest.raises(DetectorError, match=r"^1 Host GPU GPU-11aa: cuMemAlloc failed"):
-        backend.open_detector(both(stage, bundle), thresholds=Thresholds(), device=["0", "1"])
-    assert all(gpu.closed for gpu in stage.gpus) and all(engine.closed for engine in stage.engines)
-
-
-def test_configured_gpus_are_those_that_are_opened(
-    stage: Stage, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Bundle, "open", lambda _directory: bundle)
-    engine = Engine.model_validate({"backend": "tensorrt", "device": ["1", "0"]})
-    load_model(Model(bundle=bundle.directory), engine).detector.close()
-    assert stage.asked == [("1", "0")]
-
-
 def test_open_detector_judges_the_bundle_before_it_looks_for_a_gpu(bundle: Bundle) -> None:
     bare = Bundle(bundle.directory, replace(bundle.manifest, engines=()))
     with pytest.raises(BundleMismatch, match="no engine at all; run: edged-provision build"):
         backend.open_detector(bare, thresholds=Thresholds())
-
-
-PORTABLE = replace(RECORD, kind="rtx", tensorrt="1.7.1.116", gpu="", compute_capability="", capabilities=("8.6", "8.7"))
 
 
 def test_open_detector_takes_the_engine_whose_tensorrt_is_here(stage: Stage, bundle: Bundle) -> None:

@@ -244,6 +244,18 @@ def test_rtx_engine_that_does_not_load_says_what_is_wrong_with_it(
     assert words in str(caught.value)
 
 
+def test_rtx_engine_closed_lets_go_of_its_configuration_before_the_scratch_memory(tmp_path: Path) -> None:
+    world, gpu = rtx_world(), HostGpu()
+    cache = RuntimeCache(tmp_path / "kernels.bin")
+    engine = open_engine(world, gpu, cache=cache)
+    run_all(engine)
+    engine.close()
+    assert engine._config is None and cache._cache is None
+    assert gpu.live_blocks == 0
+    cache.keep()  # nothing is left to keep
+    assert not (tmp_path / "kernels.bin").exists()
+
+
 def test_rtx_runtime_cache_that_is_refused_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match="does not take a runtime cache"):
         open_engine(rtx_world(refuse={"set_runtime_cache"}), cache=RuntimeCache(tmp_path / "kernels.bin"))

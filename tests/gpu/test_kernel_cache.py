@@ -95,6 +95,19 @@ def test_cache_failed_compilation_is_not_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_cache_of_a_user_without_a_home_costs_a_warning_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert get(CountingCompiler(), cache_directory())
+    assert "made again at every start" in caplog.text
+
+
 def test_cache_directory_follows_systemd_then_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/edged:/other")
     assert cache_directory() == Path("/var/cache/edged/kernels")

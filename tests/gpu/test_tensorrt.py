@@ -56,8 +56,12 @@ def test_load_of_one_that_is_not_there_says_so(
     assert caught.value.exit_code == 78
 
 
-def test_load_of_one_that_lacks_its_libraries_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')")
+@pytest.mark.parametrize("error", ["OSError", "RuntimeError", "AttributeError"])
+def test_load_of_one_that_lacks_its_libraries_says_so(
+    error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever its bindings raise: the daemon runs on the CPU then, and says why."""
+    (tmp_path / "tensorrt.py").write_text(f"raise {error}('libnvinfer.so.10: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     assert "tensorrt" in installed()

@@ -26,7 +26,7 @@ if __name__ == "__main__":
         sys.modules["tensorrt_rtx" if rtx else "tensorrt"] = made
     gpu: Any = types.SimpleNamespace(name="Fake GPU", compute_capability=(8, 7))
     patched: Any = child
-    patched._card = lambda device: ("", "") if device == "auto" else ("Fake RTX", device)
+    patched._card = lambda device: ("", "", "no driver") if device == "auto" else ("Fake RTX", device, "")
     patched._open = lambda _device, **_options: gpu
     patched._register_plugin = lambda _gpu: None
     sys.exit(child.main(arguments))

@@ -148,7 +148,7 @@ def test_plans_that_are_damaged_are_a_mismatch_and_a_missing_driver_is_not(tmp_p
     assert len(said) == 4
     for each in said.values():
         assert each["error"].startswith("TensorRT for RTX") and "does not load engine.plan: " in each["error"]
-        assert each["error"].endswith("run: edged-provision build")
+        assert each["error"].endswith("run: edged-provision build NAME")
     assert "malformed engine" in said["garbage"]["error"]
 
 
@@ -224,9 +224,37 @@ def test_build_command_adds_engines_side_by_side(tmp_path: Path, capsys: pytest.
     assert "built for TensorRT for RTX 1.7.1.116, SM 7.5, 8.0, 8.6, 8.9, 12.0, 12.1" in capsys.readouterr().out
     assert main([*words, "--precision", "fp32", "--gpus", "8.9,8.6"]) == 0
     engines = store.open("squares").manifest.engines
-    assert [engine.capabilities for engine in engines] == [KNOWN, ("8.6", "8.9")]
+    assert [engine.capabilities for engine in engines] == [("8.6", "8.9"), KNOWN], "the one built last comes first"
     assert all(store.open("squares").read(engine.file) for engine in engines)
+    assert main([*words, "--precision", "fp32", "--gpus", "all", "--batch", "1", "8", "8"]) == 0
+    engines = store.open("squares").manifest.engines
+    assert [(engine.capabilities, engine.batch) for engine in engines] == [(KNOWN, (1, 8, 8))], "it serves both"
+    capsys.readouterr()
     assert main([*words, "--gpus", "9.0"]) == 78
     assert "builds for SM 7.5, 8.0, 8.6, 8.9, 12.0, 12.1; asked for was 9.0" in capsys.readouterr().err
     assert main(["show", "squares", "--store", str(tmp_path / "store")]) == 0
-    assert "TensorRT for RTX 1.7.1.116, SM 8.6, 8.9" in capsys.readouterr().out
+    assert "TensorRT for RTX 1.7.1.116, SM 7.5, 8.0" in capsys.readouterr().out
+
+
+def test_build_command_with_frames_needs_a_gpu_that_runs_the_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("there is a GPU here")
+    bundle = Bundle.open(write_bundle(tmp_path / "squares", input_wh=(64, 64)))
+    store = Store(tmp_path / "store")
+    store.add(bundle.manifest, {MODEL: bundle.read(MODEL)})
+    words = ["build", "squares", "--store", str(tmp_path / "store"), "--tensorrt", "rtx", "--frames", "x", "--activate"]
+    assert main(words) == 2
+    assert "which no GPU here runs; leave it out" in capsys.readouterr().err
+    assert not store.open("squares").manifest.engines
+
+
+def test_build_command_warns_of_int8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = Bundle.open(write_bundle(tmp_path / "squares", input_wh=(64, 64)))
+    store = Store(tmp_path / "store")
+    store.add(bundle.manifest, {MODEL: bundle.read(MODEL)})
+    words = ["build", "squares", "--store", str(tmp_path / "store"), "--tensorrt", "rtx", "--gpus", "8.6"]
+    assert main([*words, "--precision", "int8"]) == 78  # never quantised
+    said = capsys.readouterr().err
+    assert "warning: TensorRT for RTX" in said and "holds no model.int8.onnx" in said

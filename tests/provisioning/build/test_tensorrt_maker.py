@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,26 @@ def test_run_child_that_hangs_is_ended() -> None:
         run_child([sys.executable, "-c", "import time; time.sleep(60)"], what="it", timeout_s=0.3)
 
 
+def test_a_build_does_not_outlive_the_one_who_asked_for_it(tmp_path: Path) -> None:
+    """Killed, not stopped: nothing of ours runs any more that could end it."""
+    pid_file = tmp_path / "pid"
+    waits = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    child_code = (
+        f"from provisioning.build import child; child.probe = lambda *_: exec({waits!r}); child.main(['probe'])"
+    )
+    asker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child_code!r}])"
+    process = subprocess.Popen([sys.executable, "-c", asker], cwd=Path(__file__).parents[3])
+    deadline = time.monotonic() + 30
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    status = Path(f"/proc/{pid_file.read_text()}/status")
+    process.kill()
+    process.wait()
+    while status.exists() and "zombie" not in status.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not status.exists() or "zombie" in status.read_text()
+
+
 def test_run_child_that_cannot_start_is_a_message() -> None:
     with pytest.raises(DetectorError, match="cannot be started"):
         run_child(["/nonexistent/python"], what="it")
@@ -144,7 +166,15 @@ KNOWN = ("7.5", "8.6", "8.9", "12.0")
 
 def rtx(gpu: str = "", capability: str = "") -> Machine:
     return Machine(
-        "rtx", "1.7.1.116", gpu, capability, typed=True, python_plugins=False, portable=True, capabilities=KNOWN
+        kind="rtx",
+        tensorrt="1.7.1.116",
+        gpu=gpu,
+        compute_capability=capability,
+        typed=True,
+        python_plugins=False,
+        portable=True,
+        capabilities=KNOWN,
+        no_gpu="" if gpu else "no driver",
     )
 
 
@@ -173,7 +203,12 @@ def test_targets(machine_: Machine, wanted: tuple[str, ...], expected: tuple[str
     [
         (rtx("H100", "9.0"), (), BundleMismatch, r"builds for SM 7\.5.*; H100 is SM 9\.0; take TensorRT itself"),
         (rtx(), ("8.6", "9.0"), BundleMismatch, r"builds for SM 7\.5.*; asked for was 9\.0; name some of these"),
-        (rtx(), ("this",), UsageError, "this machine has no GPU to build for; name compute capabilities"),
+        (
+            rtx(),
+            ("this",),
+            UsageError,
+            r"has no GPU to build for \(no driver\); name compute capabilities",
+        ),
         (machine(), ("8.6",), UsageError, r"TensorRT 10\.3\.0 builds for the GPU of this machine only, not for 8\.6"),
     ],
 )
@@ -209,6 +244,12 @@ def test_build_of_a_portable_engine_is_of_no_device_and_keeps_no_timing_cache(tm
     assert not (tmp_path / "timing").exists()
     assert "INT8" in made.warning("int8") and not made.warning("fp16")
     assert not maker(tmp_path).warning("int8")
+
+
+def test_what_a_portable_engine_depends_on_is_not_the_card_that_is_here(tmp_path: Path) -> None:
+    without, with_card = rtx_maker(tmp_path), rtx_maker(tmp_path, machine_=rtx("RTX 4060", "8.9"))
+    assert without.facts == with_card.facts
+    assert without.facts["targets"] == "8.6, 8.9"
 
 
 @pytest.mark.parametrize(("gpu", "capability", "runs"), [("", "", False), ("A", "8.6", True), ("B", "12.0", False)])

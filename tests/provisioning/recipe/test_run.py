@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,18 +12,19 @@ import onnx
 import pytest
 
 from edged.core.bundle import MODEL_INT8, Bundle
-from edged.core.errors import BundleMismatch, DataError, DetectorError, EdgedError, NotInstalled, UsageError
-from edged.core.manifest import EngineRecord
+from edged.core.errors import (
+    DataError,
+    EdgedError,
+    UsageError,
+)
 from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
 from provisioning.build import find
 from provisioning.recipe import chain
-from provisioning.recipe import run as run_module
-from provisioning.recipe.run import Outcome, find_maker, run_recipe
+from provisioning.recipe.run import Outcome, run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Workshop
 from provisioning.store import Store
-from provisioning.verify.stage import verify_bundle
 from tests.provisioning.recipe.conftest import Make
 
 pytestmark = pytest.mark.usefixtures("no_tensorrt")
@@ -190,109 +188,3 @@ def test_two_runs_exclude_each_other(make_settings: Make) -> None:
     shop = Workshop(Path(settings.work), force=False, dry_run=False, say=lambda _line: None)
     with shop.locked(), pytest.raises(EdgedError, match=f"in use by .*{os.getpid()}"):
         provision(settings)
-
-
-class FakeMaker:
-    """A machine that builds engines, without one."""
-
-    def __init__(self, *, typed: bool, decode: Literal["plugin", "kernel"], runs_here: bool = True) -> None:
-        self.typed = typed
-        self.decode = decode
-        self.built: list[bytes] = []
-        self.runs_here = runs_here
-        self.title = "TensorRT 10.13.3"
-
-    def warning(self, precision: str) -> str:
-        return f"nothing speaks for {precision}"
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {"tensorrt": "10.13.3", "gpu": "Fake", "compute_capability": "8.7", "decode": self.decode, "plugin": "1"}
-
-    def build(
-        self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
-    ) -> EngineRecord:
-        assert workspace_mb == 1024
-        self.built.append(model.read_bytes())
-        (folder / "engine.plan").write_bytes(b"plan")
-        (folder / "timing.cache").write_bytes(b"timing")
-        return EngineRecord("engine.plan", "10.13.3", "Fake", "8.7", precision, self.decode, "1", batch)
-
-
-@pytest.mark.parametrize(("typed", "decode", "last"), [(True, "plugin", "YoloLayer_TRT"), (False, "kernel", "Sigmoid")])
-def test_an_engine_is_built_from_the_graph_that_its_version_wants(
-    make_settings: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    typed: bool,  # noqa: FBT001
-    decode: Literal["plugin", "kernel"],
-    last: str,
-) -> None:
-    maker = FakeMaker(typed=typed, decode=decode)
-    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (maker, ""))
-    monkeypatch.setattr(chain, "verify_bundle", _passing(verify_bundle))
-    outcome = provision(make_settings())
-    assert outcome.left == ""
-    assert outcome.bundle is not None
-    engine = outcome.bundle.manifest.engines[0]
-    assert (engine.precision, engine.decode, engine.batch) == ("int8", decode, (1, 1, 4))
-    assert outcome.bundle.read("engine.plan") == b"plan"
-    built = onnx.load_from_string(maker.built[0])
-    assert built.graph.node[-1].op_type == last
-    assert built.opset_import[0].version == (19 if typed else 17)
-    assert fresh(provision(make_settings())) == []
-    assert len(maker.built) == 1
-
-
-@pytest.mark.parametrize(("precision", "last"), [("int8", "verify"), ("fp16", "bundle")])
-def test_an_engine_that_no_gpu_here_runs_is_built_and_said_to_be_unverified(
-    make_settings: Make, monkeypatch: pytest.MonkeyPatch, precision: str, last: str
-) -> None:
-    """INT8 is verified by the graph that the CPU runs; the float model has nothing to be held against."""
-    maker = FakeMaker(typed=True, decode="kernel", runs_here=False)
-    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (maker, ""))
-    said: list[str] = []
-    outcome = run_recipe(make_settings(precision=precision), force=False, dry_run=False, say=said.append)
-    assert outcome.outputs[-1].stage == last
-    assert outcome.bundle is not None and outcome.bundle.manifest.engines
-    assert "no GPU here runs it" in outcome.left and "edged-provision verify pets --frames" in outcome.left
-    assert any(f"nothing speaks for {precision}" in line for line in said)
-    assert ("model.int8.cpu.onnx" in str(outcome.bundle.manifest.report)) == (precision == "int8")
-
-
-@pytest.mark.parametrize(
-    ("error", "gpus", "raised"),
-    [
-        (NotInstalled("TensorRT is not installed here"), [], None),
-        (DetectorError("no driver\n  log"), [], None),
-        (BundleMismatch("H100 is SM 9.0"), [], None),
-        (BundleMismatch("asked for was 9.0"), ["9.0"], BundleMismatch),
-        (UsageError("takes no plugins"), [], UsageError),
-    ],
-)
-def test_what_no_tensorrt_here_builds_is_left_unless_it_was_asked_for(
-    make_settings: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    error: EdgedError,
-    gpus: list[str],
-    raised: type[EdgedError] | None,
-) -> None:
-    def fail(**_options: object) -> None:
-        raise error
-
-    monkeypatch.setattr(find, "find_maker", fail)
-    settings = make_settings(gpus=gpus)
-    if raised is None:
-        assert find_maker(settings) == (None, str(error).splitlines()[0])
-    else:
-        with pytest.raises(raised):
-            find_maker(settings)
-
-
-def _passing(real: Callable[..., dict[str, bytes]]) -> Callable[..., dict[str, bytes]]:
-    """Verification of the bundle as if it held no engine: there is no device to run it on."""
-
-    def verify(bundle: Bundle, *args: object, **kwargs: object) -> dict[str, bytes]:
-        without = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, engines=()))
-        return real(without, *args, **kwargs)
-
-    return verify

@@ -42,6 +42,10 @@ def test_other_tables_are_none_of_its_business(tmp_path: Path) -> None:
         pytest.param(
             "batch = [0, 1, 2]", ":3: [provision] batch: input should be greater than or equal to 1", id="batch-0"
         ),
+        pytest.param("batch = [4, 4, 8]", ":3: [provision] batch: must begin with 1", id="batch-of-4"),
+        pytest.param('gpus = "all"', ":3: [provision] gpus: must be a list of compute capabilities", id="gpus-text"),
+        pytest.param('gpus = ["sm86"]', ":3: [provision] gpus: must be a list of compute capabilities", id="gpus-name"),
+        pytest.param('tensorrt = "cuda"', ":3: [provision] tensorrt: input should be 'auto', 'tensorrt'", id="kind"),
         pytest.param("frames_count = 0", ":3: [provision] frames_count: input should be greater", id="no-frames"),
         pytest.param('sha256 = "abc"', ":3: [provision] sha256: string should match", id="hash"),
         pytest.param('name = "a/b"', ":3: [provision] name: string should match", id="name"),

@@ -1,0 +1,66 @@
+"""Engines that were added to a bundle by hand: the recipe keeps those of the same model, and tells of the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from edged.core.errors import EdgedError
+from edged.core.manifest import EngineRecord, FileRecord, Manifest
+from provisioning.build.bundle_engine import is_of, remaining
+from provisioning.recipe.weights import file_sha256
+from provisioning.recipe.workshop import Workshop
+from provisioning.store import Store
+
+ENGINE_RECORD = "engine.json"
+
+
+def records_of(files: Mapping[str, bytes | Path]) -> dict[str, FileRecord]:
+    """What a manifest will say of these files; of those on disk."""
+    paths = {name: path for name, path in files.items() if isinstance(path, Path)}
+    return {name: FileRecord(file_sha256(path), path.stat().st_size) for name, path in paths.items()}
+
+
+def with_kept_engines(
+    store: Store, manifest: Manifest, files: Mapping[str, bytes | Path], shop: Workshop
+) -> tuple[Manifest, dict[str, bytes | Path]]:
+    """The bundle that the recipe made, with those engines of the store's bundle of that name that still belong to it.
+
+    Args:
+        store: that holds the bundle as it is.
+        manifest: as the recipe made it.
+        files: by name.
+        shop: whose own engines are left out: what made them has changed.
+    """
+    try:
+        before = store.open(manifest.name)
+    except EdgedError:
+        return manifest, dict(files)
+    made_here = set(_made_by(shop))
+    others = [engine for engine in before.manifest.engines if engine not in made_here]
+    for new in manifest.engines:
+        others = list(remaining(others, new))
+    records = records_of(files)
+    kept = [engine for engine in others if _belongs(store, engine, before.manifest, records, manifest)]
+    for engine in others:
+        fate = "kept" if engine in kept else "left out: it is of another model, or damaged"
+        shop.say(f"{'engine':<9} {engine.file}, added by hand, is {fate}")
+    whole = {**files, **{engine.file: before.directory / engine.file for engine in kept}}
+    return dataclasses.replace(manifest, engines=(*manifest.engines, *kept)), whole
+
+
+def _belongs(
+    store: Store, engine: EngineRecord, before: Manifest, records: Mapping[str, FileRecord], now: Manifest
+) -> bool:
+    try:
+        store.open(before.name).read(engine.file)
+    except EdgedError:
+        return False
+    return is_of(engine, before, records, now)
+
+
+def _made_by(shop: Workshop) -> list[EngineRecord]:
+    found = shop.root.glob(f"engine-*/{ENGINE_RECORD}")
+    return [EngineRecord.from_json(json.loads(path.read_text("utf-8"))) for path in found]
