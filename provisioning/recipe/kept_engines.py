@@ -39,13 +39,15 @@ def with_kept_engines(
     except EdgedError:
         return manifest, dict(files)
     made_here = set(_made_by(shop))
-    others = [engine for engine in before.manifest.engines if engine not in made_here]
+    by_hand = [engine for engine in before.manifest.engines if engine not in (*made_here, *manifest.engines)]
+    left = by_hand
     for new in manifest.engines:
-        others = list(remaining(others, new))
+        left = list(remaining(left, new))
     records = records_of(files)
-    kept = [engine for engine in others if _belongs(store, engine, before.manifest, records, manifest)]
-    for engine in others:
+    kept = [engine for engine in left if _belongs(store, engine, before.manifest, records, manifest)]
+    for engine in by_hand:
         fate = "kept" if engine in kept else "left out: it is of another model, or damaged"
+        fate = fate if engine in left else "replaced: the new one serves its devices"
         shop.say(f"{'engine':<9} {engine.file}, added by hand, is {fate}")
     whole = {**files, **{engine.file: before.directory / engine.file for engine in kept}}
     return dataclasses.replace(manifest, engines=(*manifest.engines, *kept)), whole
