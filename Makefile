@@ -80,7 +80,7 @@ LOWEST_PYTHON ?= $(PYTHON)
 test-lowest: dev mosquitto
 	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
-	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning
+	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning --ignore tests/gpu/short_run
 
 # The service. systemd/install.sh says what DESTDIR, PREFIX, WHEELS and EXTRAS mean.
 install uninstall wheels: export DESTDIR := $(DESTDIR)
