@@ -120,7 +120,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         wide = x.float()  # sums of squares leave the range of half precision
         count = x.numel() // x.shape[1] * dist.get_world_size()
         sums = torch.stack((wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))))  # (2, C)
-        moments = cast("Tensor", _SumOverAll.apply(sums)) / count  # type: ignore[no-untyped-call]
+        moments = cast("Tensor", _SumOverAll.apply(sums)) / count  # type: ignore[no-untyped-call, unused-ignore]
         mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
         self._remember(mean.detach(), variance.detach() * count / max(1, count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)

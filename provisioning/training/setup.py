@@ -71,7 +71,7 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     resumed = _resumed_state(checkpoint, settings)
     pictures = PictureCache(train, side=settings.side, limit_bytes=settings.cache_bytes)
     model = (checkpoint.network() if checkpoint else _start(settings, pictures)).train().to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     if not settings.batch_size:
         settings = replace(settings, batch_size=_fitting_batch(model, settings, world))
         logger.info("batch size %d", settings.batch_size)
