@@ -229,12 +229,6 @@ def dripping_server(first: bytes, drip: bytes, *, every_s: float = 0.2) -> Itera
         listener.close()
 
 
-def free_port() -> int:
-    """Where nothing listens at present."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def pattern(name: str, query: str = "size=64x48", *, pace: str = "fast") -> CameraSpec:
     """A `test:` camera."""
     return CameraSpec(name=name, source=f"test:?{query}", pace="fast" if pace == "fast" else "realtime")

@@ -14,12 +14,12 @@ import pytest
 from edged.capture.cameras import Cameras
 from edged.capture.office import Settings
 from edged.capture.spec import CameraSpec
+from tests.brokers import free_port
 from tests.capture.support import (
     QUICK,
     Recorder,
     alive,
     dripping_server,
-    free_port,
     mjpeg_server,
     open_descriptors,
     pattern,

@@ -15,7 +15,8 @@ import pytest
 from edged.capture.cameras import Cameras
 from edged.capture.office import Settings
 from edged.capture.spec import CameraSpec
-from tests.capture.support import QUICK, Recorder, free_port, take_until, wait_for_frame, wait_until
+from tests.brokers import free_port
+from tests.capture.support import QUICK, Recorder, take_until, wait_for_frame, wait_until
 
 PYTHON = "/usr/bin/python3"  # the distribution's, which has GStreamer's bindings
 SERVER = """
