@@ -46,7 +46,7 @@ def add_engine(
     """
     typed = maker.typed and precision != "fp32"
     heads, patched = engine_models(bundle.manifest, model_for(bundle, precision), typed=typed)
-    _require_readable(bundle)
+    _requirereadable(bundle)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -59,7 +59,7 @@ def add_engine(
                 if not is_of(record, bundle.manifest, current.manifest.files, current.manifest):
                     raise EdgedError(f"{bundle.manifest.name} was replaced while its engine was built; run it again")
                 content = {**engine_files(folder, record), PLUGIN_MODEL: patched.SerializeToString()}
-                engines = (record, *_readable(current, remaining(current.manifest.engines, record)))
+                engines = (record, *readable(current, remaining(current.manifest.engines, record)))
                 report = current.manifest.report
                 kept = report if precision == "int8" and report.get("file") == MODEL_INT8_CPU else {}
                 return revise(store, current, content, precision=precision, engines=engines, report=kept)
@@ -96,6 +96,18 @@ def is_of(engine: EngineRecord, before: Manifest, files: Mapping[str, FileRecord
     return same and (engine.decode != "plugin" or before.min_confidence == now.min_confidence)
 
 
+def readable(bundle: Bundle, engines: Iterable[EngineRecord]) -> list[EngineRecord]:
+    """Those whose files are whole; a damaged one must not keep a new one out."""
+    whole = []
+    for engine in engines:
+        try:
+            bundle.read(engine.file)
+            whole.append(engine)
+        except EdgedError as exc:
+            logger.warning("%s is left out: %s", engine.file, exc)
+    return whole
+
+
 def _gives_way(old: EngineRecord, new: EngineRecord) -> bool:
     if old.file == new.file:
         return True
@@ -106,20 +118,8 @@ def _gives_way(old: EngineRecord, new: EngineRecord) -> bool:
     return (old.gpu, old.compute_capability) == (new.gpu, new.compute_capability)
 
 
-def _require_readable(bundle: Bundle) -> None:
+def _requirereadable(bundle: Bundle) -> None:
     """Before a build that takes long: what is to be kept of the bundle, engines aside."""
     engines = {engine.file for engine in bundle.manifest.engines}
     for name in bundle.manifest.files.keys() - engines:
         bundle.read(name)
-
-
-def _readable(bundle: Bundle, engines: Iterable[EngineRecord]) -> list[EngineRecord]:
-    """Those whose files are whole; a damaged one must not keep a new one out."""
-    whole = []
-    for engine in engines:
-        try:
-            bundle.read(engine.file)
-            whole.append(engine)
-        except EdgedError as exc:
-            logger.warning("%s is left out: %s", engine.file, exc)
-    return whole

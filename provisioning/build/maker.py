@@ -11,6 +11,7 @@ from edged.core.manifest import EngineRecord
 
 ENGINE = "engine.plan"
 TIMING_CACHE = "timing.cache"
+GPU_NAME = re.compile(r"this|all|\d{1,2}\.\d")  # what a portable engine is built for, see `targets`
 MOST_BATCH = 64
 WORKSPACE_MB = (16, 1 << 20)  # least and most
 Decode = Literal["plugin", "kernel"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -34,8 +33,10 @@ a process of its own; minutes on a desktop, up to an hour on a small device. A t
 
 def gpu_names(text: str) -> tuple[str, ...]:
     """`this`, `all`, or `8.6,8.9` as an argparse type."""
+    from provisioning.build.maker import GPU_NAME
+
     names = tuple(name.strip() for name in text.split(","))
-    if not all(re.fullmatch(r"this|all|\d{1,2}\.\d", name) for name in names):
+    if not all(GPU_NAME.fullmatch(name) for name in names):
         raise argparse.ArgumentTypeError(f"expected this, all, or compute capabilities such as 8.6,8.9, got {text!r}")
     return names
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, FileRecord, Manifest
-from provisioning.build.bundle_engine import is_of, remaining
+from provisioning.build.bundle_engine import is_of, readable, remaining
 from provisioning.recipe.weights import file_sha256
 from provisioning.recipe.workshop import Workshop
 from provisioning.store import Store
@@ -43,24 +43,14 @@ def with_kept_engines(
     left = by_hand
     for new in manifest.engines:
         left = list(remaining(left, new))
-    records = records_of(files)
-    kept = [engine for engine in left if _belongs(store, engine, before.manifest, records, manifest)]
+    records = records_of(files) if left else {}
+    kept = [each for each in readable(before, left) if is_of(each, before.manifest, records, manifest)]
     for engine in by_hand:
         fate = "kept" if engine in kept else "left out: it is of another model, or damaged"
         fate = fate if engine in left else "replaced: the new one serves its devices"
         shop.say(f"{'engine':<9} {engine.file}, added by hand, is {fate}")
     whole = {**files, **{engine.file: before.directory / engine.file for engine in kept}}
     return dataclasses.replace(manifest, engines=(*manifest.engines, *kept)), whole
-
-
-def _belongs(
-    store: Store, engine: EngineRecord, before: Manifest, records: Mapping[str, FileRecord], now: Manifest
-) -> bool:
-    try:
-        store.open(before.name).read(engine.file)
-    except EdgedError:
-        return False
-    return is_of(engine, before, records, now)
 
 
 def _made_by(shop: Workshop) -> list[EngineRecord]:

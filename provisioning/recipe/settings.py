@@ -14,7 +14,7 @@ from edged.config.lines import Key, key_lines, line_of
 from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
-from provisioning.build.maker import MOST_BATCH, WORKSPACE_MB
+from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
 from provisioning.quantize.thresholds import Method
 
 if sys.version_info >= (3, 11):
@@ -24,7 +24,6 @@ else:
 
 MAX_BYTES = 1 << 20
 SECTION = "provision"
-_GPU = re.compile(r"this|all|\d{1,2}\.\d")
 _SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
 
 Batch = Annotated[int, Field(ge=1, le=MOST_BATCH)]
@@ -116,7 +115,7 @@ class ProvisionSettings(BaseModel):
     @classmethod
     def _possible_gpus(cls, gpus: object) -> object:
         names = gpus if isinstance(gpus, list) else [None]
-        if not all(isinstance(name, str) and _GPU.fullmatch(name) for name in names):
+        if not all(isinstance(name, str) and GPU_NAME.fullmatch(name) for name in names):
             raise ValueError('must be a list of compute capabilities such as ["8.6", "8.9"], or ["this"], or ["all"]')
         return gpus
 
