@@ -24,6 +24,7 @@ from edged.core.manifest import Manifest
 from provisioning.bundle_files import is_whole, make_directory, require_whole, write_bundle
 from provisioning.files import sync_directory
 from provisioning.lock import FileLock
+from provisioning.verify.gate import require_verified
 
 PREVIOUS = ".previous"
 LOCK = ".lock"
@@ -262,27 +263,6 @@ class Store:
             if path.name.startswith((_UNFINISHED, _DISCARDED)):
                 shutil.rmtree(path, ignore_errors=True)
         (self.root / f"{_UNFINISHED}link").unlink(missing_ok=True)
-
-
-def require_verified(manifest: Manifest) -> None:
-    """Raise unless the model is the float32 one, or was held against it and passed.
-
-    Raises:
-        DataError: it was not, or did not.
-    """
-    if manifest.precision == "fp32" and not manifest.engines:
-        return
-    said = manifest.report.get("verdict")
-    passed = manifest.report.get("passed")
-    engine = next((each for each in manifest.engines if each.precision == manifest.precision), None)
-    if passed and engine is not None and manifest.report.get("file"):
-        passed, said = False, f"its graph for a CPU passed, but {engine.file} was never held against float32"
-    if passed:
-        return
-    raise DataError(
-        f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
-        remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",
-    )
 
 
 def _is_name(name: str) -> bool:
