@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-systemd soak scale check lint types dev mosquitto install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -21,7 +21,7 @@ help:
 	@echo '              SOURCE=video.mp4  MODEL=bundle  ROUNDS=3  PLOT=cameras.png'
 	@echo 'make test     lint, types and tests'
 	@echo 'make dev      everything for development, torch included, into .venv'
-	@echo 'make test-slow    the tests that take minutes;   make test-lowest   on the lowest allowed dependencies'
+	@echo 'make test-slow    the tests that take minutes;   make test-lowest, test-newest   on the lowest, newest allowed dependencies'
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
@@ -39,9 +39,16 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[cpu,demo]'
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+# The versions that the tests were run with. Without an NVIDIA driver torch's CPU build where one can be found: the usual one
+# brings gigabytes of CUDA. TORCH_WHEELS=folder-or-page: where to look for it, beside where pip looks anyhow.
+DEV_LOCK := tests/lock.txt
+TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
+CPU_TORCH = $(shell sed -n 's/^\(torch==[^ ;+]*\).*/\1+cpu/p' $(DEV_LOCK))
+$(VENV)/dev.stamp: pyproject.toml $(DEV_LOCK) | $(BIN)/python
 	@echo 'installing everything for development: $(DEV_EXTRAS) ...'
-	@$(PIP) --editable '.[$(DEV_EXTRAS)]'
+	@$(if $(HAS_NVIDIA),,$(PIP) --no-deps --retries 1 --find-links '$(TORCH_WHEELS)' '$(CPU_TORCH)' 2>/dev/null \
+	  || echo 'no CPU build ($(CPU_TORCH)) found here: torch as the package index has it')
+	@$(PIP) --constraint $(DEV_LOCK) --editable '.[$(DEV_EXTRAS)]'
 	@touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp
@@ -54,11 +61,10 @@ bench: $(VENV)/demo.stamp
 
 dev: $(VENV)/dev.stamp
 
-mosquitto:
-	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients >/dev/null; \
-	else echo 'the tests need a real broker: apt-get install mosquitto mosquitto-clients'; exit 1; fi
+# What the tests need of the system: a broker, a compiler (before `dev`, which builds machine code where there is one), and with
+# TOOLS=all what a few of them need besides: an RTSP server, a clock and a network that fail, a busy machine.
+tools:
+	@sh tests/tools.sh $(TOOLS)
 
 lint: dev
 	$(BIN)/ruff format --check .
@@ -69,18 +75,26 @@ types: dev
 
 check: lint types
 
-test: check mosquitto
+test: tools check
 	$(BIN)/python -m pytest -m 'not slow and not gpu and not systemd'
 
-test-slow: dev mosquitto
+test-slow: tools dev
 	$(BIN)/python -m pytest -m slow
 
 # The daemon on the oldest dependencies that pyproject.toml allows, which is what a Jetson has.
 LOWEST_PYTHON ?= $(PYTHON)
-test-lowest: dev mosquitto
+test-lowest: tools dev
 	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
 	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning --ignore tests/gpu/short_run
+
+# The newest of everything that pyproject.toml allows, which is what pip takes today without a lock: run it before a release.
+test-newest: tools dev
+	rm -rf $(VENV)-newest; $(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check $(if $(HAS_NVIDIA),,--retries 1 --find-links '$(TORCH_WHEELS)') \
+	  --editable '.[cpu,provision,demo,dev,gpu-test]'
+	$(VENV)-newest/bin/mypy
+	$(VENV)-newest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd'
 
 # The service. systemd/install.sh says what DESTDIR, PREFIX, WHEELS and EXTRAS mean.
 install uninstall wheels: export DESTDIR := $(DESTDIR)
@@ -92,8 +106,10 @@ install uninstall wheels: export PYTHON := $(PYTHON)
 install uninstall wheels:
 	@sh systemd/install.sh $@
 
-# The versions and hashes that `make install` takes; to be remade when the requirements change, and now and then.
+# The versions and hashes that `make install` takes, and the versions of `make dev`; to be remade when the requirements change, and now and then.
 LOCKS := systemd/lock
+# The newest torch that is known to have a CPU build wherever the tests run.
+TORCH ?= 2.13.0
 lock: dev
 	@mkdir -p $(LOCKS)
 	@for extra in cpu gpu systemd rtx rtx-cu12; do \
@@ -101,13 +117,19 @@ lock: dev
 	    --generate-hashes --custom-compile-command 'make lock' \
 	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \
 	done
+	@echo 'torch==$(TORCH)' >$(VENV)/torch.txt
+	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
+	  --custom-compile-command 'make lock' --extra cpu --extra provision --extra demo --extra dev --extra gpu-test --extra systemd \
+	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/cpu.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
+	@# A Jetson's cuda-bindings are below 13, those of torch's CUDA build above: the lock leaves them alone there.
+	@sed -i "/^cuda-bindings/s/python_full_version < '3.11'$$/& and platform_machine != 'aarch64'/" $(DEV_LOCK)
 
 MINUTES ?= 30
-soak: dev mosquitto
+soak: tools dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 DEVICES ?= 1,50,200
-scale: dev mosquitto
+scale: tools dev
 	$(BIN)/python -m tests.scale --devices $(DEVICES)
 
 test-systemd: dev
@@ -136,4 +158,4 @@ else
 endif
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""The locks that `make install` uses hold what pyproject.toml asks for, each file of it by hash."""
+"""The locks of `make install` and `make dev` hold what pyproject.toml asks for, the service's each file by hash."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 EXTRAS = ("cpu", "gpu", "systemd", "rtx", "rtx-cu12")
+LOCKS = {extra: ROOT / "systemd" / "lock" / f"{extra}.txt" for extra in EXTRAS} | {"dev": ROOT / "tests" / "lock.txt"}
+DEV_EXTRAS = ("cpu", "provision", "demo", "dev", "test", "gpu-test", "systemd")
 
 
-def locked(extra: str) -> list[tuple[Requirement, int]]:
+def locked(lock: str) -> list[tuple[Requirement, int]]:
     """What a lock pins, and by how many hashes."""
-    text = (ROOT / "systemd" / "lock" / f"{extra}.txt").read_text().replace("\\\n", " ")
+    text = LOCKS[lock].read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(Requirement(line.split(" --hash")[0].strip()), line.count("--hash=sha256:")) for line in lines]
 
@@ -33,13 +35,15 @@ def applies(requirement: Requirement, python: str) -> bool:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_lock_is_current(extra: str, python: str) -> None:
-    pins = {pin.name: str(pin.specifier).removeprefix("==") for pin, _ in locked(extra) if applies(pin, python)}
+@pytest.mark.parametrize(
+    ("lock", "extra"), [(extra, extra) for extra in EXTRAS] + [("dev", extra) for extra in DEV_EXTRAS]
+)
+def test_lock_is_current(lock: str, extra: str, python: str) -> None:
+    pins = {pin.name.lower(): str(pin.specifier).removeprefix("==") for pin, _ in locked(lock) if applies(pin, python)}
     wanted = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]]
     for requirement in wanted:
-        if applies(requirement, python):
-            version = pins.get(requirement.name)
+        if applies(requirement, python) and requirement.name != PROJECT["name"]:
+            version = pins.get(requirement.name.lower())
             assert version and requirement.specifier.contains(version), f"{requirement}: {version}; run: make lock"
 
 
@@ -51,11 +55,13 @@ def test_lock_pins_one_version_by_hashes(extra: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("extras", [("cpu", "gpu", "systemd", "rtx"), ("cpu", "systemd", "rtx-cu12")])
-def test_locks_agree(extras: tuple[str, ...], python: str) -> None:
-    """Two of them are installed together."""
+@pytest.mark.parametrize(
+    "locks", [("cpu", "gpu", "systemd", "rtx"), ("cpu", "systemd", "rtx-cu12"), ("cpu", "systemd", "dev")]
+)
+def test_locks_agree(locks: tuple[str, ...], python: str) -> None:
+    """Those of the service are installed together; what is tested is what is installed."""
     chosen: dict[str, str] = {}
-    for extra in extras:
-        for pin, _ in locked(extra):
+    for lock in locks:
+        for pin, _ in locked(lock):
             if applies(pin, python):
                 assert chosen.setdefault(pin.name, str(pin.specifier)) == str(pin.specifier), pin.name
