@@ -25,7 +25,16 @@ def pairwise_iou(a: Floats, b: Floats) -> Doubles:
 
 
 def match_detections(iou: Doubles, detected_class: Ints, true_class: Ints) -> Bools:
-    """Right or wrong, a detection and threshold.
+    """Right or wrong, a detection and threshold: `matched_objects` finds it one.
+
+    Returns:
+        (N, 10) bool, a column for each of `IOU_THRESHOLDS`.
+    """
+    return matched_objects(iou, detected_class, true_class) >= 0
+
+
+def matched_objects(iou: Doubles, detected_class: Ints, true_class: Ints) -> Ints:
+    """The object that each detection takes, a detection and threshold.
 
     Each detection, best score first, takes the free object of its class that it overlaps most (of equals the last, as
     pycocotools does), if by at least the threshold.
@@ -36,11 +45,11 @@ def match_detections(iou: Doubles, detected_class: Ints, true_class: Ints) -> Bo
         true_class: (M,) int32.
 
     Returns:
-        (N, 10) bool, a column for each of `IOU_THRESHOLDS`.
+        (N, 10) int32, a column for each of `IOU_THRESHOLDS`: the object's index, -1 for none.
     """
-    right = np.zeros((len(detected_class), len(IOU_THRESHOLDS)), np.bool_)
+    taken = np.full((len(detected_class), len(IOU_THRESHOLDS)), -1, np.int32)
     if not iou.size:
-        return right
+        return taken
     limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     overlaps = np.where(detected_class[:, None] == true_class[None, :], iou, -1.0)
     free = np.ones((len(limits), len(true_class)), np.bool_)  # (T, M)
@@ -49,6 +58,7 @@ def match_detections(iou: Doubles, detected_class: Ints, true_class: Ints) -> Bo
         candidates = np.where(free, overlaps[row][None], -1.0)[:, ::-1]  # (T, M), reversed: argmax gives the last
         best = candidates.argmax(axis=1)
         found = candidates[columns, best] >= limits
-        free[columns[found], len(true_class) - 1 - best[found]] = False
-        right[row] = found
-    return right
+        partner = len(true_class) - 1 - best
+        free[columns[found], partner[found]] = False
+        taken[row] = np.where(found, partner, -1)
+    return taken

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.core.types import Detections
-from provisioning.evaluation.matching import match_detections, pairwise_iou
+from provisioning.evaluation.matching import matched_objects, pairwise_iou
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,10 @@ def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) 
     differences: list[float] = []
     for expected, found in zip(reference, candidate, strict=True):
         iou = pairwise_iou(found.xyxy, expected.xyxy)  # (candidates, references)
-        right = match_detections(iou, found.class_id, expected.class_id)[:, 0]  # at IoU 0.5
-        for place in np.flatnonzero(right):
-            same_class = np.where(expected.class_id == found.class_id[place], iou[place], -1.0)
-            partner = int(same_class.argmax())
-            overlaps.append(float(same_class[partner]))
+        partners = matched_objects(iou, found.class_id, expected.class_id)[:, 0]  # at IoU 0.5
+        for place in np.flatnonzero(partners >= 0):
+            partner = partners[place]
+            overlaps.append(float(iou[place, partner]))
             differences.append(abs(float(found.confidence[place]) - float(expected.confidence[partner])))
     return Agreement(
         frames=len(reference),

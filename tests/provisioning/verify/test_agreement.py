@@ -47,6 +47,17 @@ def test_agreement_of_pairs_tells_iou_and_scores() -> None:
     assert found.max_score_difference == pytest.approx(0.2)
 
 
+def test_agreement_of_crowded_boxes_compares_each_with_its_own_partner() -> None:
+    reference = boxes((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 8, 0.5, 0))
+    candidate = boxes(
+        (0, 0, 10, 10, 0.9, 0), (0, 0, 10, 9.4, 0.5, 0)
+    )  # the second is nearest to the first, which is taken
+    found = agreement([reference], [candidate])
+    assert found.matched == 2
+    assert found.max_score_difference == pytest.approx(0.0)
+    assert found.mean_iou == pytest.approx((1 + 8 / 9.4) / 2)
+
+
 def test_agreement_never_matches_across_pictures() -> None:
     assert agreement([boxes(A), boxes()], [boxes(), boxes(A)]).matched == 0
 
