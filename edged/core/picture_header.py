@@ -71,19 +71,48 @@ def picture_size(data: bytes, where: str) -> tuple[int, int]:
         raise DataError(f"{where}: {kind} header is damaged or truncated ({len(data)} bytes)") from exc
     if min(size) < 1:
         raise DataError(f"{where}: {kind} header claims {size[0]}x{size[1]} pixels")
-    if _truncated(kind, data):
+    if is_truncated(kind, data):
         raise DataError(f"{where}: {kind} is truncated: its end is missing ({len(data)} bytes)")
     return size
 
 
-def _truncated(kind: str, data: bytes) -> bool:
-    if kind == "JPEG":  # inside entropy-coded data FF is always stuffed, so the first FFD9 after SOS is the end
-        return data.find(b"\xff\xd9", _jpeg_walk(data)[2]) < 0
-    if kind == "PNG":
-        return data.rfind(b"IEND") < 0
-    if kind == "WebP":
-        return len(data) < int(struct.unpack_from("<I", data, 4)[0]) + 8
+def is_truncated(kind: str, data: bytes) -> bool:
+    """Whether the picture's own end is missing. What follows it (a video, padding, a second picture) is no part of it.
+
+    Args:
+        kind: as `picture_type` says.
+        data: the whole file.
+    """
+    try:
+        if kind == "JPEG":
+            return _jpeg_ends_early(data)
+        if kind == "PNG":
+            return _png_ends_early(data)
+        if kind == "WebP":
+            return len(data) < int(struct.unpack_from("<I", data, 4)[0]) + 8
+    except (struct.error, IndexError):
+        return True
     return False
+
+
+def _jpeg_ends_early(data: bytes) -> bool:
+    """Inside entropy-coded data FF is always stuffed, so the first FFD9 after SOS is the end.
+
+    An FFD8 before it starts a second picture (as of a motion photo or MPO) in a file whose first one was cut.
+    """
+    scan = _jpeg_walk(data)[2]
+    end = data.find(b"\xff\xd9", scan)
+    return end < 0 or data.find(b"\xff\xd8\xff", scan, end) >= 0
+
+
+def _png_ends_early(data: bytes) -> bool:
+    """Chunk by chunk: the letters IEND may stand in what follows a picture that was cut."""
+    at = 8
+    while True:
+        length, name = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if name == b"IEND":
+            return bool(at > len(data))
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edged.core.errors import DataError
-from edged.core.picture_header import MAGIC_BYTES, picture_size, picture_type
+from edged.core.picture_header import MAGIC_BYTES, is_truncated, picture_size, picture_type
 from edged.core.types import Pixels
 
 MAX_PICTURE_BYTES = 256 << 20
@@ -129,15 +129,9 @@ def _claimed_size(content: bytes) -> tuple[int, int]:
 
 
 def _is_whole(content: bytes, kind: str) -> bool:
-    if kind == "JPEG":  # cameras pad with zeros behind the end marker
-        return content.rstrip(b"\0").endswith(b"\xff\xd9") or b"\xff\xd9" in content[-4096:]
-    if kind == "PNG":
-        return b"IEND\xaeB`\x82" in content[-4096:]
-    if kind == "WebP":
-        return len(content) >= int(struct.unpack_from("<I", content, 4)[0]) + 8
     if kind == "BMP" and len(content) >= 6:  # noqa: PLR2004  # the header up to its file size
         return len(content) >= int(struct.unpack_from("<I", content, 2)[0])
-    return bool(content)
+    return bool(content) and not is_truncated(kind, content)
 
 
 def _jpeg_orientation(content: bytes) -> int:

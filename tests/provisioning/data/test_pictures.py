@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edged.core.errors import DataError
-from provisioning.data.pictures import inspect_picture, read_picture
+from provisioning.data.pictures import decode_picture, inspect_picture, read_picture
 from tests.provisioning.data.pictures import encoded, noise_picture
 
 SUFFIXES = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WebP"}
@@ -33,6 +33,34 @@ def test_inspect_picture_tells_the_format(suffix: str) -> None:
 def test_inspect_picture_sees_a_missing_end(suffix: str, share: float) -> None:
     content = encoded(noise_picture(60, 40), suffix)
     assert not inspect_picture(content[: int(len(content) * share)]).whole
+
+
+MOTION = b"\0\0\0\x18ftypmp42" + np.random.default_rng(5).bytes(20000) + b"SEFHk\0\0\0SEFT"  # a phone's video behind it
+TRAILERS = {
+    "motion": MOTION,
+    "zeros": bytes(9000),
+    "FF": b"\xff" * 9000,
+    "text": b"\r\n" * 4000,
+    "picture": encoded(noise_picture(64, 64)),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("trailer", TRAILERS)
+def test_read_picture_takes_a_whole_picture_with_something_behind_it(tmp_path: Path, suffix: str, trailer: str) -> None:
+    content = encoded(noise_picture(60, 40), suffix)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content + TRAILERS[trailer])
+    assert inspect_picture(path.read_bytes()).whole
+    assert (read_picture(path) == decode_picture(content)).all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("trailer", ["zeros", "FF", "text", "picture"])
+def test_inspect_picture_tells_a_cut_picture_by_its_own_end(suffix: str, trailer: str) -> None:
+    content = encoded(noise_picture(60, 40), suffix)
+    behind = TRAILERS[trailer] if trailer != "picture" else encoded(noise_picture(64, 64, seed=1), suffix)
+    assert not inspect_picture(content[: len(content) // 2] + behind).whole
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -1,0 +1,48 @@
+"""Class names as people's tools write them: a list, or a mapping from class id to name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SHOWN = 12
+
+
+def ordered_names(value: object) -> tuple[str, ...]:
+    """The names by class id; numbers become text.
+
+    Args:
+        value: a list or tuple, or a mapping whose keys are 0 to n-1 as numbers or as text ("10" follows "9").
+
+    Raises:
+        ValueError: neither of these, no name, an empty one, or one that is neither text nor a number.
+    """
+    if isinstance(value, Mapping):
+        value = _by_id(value)
+    if not isinstance(value, (list, tuple)) or not value:
+        found = "an empty list" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise ValueError(f"class names must be a list, or a mapping from 0 to the last class, got {found}")
+    return tuple(_text(name, index) for index, name in enumerate(value))
+
+
+def _by_id(names: Mapping[object, object]) -> list[object]:
+    by_id = {_number(key): name for key, name in names.items()}
+    if len(by_id) != len(names) or set(by_id) != set(range(len(names))):
+        keys = ", ".join(map(str, list(names)[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+        raise ValueError(f"class names must be numbered 0 to {len(names) - 1} without gaps, got {keys or 'none'}")
+    return [by_id[index] for index in range(len(names))]
+
+
+def _number(key: object) -> object:
+    """The class id of a key; the key itself where it is none."""
+    if isinstance(key, str) and key.strip().isdecimal():
+        return int(key)
+    return None if isinstance(key, bool) else key
+
+
+def _text(name: object, index: int) -> str:
+    if not isinstance(name, (str, int, float)):
+        raise ValueError(f"the name of class {index} must be text, got {type(name).__name__}")  # noqa: TRY004
+    text = str(name).strip()
+    if not text:
+        raise ValueError(f"the name of class {index} is empty")
+    return text
