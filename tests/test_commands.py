@@ -50,6 +50,7 @@ def test_detect_pictures_folders_and_videos_into_pictures_videos_and_json_lines(
     for name in ("p2.png", "p10.png"):
         cv2.imwrite(str(folder / name), squares_picture())
     (folder / "notes.txt").write_text("not a picture")
+    (folder / "._p2.png").write_bytes(b"\0\5\x16\7what macOS keeps beside p2.png")
     video = write_video(tmp_path / "clip.avi", frames=12, colours=["green"])
     done = run_edged(
         "detect", folder, video, "--model", model, "--out", tmp_path / "out", "--jsonl", tmp_path / "all.jsonl"

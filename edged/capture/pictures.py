@@ -21,7 +21,7 @@ DEFAULT_FPS = 1.0  # of pictures played in real time where nothing else is confi
 
 
 def find_pictures(source: str) -> list[str]:
-    """The files that a picture, folder or glob names, sorted; at least one.
+    """The files that a picture, folder or glob names, sorted; at least one. Hidden ones are none of a folder's.
 
     Raises:
         CameraError: none, or the folder cannot be read.
@@ -31,7 +31,9 @@ def find_pictures(source: str) -> list[str]:
             names = sorted(os.listdir(source))
         except OSError as exc:
             raise CameraError(f"folder {source!r} cannot be read: {exc.strerror}") from exc
-        found = [os.path.join(source, name) for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+        # macOS puts `._a.jpg` beside a.jpg, which is no picture
+        shown = [name for name in names if not name.startswith(".")]
+        found = [os.path.join(source, name) for name in shown if Path(name).suffix.lower() in PICTURE_SUFFIXES]
         if not found:
             raise CameraError(
                 f"folder {source!r} holds no pictures among its {len(names)} entries",

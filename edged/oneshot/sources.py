@@ -39,7 +39,7 @@ class Item:
 
 
 def expand(sources: Sequence[str]) -> list[Item]:
-    """Folders and globs become their pictures and videos, in natural order; all else stays as it is.
+    """Folders and globs become their pictures and videos, hidden ones left out, in natural order; all else stays.
 
     Raises:
         UsageError: a folder or glob that holds no picture or video.
@@ -53,7 +53,7 @@ def _singles(source: str) -> Iterable[str]:
     if "://" in source or source.startswith(("gst:", "test:")):
         return [source]
     if path.is_dir():
-        found = _media(str(child) for child in path.iterdir())
+        found = _media(str(child) for child in path.iterdir() if not child.name.startswith("."))
         return _required(found, f"folder {source}")
     if glob.has_magic(source) and not path.exists():
         return _required(_media(glob.iglob(source, recursive=True)), f"pattern {source}")

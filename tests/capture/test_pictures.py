@@ -134,7 +134,7 @@ def test_read_picture_from_a_fifo_does_not_hang(tmp_path: Path) -> None:
 
 
 def test_find_pictures_sorts_and_ignores_others(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    for name in ("b.PNG", "a.jpg", "notes.txt", "._a.jpg", ".hidden.png"):
         (tmp_path / name).touch()
     assert [Path(path).name for path in find_pictures(str(tmp_path))] == ["a.jpg", "b.PNG"]
     assert [Path(path).name for path in find_pictures(str(tmp_path / "*.jpg"))] == ["a.jpg"]
