@@ -80,10 +80,10 @@ def say(text: str) -> None:
 
 def say_taken(data: Path) -> None:
     """Which file of a data set's folder is read, on standard error; nothing when the file itself was named."""
-    from provisioning.data.spec import SPEC_NAME
+    from provisioning.data.spec import spec_file
 
     if data.is_dir():
-        sys.stderr.write(f"{data}: reading {data / SPEC_NAME}\n")
+        sys.stderr.write(f"{data}: reading {spec_file(data)}\n")
 
 
 def say_json(value: object) -> None:

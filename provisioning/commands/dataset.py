@@ -24,6 +24,9 @@ A data set in YOLO format is a YAML file, pictures, and a text file a picture wi
   val: images/val                                                   fractions of the picture
   names: [person]
 
+The last folder called images becomes labels; without one the .txt lies beside its picture. Names that begin with a dot
+are no data. Roboflow's YAML and what CVAT exports as YOLO 1.1 (obj.data) are taken as they are.
+
   edged-provision dataset check data.yaml
   edged-provision dataset convert VOCdevkit/VOC2012 --from voc --to people --only person
   edged-provision dataset convert instances_val.json --from coco --images val2017 --split val --to coco
@@ -37,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The three actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read everything once; report counts and every defect")
-    check.add_argument("data", type=Path, metavar="DATA", help="the YAML, or the folder that holds it as data.yaml")
+    check.add_argument("data", type=Path, metavar="DATA", help="the YAML or obj.data, or the folder that holds it")
+    check.add_argument(
+        "--polygons", action="store_true", help="take the box around each polygon of segmentation labels"
+    )
     check.add_argument("--all", action="store_true", help=f"list every defect, not the first {_SHOWN}")
     convert = actions.add_parser("convert", help="Pascal VOC XML, COCO JSON or YOLO -> YOLO")
     convert.add_argument("source", type=Path, help="folder of XML files, JSON file, or data-set YAML")
@@ -69,7 +75,7 @@ def _check(args: argparse.Namespace) -> int:
     from provisioning.data.spec import read_spec
 
     say_taken(args.data)
-    report = check_dataset(read_spec(args.data), progress=True)
+    report = check_dataset(read_spec(args.data), polygons=args.polygons, progress=True)
     if args.json:
         say_json(report.to_plain())
     else:
@@ -125,7 +131,16 @@ def _say_report(report: CheckReport, *, shown: int | None) -> None:
     kinds = Counter((defect.severity.value, defect.kind) for defect in report.defects)
     for (severity, kind), count in sorted(kinds.items()):
         say(f"{count:6d} {severity}: {kind}")
-    say(f"{report.errors} errors" if report.errors else "no errors: ready to train on")
+    say(_verdict(report))
+
+
+def _verdict(report: CheckReport) -> str:
+    if report.errors:
+        return f"{report.errors} errors"
+    if report.missing:
+        return f"no errors; to train on it, name pictures for {' and '.join(report.missing)}, too"
+    polygons = any(counts.polygons for counts in report.splits.values())
+    return f"no errors: ready to train on{', with --polygons' if polygons else ''}"
 
 
 def _say_split(split: str, counts: SplitCounts, names: tuple[str, ...]) -> None:

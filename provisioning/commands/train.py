@@ -31,7 +31,7 @@ _AUTO = "auto"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--data", type=Path, metavar="DATA", help="YAML, or the folder of its data.yaml")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="YAML or obj.data, or its folder")
     parser.add_argument("--model", choices=("n", "s", "m", "l", "x"), default="n", help="size, without --weights")
     parser.add_argument("--weights", default="none", metavar="FILE.pt|none", help="start from these (default: none)")
     parser.add_argument("--epochs", type=int, default=100, help="(default: %(default)s)")
@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val-every", type=int, default=1, metavar="N", help="epochs between evaluations")
     parser.add_argument("--cache-gb", type=float, default=2.0, help="memory for decoded pictures (default: 2)")
     parser.add_argument("--keep-anchors", action="store_true", help="never choose new anchors for the data set")
-    parser.add_argument("--skip-bad", action="store_true", help="leave pictures with defective labels out")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unreadable pictures and defective labels")
+    parser.add_argument("--polygons", action="store_true", help="take the box around each polygon of the labels")
     parser.add_argument("--wandb", metavar="PROJECT", help="report to Weights & Biases, too (needs the package wandb)")
     parser.add_argument("--log-every", type=int, default=0, metavar="N", help="log the loss every N batches")
 
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         hyper=read_hyper(args.hyper),
         patience=args.patience,
         skip_bad=args.skip_bad,
+        polygons=args.polygons,
         cache_bytes=round(args.cache_gb * 1e9),
         validate_every=args.val_every,
         anchors=not args.keep_anchors,

@@ -31,7 +31,7 @@ the daemon reports the best class of each box, which costs a model of many class
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="YAML, or the folder of its data.yaml")
+    parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="YAML or obj.data, or its folder")
     parser.add_argument("--model", required=True, metavar="MODEL", help="a .pt file, a bundle, or a name in the store")
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
     parser.add_argument("--size", type=int, default=640, help="input side of a checkpoint; a bundle has its own")
@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--single-label", action="store_true", help="checkpoint: only a box's best class counts, as in the daemon"
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave pictures with defective labels out")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unreadable pictures and defective labels")
+    parser.add_argument("--polygons", action="store_true", help="take the box around each polygon of the labels")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write curves, confusion matrix and pictures there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         max_detections=args.max_detections,
         multi_label=not args.single_label,
         skip_bad=args.skip_bad,
+        polygons=args.polygons,
         plots=args.plots,
     )
     say_taken(args.data)

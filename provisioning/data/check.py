@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,17 @@ from tqdm import tqdm
 
 from edged.core.errors import DataError
 from edged.core.types import Pixels
+from provisioning.data.label_files import holds_labels, label_path
 from provisioning.data.labels import Defect, Severity
 from provisioning.data.pictures import FORMATS, decode_picture, inspect_picture, read_bytes
-from provisioning.data.samples import Sample, label_path, list_pictures, read_samples
+from provisioning.data.samples import (
+    LABELS_ELSEWHERE,
+    MISSING_PICTURE,
+    Sample,
+    list_pictures,
+    read_samples,
+    without_box,
+)
 from provisioning.data.spec import SPLITS, DataSpec
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -34,6 +42,7 @@ class SplitCounts:
 
     Attributes:
         pictures: readable ones.
+        polygons: boxes that were taken around a polygon.
         background: pictures without any object; those whose labels are defective do not count.
         boxes_by_class: objects by class id.
         pictures_by_class: pictures that hold the class.
@@ -42,6 +51,7 @@ class SplitCounts:
     """
 
     pictures: int = 0
+    polygons: int = 0
     background: int = 0
     boxes_by_class: Counter[int] = field(default_factory=Counter)
     pictures_by_class: Counter[int] = field(default_factory=Counter)
@@ -73,11 +83,23 @@ class CheckReport:
         """Defects that keep a picture out of training."""
         return sum(defect.severity is Severity.ERROR for defect in self.defects)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Splits that a training needs and the data set does not name."""
+        return tuple(split for split in ("train", "val") if split not in self.splits)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a training on it would start."""
+        return not self.errors and not self.missing
+
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "names": list(self.names),
             "errors": self.errors,
+            "ready": self.ready,
+            "missing": list(self.missing),
             "splits": {name: _plain_counts(counts, self.names) for name, counts in self.splits.items()},
             "defects": [
                 {
@@ -92,38 +114,68 @@ class CheckReport:
         }
 
 
-def check_dataset(spec: DataSpec, *, progress: bool = False) -> CheckReport:
+def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = False) -> CheckReport:
     """Read every picture and label of every split.
 
     Args:
         spec: the data set.
+        polygons: take the boxes around polygons instead of calling them defective.
         progress: show a bar on a terminal.
 
     Raises:
         DataError: a source that the specification names does not exist.
     """
     splits: dict[str, SplitCounts] = {}
-    defects: list[Defect] = []
+    defects = list(spec.defects)
     seen: dict[bytes, tuple[str, Path]] = {}
+    listed: dict[Path, list[Path]] = {}  # pictures by their label file
     for split in (name for name in SPLITS if name in spec.sources):
-        pictures = list_pictures(spec.sources[split])
-        splits[split] = SplitCounts()
-        if not pictures:
-            defects.append(Defect(spec.file, 0, Severity.ERROR, "empty split", f"{split} holds no picture"))
-        samples = read_samples(pictures, classes=len(spec.names))
+        pictures = list_pictures(spec.sources[split], root=spec.folder)
+        for picture in pictures:
+            listed.setdefault(label_path(picture), []).append(picture)
+        counts = splits[split] = SplitCounts()
+        samples = read_samples(pictures, classes=len(spec.names), polygons=polygons)
         bar = tqdm(samples, total=len(pictures), desc=split, unit="picture", disable=None if progress else True)
-        for sample, label_defects in bar:
-            defects += label_defects
-            sound = not any(defect.severity is Severity.ERROR for defect in label_defects)
-            defects += _check_picture(sample, splits[split], split, seen, sound=sound)
-        defects += _labels_without_picture(pictures)
-    _note_missing_classes(spec, splits, defects)
+        found = [defect for sample, known in bar for defect in _check_sample(sample, known, counts, split, seen)]
+        defects += found
+        defects += _check_split(spec, split, pictures, counts, found)
+    defects += _shared_labels(listed)
+    defects += _labels_without_picture(listed)
     return CheckReport(spec.names, splits, defects)
 
 
 def quantiles(values: Sequence[float]) -> list[float]:
     """The `QUANTILES` of values; empty for none."""
     return [float(value) for value in np.quantile(values, QUANTILES)] if values else []
+
+
+def _check_sample(
+    sample: Sample, known: Sequence[Defect], counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]]
+) -> Iterator[Defect]:
+    """Count one sample; its `known` defects and what is wrong with its picture."""
+    yield from known
+    if any(defect.kind == MISSING_PICTURE for defect in known):
+        return
+    sound = not any(defect.severity is Severity.ERROR for defect in known)
+    yield from _check_picture(sample, counts, split, seen, sound=sound)
+
+
+def _check_split(
+    spec: DataSpec, split: str, pictures: Sequence[Path], counts: SplitCounts, found: Sequence[Defect]
+) -> Iterator[Defect]:
+    """What is wrong with a split as a whole, given what was found in its samples."""
+    if counts.polygons:
+        message = f"{split} holds {counts.polygons} polygons: the box around each is taken"
+        yield Defect(spec.file, 0, Severity.NOTE, "polygons", message)
+    if not pictures:
+        message = f"{split} holds no picture that is read, in {', '.join(map(str, spec.sources[split]))}"
+        yield Defect(spec.file, 0, Severity.ERROR, "empty split", message)
+    elif not counts.boxes:
+        kinds = {defect.kind for defect in found if defect.severity is Severity.ERROR}
+        if kinds <= {LABELS_ELSEWHERE}:  # other errors say themselves why there is none
+            yield Defect(spec.file, 0, Severity.ERROR, "no box", without_box(spec, split, pictures))
+    else:
+        yield from _missing_classes(spec, split, counts)
 
 
 def _check_picture(
@@ -184,6 +236,7 @@ def _decoded(content: bytes) -> tuple[Pixels | None, str]:
 
 def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sound: bool) -> None:
     counts.pictures += 1
+    counts.polygons += sample.labels.polygons
     counts.background += sound and not len(sample.labels)
     counts.boxes_by_class.update(sample.labels.class_id.tolist())
     counts.pictures_by_class.update(set(sample.labels.class_id.tolist()))
@@ -192,23 +245,30 @@ def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sou
         counts.shares.append((width, height))
 
 
-def _labels_without_picture(pictures: Sequence[Path]) -> Iterator[Defect]:
-    expected = {label_path(picture) for picture in pictures}
+def _labels_without_picture(expected: Collection[Path]) -> Iterator[Defect]:
     for folder in sorted({path.parent for path in expected}):
         for path in sorted(folder.glob("*.txt")):
-            if path not in expected and path.name.lower() not in _NO_LABELS:
+            if path in expected or path.name.startswith(".") or path.name.lower() in _NO_LABELS:
+                continue
+            if holds_labels(path) or not path.stat().st_size:  # a list of pictures may lie there, too
                 message = "labels without a picture of that name"
                 yield Defect(path, 0, Severity.WARNING, "labels without picture", message)
 
 
-def _note_missing_classes(spec: DataSpec, splits: Mapping[str, SplitCounts], defects: list[Defect]) -> None:
-    """Classes that are named but labelled nowhere, in place."""
-    for split, counts in splits.items():
-        missing = [name for number, name in enumerate(spec.names) if not counts.boxes_by_class[number]]
-        if counts.pictures and missing:
-            shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")  # noqa: PLR2004  # fits a line
-            message = f"{split} holds no object of {len(missing)} classes: {shown}"
-            defects.append(Defect(spec.file, 0, Severity.NOTE, "class without object", message))
+def _shared_labels(listed: Mapping[Path, Sequence[Path]]) -> Iterator[Defect]:
+    for path, pictures in listed.items():
+        first, *others = dict.fromkeys(pictures)
+        for picture in others if path.exists() else ():
+            yield Defect(picture, 0, Severity.WARNING, "shared labels", f"has the same labels as {first}: {path}")
+
+
+def _missing_classes(spec: DataSpec, split: str, counts: SplitCounts) -> Iterator[Defect]:
+    """Classes that are named but labelled nowhere."""
+    missing = [name for number, name in enumerate(spec.names) if not counts.boxes_by_class[number]]
+    if missing:
+        shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")  # noqa: PLR2004  # fits a line
+        message = f"{split} holds no object of {len(missing)} classes: {shown}"
+        yield Defect(spec.file, 0, Severity.NOTE, "class without object", message)
 
 
 def _plain_counts(counts: SplitCounts, names: Sequence[str]) -> dict[str, Any]:
@@ -217,6 +277,7 @@ def _plain_counts(counts: SplitCounts, names: Sequence[str]) -> dict[str, Any]:
         "pictures": counts.pictures,
         "background": counts.background,
         "boxes": counts.boxes,
+        "polygons": counts.polygons,
         "by_class": {
             name: {"boxes": counts.boxes_by_class[number], "pictures": counts.pictures_by_class[number]}
             for number, name in enumerate(names)

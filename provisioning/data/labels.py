@@ -1,4 +1,4 @@
-"""One YOLO label file: `class x y w h` a line, normalised to the picture; every defect with its line."""
+"""One YOLO label file: `class x y w h` or a polygon a line, normalised to the picture; every defect with its line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from edged.core.types import Floats, Ints, require_array
+from provisioning.data.places import decoded_text
 
 MAX_LABEL_BYTES = 16 << 20
 _FIELDS = 5
+_POLYGON_FIELDS = 7  # and every odd number above: a class and at least three corners
 _OUTSIDE = 0.01  # a box may reach this far over the edge: annotation tools round
 
 
@@ -54,10 +56,12 @@ class Labels:
     Attributes:
         class_id: (N,) int32.
         cxcywh: (N, 4) float32, centre and size as fractions of the picture, 0..1.
+        polygons: how many of the boxes are those around a polygon.
     """
 
     class_id: Ints
     cxcywh: Floats
+    polygons: int = 0
 
     def __post_init__(self) -> None:
         require_array("cxcywh", self.cxcywh, np.float32, (None, 4))
@@ -72,12 +76,14 @@ class Labels:
         return cls(np.empty(0, np.int32), np.empty((0, 4), np.float32))
 
 
-def read_labels(path: Path, *, classes: int) -> tuple[Labels, list[Defect]]:
+def read_labels(path: Path, *, classes: int, polygons: bool = False) -> tuple[Labels, list[Defect]]:
     """Read a label file.
 
     Args:
         path: the file; it must exist.
         classes: how many classes the data set has.
+        polygons: take the box around a polygon (`class x1 y1 x2 y2 x3 y3 ...`, as for segmentation) instead of
+            calling such a line defective.
 
     Returns:
         The sound lines, and what is wrong with the others (or looks wrong).
@@ -87,35 +93,42 @@ def read_labels(path: Path, *, classes: int) -> tuple[Labels, list[Defect]]:
             content = stream.read(MAX_LABEL_BYTES + 1)
         if len(content) > MAX_LABEL_BYTES:
             return Labels.empty(), [_whole(path, "unreadable labels", f"larger than {MAX_LABEL_BYTES} bytes")]
-        text = content.decode("utf-8-sig")
+        text = decoded_text(content)
     except OSError as exc:
         return Labels.empty(), [_whole(path, "unreadable labels", f"cannot be read: {exc.strerror}")]
     except UnicodeDecodeError as exc:
         return Labels.empty(), [_whole(path, "unreadable labels", f"not a text file: byte {exc.start} is no UTF-8")]
-    return parse_labels(text, path, classes=classes)
+    return parse_labels(text, path, classes=classes, polygons=polygons)
 
 
-def parse_labels(text: str, path: Path, *, classes: int) -> tuple[Labels, list[Defect]]:
+def parse_labels(text: str, path: Path, *, classes: int, polygons: bool = False) -> tuple[Labels, list[Defect]]:
     """The same for text already read; `path` is only quoted."""
-    rows: list[tuple[int, tuple[float, ...]]] = []
+    rows: list[_Row] = []
     defects: list[Defect] = []
     seen: dict[tuple[int, tuple[float, ...]], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        row = _parse_line(line, classes)
-        if isinstance(row, tuple):
-            if row in seen:
-                message = f"the same box as in line {seen[row]}"
+        row = _parse_line(line, classes, polygons=polygons)
+        if isinstance(row, _Row):
+            first = seen.setdefault((row.class_number, row.box), number)
+            if first != number:
+                message = f"the same box as in line {first}"
                 defects.append(Defect(path, number, Severity.WARNING, "duplicate box", message))
-            seen.setdefault(row, number)
-            defects += [Defect(path, number, Severity.WARNING, *warning) for warning in _warnings(row[1])]
+            defects += [Defect(path, number, Severity.WARNING, *warning) for warning in _warnings(row.box)]
             rows.append(row)
         else:
             defects.append(Defect(path, number, Severity.ERROR, row.kind, row.message))
-    class_id = np.array([row[0] for row in rows], np.int32)
-    cxcywh = np.array([row[1] for row in rows], np.float32).reshape(-1, 4)
-    return Labels(class_id, cxcywh), defects
+    class_id = np.array([row.class_number for row in rows], np.int32)
+    cxcywh = np.array([row.box for row in rows], np.float32).reshape(-1, 4)
+    return Labels(class_id, cxcywh, sum(row.is_polygon for row in rows)), defects
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    class_number: int
+    box: tuple[float, ...]
+    is_polygon: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +141,38 @@ def _whole(path: Path, kind: str, message: str) -> Defect:
     return Defect(path, 0, Severity.ERROR, kind, message)
 
 
-def _parse_line(line: str, classes: int) -> tuple[int, tuple[float, ...]] | _Problem:
+def _parse_line(line: str, classes: int, *, polygons: bool) -> _Row | _Problem:
     fields = line.split()
-    if len(fields) != _FIELDS:
-        hint = " (a polygon?)" if len(fields) > _FIELDS and len(fields) % 2 else ""
+    is_polygon = len(fields) >= _POLYGON_FIELDS and len(fields) % 2 == 1
+    if len(fields) != _FIELDS and not (polygons and is_polygon):
+        hint = "; of a polygon --polygons takes the box around it" if is_polygon else ""
         return _Problem("wrong number of fields", f"expected `class x y w h`, got {len(fields)} fields{hint}")
     try:
         numbers = tuple(float(field) for field in fields)
     except ValueError:
-        return _Problem("not a number", f"expected five numbers, got {line.strip()[:80]!r}")
-    class_number, box = numbers[0], numbers[1:]
+        return _Problem("not a number", f"expected numbers, got {line.strip()[:80]!r}")
+    class_number = numbers[0]
     if not math.isfinite(class_number) or class_number != int(class_number):
         return _Problem("class id not an integer", f"class id must be an integer, got {fields[0]!r}")
     if not 0 <= class_number < classes:
         return _Problem("class id out of range", f"class id must be 0 to {classes - 1}, got {fields[0]}")
-    if not all(0 <= value <= 1 for value in box):  # false for NaN, too
-        return _Problem("value outside 0..1", f"x y w h must be fractions in 0..1, got {' '.join(fields[1:])}")
+    box = _box_around(numbers[1:]) if is_polygon else numbers[1:]
+    if not box or not all(0 <= value <= 1 for value in box):  # false for NaN, too
+        what = "the corners of a polygon" if is_polygon else "x y w h"
+        return _Problem("value outside 0..1", f"{what} must be fractions in 0..1, got {' '.join(fields[1:])[:80]}")
     if box[2] <= 0 or box[3] <= 0:
-        return _Problem("degenerate box", f"width and height must be above 0, got {fields[3]} and {fields[4]}")
-    return int(class_number), box
+        got = f"a polygon without area, {' '.join(fields[1:])[:80]}" if is_polygon else f"{fields[3]} and {fields[4]}"
+        return _Problem("degenerate box", f"width and height must be above 0, got {got}")
+    return _Row(int(class_number), box, is_polygon)
+
+
+def _box_around(corners: tuple[float, ...]) -> tuple[float, ...]:
+    """Centre and size of the box around x1 y1 x2 y2 ..., cut at the picture's edge; nothing for corners far outside."""
+    if not all(-_OUTSIDE <= value <= 1 + _OUTSIDE for value in corners):  # false for NaN, too
+        return ()
+    xs, ys = ([min(max(value, 0.0), 1.0) for value in corners[start::2]] for start in (0, 1))
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
 
 
 def _warnings(box: tuple[float, ...]) -> list[tuple[str, str]]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import DataError
+from provisioning.data.label_files import MisplacedLabels, folder_of_labels, label_path
 from provisioning.data.labels import Defect, Labels, Severity, read_labels
-from provisioning.data.pictures import FORMATS
+from provisioning.data.pictures import FORMATS, read_picture
+from provisioning.data.places import decoded_text, find_place, is_hidden, pictures_below
 from provisioning.data.spec import DataSpec
+
+logger = logging.getLogger(__name__)
+
+MAX_LIST_BYTES = 1 << 28
+MISSING_PICTURE, LABELS_ELSEWHERE = "missing picture", "labels elsewhere"  # kinds of defects
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,98 +31,161 @@ class Sample:
     labels: Labels
 
 
-def label_path(picture: Path) -> Path:
-    """Where the labels of a picture are: the last folder called `images` becomes `labels`, the suffix `.txt`.
-
-    Without such a folder they lie beside the picture.
-    """
-    parts = list(picture.parent.parts)
-    for position in range(len(parts) - 1, -1, -1):
-        if parts[position] == "images":
-            parts[position] = "labels"
-            break
-    return Path(*parts) / f"{picture.stem}.txt"
-
-
-def list_pictures(sources: Sequence[Path]) -> list[Path]:
+def list_pictures(sources: Sequence[Path], *, root: Path | None = None) -> list[Path]:
     """Every picture that folders (searched to any depth), list files and single pictures name, sorted, once each.
+
+    Names that begin with a dot are no pictures, nor is what lies in a folder of such a name.
+
+    Args:
+        sources: absolute or relative paths.
+        root: where paths in a list file may start, too, besides the list's own folder.
 
     Raises:
         DataError: a source that does not exist or is none of the three.
     """
     found: dict[Path, None] = {}
     for source in sources:
-        found.update(dict.fromkeys(_expand(source)))
+        found.update(dict.fromkeys(_expand(source, root)))
     return sorted(found)
 
 
-def read_samples(pictures: Sequence[Path], *, classes: int) -> Iterator[tuple[Sample, list[Defect]]]:
-    """Each picture with its labels and their defects; a picture without a label file is background."""
+def read_samples(
+    pictures: Sequence[Path], *, classes: int, polygons: bool = False
+) -> Iterator[tuple[Sample, list[Defect]]]:
+    """Each picture with its labels and their defects; a picture without a label file is background.
+
+    Args:
+        pictures: the files.
+        classes: how many classes the data set has.
+        polygons: see `read_labels`; `Labels.polygons` counts them.
+    """
+    near = MisplacedLabels()
     for picture in pictures:
         path = label_path(picture)
-        labels, defects = read_labels(path, classes=classes) if path.exists() else (Labels.empty(), [])
+        labels, defects = Labels.empty(), []
+        if not picture.exists():
+            defects = [Defect(picture, 0, Severity.ERROR, MISSING_PICTURE, "a list names it, but it does not exist")]
+        elif path.exists():
+            labels, defects = read_labels(path, classes=classes, polygons=polygons)
+        elif (misplaced := near.of(picture, path)) is not None:
+            message = f"its labels are looked for as {path}, but lie as {misplaced}; move them there"
+            defects = [Defect(picture, 0, Severity.ERROR, LABELS_ELSEWHERE, message)]
         yield Sample(picture, labels), defects
 
 
-def load_split(spec: DataSpec, split: str, *, skip_bad: bool = False) -> tuple[list[Sample], int]:
+def load_split(
+    spec: DataSpec, split: str, *, skip_bad: bool = False, polygons: bool = False
+) -> tuple[list[Sample], int]:
     """The samples of one split, for training or evaluation. Nothing is repaired.
 
     Args:
         spec: the data set.
         split: `train`, `val` or `test`.
-        skip_bad: leave pictures with defective labels out instead of refusing the data set.
+        skip_bad: leave pictures out that have defective labels or cannot be read, instead of refusing the data set;
+            every picture is decoded once for that.
+        polygons: see `read_labels`.
 
     Returns:
         The samples, and how many were left out.
 
     Raises:
-        DataError: no such split, no pictures in it, or defective labels.
+        DataError: no such split, no pictures in it, no object in all of them, or defective labels.
     """
     if split not in spec.sources:
-        raise DataError(f"{spec.file} has no split {split} (it has {', '.join(spec.sources)})")
+        raise DataError(
+            f"{spec.file} has no split {split} (it has {', '.join(spec.sources)})",
+            remedy=f"name its pictures: {split}: FOLDER or LIST.txt",
+        )
+    pictures = list_pictures(spec.sources[split], root=spec.folder)
     samples: list[Sample] = []
     errors: list[Defect] = []
-    left_out = 0
-    for sample, defects in read_samples(list_pictures(spec.sources[split]), classes=len(spec.names)):
+    for sample, defects in read_samples(pictures, classes=len(spec.names), polygons=polygons):
         bad = [defect for defect in defects if defect.severity is Severity.ERROR]
         errors += bad
-        if bad:
-            left_out += 1
-        else:
+        if not bad:
             samples.append(sample)
     if errors and not skip_bad:
         raise DataError(
-            f"{spec.file}: {len(errors)} defective labels in {left_out} pictures of {split}, the first: {errors[0]}",
-            remedy=f"see all of them with: edged-provision dataset check {spec.file}; leave these pictures out with "
-            "--skip-bad",
+            f"{spec.file}: {len(errors)} defects in {len(pictures) - len(samples)} pictures of {split}, the first: "
+            f"{errors[0]}",
+            remedy=f"see all of them with: edged-provision dataset check {shlex.quote(str(spec.file))}; leave these "
+            "pictures out with --skip-bad",
         )
+    if skip_bad:
+        samples = _readable(samples)
     if not samples:
-        raise DataError(f"{spec.file}: the split {split} holds no usable picture", remedy="check its folder")
-    return samples, left_out
+        why = f", the first of {len(pictures)}: {errors[0]}" if errors else ""
+        raise DataError(f"{spec.file}: the split {split} holds no usable picture{why}", remedy="check its folder")
+    if not any(len(sample.labels) for sample in samples):
+        raise DataError(f"{spec.file}: {without_box(spec, split, pictures)}")
+    return samples, len(pictures) - len(samples)
 
 
-def _expand(source: Path) -> Iterator[Path]:
+def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
+    """What to say of a split whose pictures hold no box: where labels were looked for, and where there are some."""
+    expected = {picture: label_path(picture) for picture in pictures}
+    missing = [picture for picture, path in expected.items() if not path.exists()]
+    start = f"{split} holds no box"
+    if not missing:
+        return f"{start}: the label files of its {len(pictures)} pictures hold no usable line"
+    where = f"{start}: {len(missing)} of {len(pictures)} pictures have no label file, looked for {expected[missing[0]]}"
+    known = set(expected.values())
+    roots = [spec.folder] if missing[0].is_relative_to(spec.folder) else [spec.folder, missing[0].parent.parent]
+    found = next(filter(None, (folder_of_labels(missing, root, known=known) for root in roots)), None)
+    if found is None:
+        return f"{where}; below {' and '.join(map(str, roots))} there is none of these names"
+    return f"{where}; {found[1]} .txt files of these names lie in {found[0]}: move them to where they are looked for"
+
+
+def _readable(samples: Sequence[Sample]) -> list[Sample]:
+    """Those whose pictures can be decoded; the others are named in the log."""
+
+    def problem(sample: Sample) -> str:
+        try:
+            read_picture(sample.picture)
+        except DataError as exc:
+            return str(exc)
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pictures") as pool:
+        problems = list(pool.map(problem, samples))
+    for text in filter(None, problems):
+        logger.warning("left out: %s", text)
+    return [sample for sample, text in zip(samples, problems, strict=True) if not text]
+
+
+def _expand(source: Path, root: Path | None) -> Iterator[Path]:
     if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.suffix.lower() in FORMATS and path.is_file():
-                yield path.resolve()
+        yield from map(_absolute, pictures_below(source))
     elif not source.exists():
         raise DataError(f"{source} does not exist", remedy="correct path, train, val or test in the data-set YAML")
     elif source.suffix.lower() in FORMATS:
-        yield source.resolve()
+        yield _absolute(source)
     else:
-        yield from _listed(source)
+        yield from _listed(source, root)
 
 
-def _listed(list_file: Path) -> Iterator[Path]:
+def _listed(list_file: Path, root: Path | None) -> Iterator[Path]:
     try:
-        lines = list_file.read_text("utf-8-sig").splitlines()
+        with list_file.open("rb") as stream:
+            content = stream.read(MAX_LIST_BYTES + 1)
+        lines = decoded_text(content).splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"{list_file} is neither a folder, nor a picture, nor a list of pictures: {exc}") from exc
+    if len(content) > MAX_LIST_BYTES:
+        raise DataError(f"{list_file} is larger than {MAX_LIST_BYTES} bytes: no list of pictures")
+    folder = _absolute(list_file.parent)
+    folders = (folder,) if root is None else (folder, root)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        path = (list_file.parent / line.strip()).resolve()
+        path = find_place(line.strip(), *folders)
         if path.suffix.lower() not in FORMATS:
             raise DataError(f"{list_file}:{number}: {line.strip()[:120]!r} is not a picture ({', '.join(FORMATS)})")
-        yield path
+        if not is_hidden(path, below=folder):
+            yield path
+
+
+def _absolute(path: Path) -> Path:
+    """Links are kept: labels belong to the name that the data set uses."""
+    return Path(os.path.abspath(path))

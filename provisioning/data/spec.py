@@ -1,8 +1,8 @@
-"""The data-set YAML of the YOLO format: where the pictures of each split are and what the classes are called."""
+"""What describes a data set in YOLO format: where the pictures of each split are and what the classes are called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,16 @@ from typing import Any
 import yaml
 
 from edged.core.errors import DataError
+from provisioning.data.darknet import read_darknet
+from provisioning.data.labels import Defect, Severity
+from provisioning.data.places import decoded_text, find_place
+from provisioning.names import ordered_names
 
 SPLITS = ("train", "val", "test")
 MAX_SPEC_BYTES = 1 << 20
-SPEC_NAME = "data.yaml"
+SPEC_NAMES = ("data.yaml", "data.yml", "obj.data")
+_OF_VAL = ("valid", "validation")  # what else tools call it
+_DARKNET_SUFFIX = ".data"
 _KNOWN_SHAPE = "path: DIR, train: DIR or LIST.txt, val: ..., names: [a, b] or {0: a, 1: b}"
 
 
@@ -22,46 +28,70 @@ class DataSpec:
     """A data set's description, read and checked.
 
     Attributes:
-        file: the YAML itself, for messages.
+        file: the description itself, for messages.
         sources: per split, the folders, list files and pictures it names, absolute; a split not named is absent.
         names: the classes, by class id.
+        defects: what a person should know of its paths.
     """
 
     file: Path
     sources: Mapping[str, tuple[Path, ...]]
     names: tuple[str, ...]
+    defects: tuple[Defect, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the description lies, absolute."""
+        return self.file.resolve().parent
+
+
+def spec_file(data: Path) -> Path:
+    """The description of a data set, given itself or its folder: the first of `SPEC_NAMES` that is there."""
+    if not data.is_dir():
+        return data
+    return next((data / name for name in SPEC_NAMES if (data / name).exists()), data / SPEC_NAMES[0])
 
 
 def read_spec(file: Path) -> DataSpec:
-    """Read a data-set YAML; relative paths in it start at its own folder (and at `path`, when it is given).
+    """Read a data-set YAML, or an `obj.data` as darknet and CVAT write it.
+
+    Relative paths start at the file's own folder (and at `path`, when it is given); `find_place` tells what is tried.
 
     Args:
-        file: the YAML, or the folder that holds it as `data.yaml`.
+        file: the description, or the folder that holds it.
 
     Raises:
         DataError: unreadable, not YAML, no split, no class names, or `nc` and `names` contradict each other.
     """
-    file = file / SPEC_NAME if file.is_dir() else file
+    file = spec_file(file)
     content = _load(file)
     root = content.get("path") or "."
     if not isinstance(root, str):
         raise DataError(f"{file}: path must be text, got {root!r}")
-    base = file.resolve().parent / Path(root).expanduser()
+    base = find_place(root, file.resolve().parent)
+    defects: list[Defect] = []
     sources = {
-        split: _sources(content[split], base, where=f"{file}: {split}")
+        split: _sources(given, base, where=f"{file}: {split}", defects=defects, file=file)
         for split in SPLITS
-        if content.get(split) not in (None, "", [])
+        if (given := _given(content, split)) not in (None, "", [])
     }
     if not sources:
         raise DataError(f"{file} names no pictures", remedy=f"a data-set YAML looks like: {_KNOWN_SHAPE}")
     names = _names(content.get("names"), file)
     count = content.get("nc", len(names))
+    if isinstance(count, str) and count.strip().isdecimal():
+        count = int(count)
     if count != len(names):
         raise DataError(
             f"{file}: nc says {count!r} classes, names lists {len(names)} ({', '.join(names[:5])})",
             remedy="correct one of the two",
         )
-    return DataSpec(file=file, sources=sources, names=names)
+    return DataSpec(file=file, sources=sources, names=names, defects=tuple(defects))
+
+
+def _given(content: Mapping[str, Any], split: str) -> object:
+    names = (split, *(_OF_VAL if split == "val" else ()))
+    return next((content[name] for name in names if content.get(name) not in (None, "", [])), None)
 
 
 def _load(file: Path) -> Mapping[str, Any]:
@@ -71,37 +101,58 @@ def _load(file: Path) -> Mapping[str, Any]:
     except OSError as exc:
         raise DataError(
             f"data set {file} cannot be read: {exc.strerror}",
-            remedy=f"name its YAML file, or the folder of its {SPEC_NAME}",
+            remedy=f"name its YAML file, or the folder of its {' or '.join(SPEC_NAMES)}",
         ) from exc
     if len(text) > MAX_SPEC_BYTES:
         raise DataError(f"{file} is larger than {MAX_SPEC_BYTES} bytes: not a data-set YAML")
+    if file.suffix.lower() == _DARKNET_SUFFIX:
+        return read_darknet(file, text)
     try:
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(decoded_text(text))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as exc:
-        raise DataError(f"{file} is not YAML: {' '.join(str(exc).split())[:300]}") from exc
+        hint = "; write paths with /, or in single quotes" if "escape" in str(exc) else ""
+        raise DataError(f"{file} is not YAML: {' '.join(str(exc).split())[:300]}{hint}") from exc
     if not isinstance(content, dict):
         raise DataError(f"{file} holds no keys", remedy=f"a data-set YAML looks like: {_KNOWN_SHAPE}")
     return content
 
 
-def _sources(value: object, base: Path, *, where: str) -> tuple[Path, ...]:
-    entries = value if isinstance(value, list) else [value]
-    paths = [base / Path(entry).expanduser() for entry in entries if isinstance(entry, str)]
-    if len(paths) != len(entries):
-        raise DataError(f"{where} must be a path or a list of paths, got {value!r}")
+def _sources(value: object, base: Path, *, where: str, defects: list[Defect], file: Path) -> tuple[Path, ...]:
+    paths = []
+    for entry in value if isinstance(value, list) else [value]:
+        if not isinstance(entry, str) or not entry.strip():
+            raise DataError(f"{where} must be a path or a list of paths, got {value!r}")
+        if not entry.isprintable():
+            raise DataError(
+                f"{where} holds a control character: {entry!r}",
+                remedy="between double quotes a backslash is an escape: write paths with /",
+            )
+        path = find_place(entry, base)
+        defects += _remarks(entry, base, path, where=where, file=file)
+        paths.append(path)
     return tuple(paths)
 
 
+def _remarks(entry: str, base: Path, taken: Path, *, where: str, file: Path) -> Iterator[Defect]:
+    """Of a path that starts with `..`: whether what lies beside the YAML is taken for it, or could be meant by it."""
+    beside = entry.replace("\\", "/").lstrip("./")
+    meant = find_place(beside, base)
+    if not entry.startswith("..") or not beside or not meant.exists():
+        return
+    short = where.rpartition(": ")[2]
+    if meant == taken:
+        message = f"{short}: {entry} is not there; {taken} is read"
+        yield Defect(file, 0, Severity.NOTE, "path beside the YAML", message)
+    else:
+        message = f"{short}: {entry} is {taken}, not {meant}, which is there, too; make sure that it is meant"
+        yield Defect(file, 0, Severity.WARNING, "ambiguous path", message)
+
+
 def _names(value: object, file: Path) -> tuple[str, ...]:
-    if isinstance(value, dict):
-        if set(value) != set(range(len(value))):
-            raise DataError(
-                f"{file}: names must be numbered 0 to {len(value) - 1} without gaps, got {sorted(map(str, value))}"
-            )
-        value = [value[number] for number in range(len(value))]
-    if not isinstance(value, list) or not value:
-        raise DataError(f"{file}: names must list the classes, got {value!r}", remedy=f"e.g. {_KNOWN_SHAPE}")
-    names = tuple(str(name).strip() for name in value)
-    if not all(names) or len(set(names)) != len(names):
-        raise DataError(f"{file}: class names must be different and not empty, got {list(names)}")
+    try:
+        names = ordered_names(value)
+    except ValueError as exc:
+        raise DataError(f"{file}: names: {exc}", remedy=f"e.g. {_KNOWN_SHAPE}") from exc
+    if len(set(names)) != len(names):
+        raise DataError(f"{file}: class names must be different, got {list(names)}")
     return names

@@ -40,6 +40,7 @@ class MeasureSettings:
     max_detections: int = VAL_DETECTIONS
     multi_label: bool = True
     skip_bad: bool = False
+    polygons: bool = False
     plots: Path | None = None
 
 
@@ -96,7 +97,7 @@ def measure(settings: MeasureSettings, *, progress: bool = False) -> Measured:
     """
     _check(settings)
     spec = read_spec(settings.data)
-    samples, _ = load_split(spec, settings.split, skip_bad=settings.skip_bad)
+    samples, _ = load_split(spec, settings.split, skip_bad=settings.skip_bad, polygons=settings.polygons)
     confusion = ConfusionMatrix(spec.names)
     sheets = Sheets(spec.names, settings.plots) if settings.plots else None
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edged.core.errors import DataError
-from provisioning.data.samples import label_path, list_pictures
+from provisioning.data.label_files import label_path
+from provisioning.data.places import is_hidden
+from provisioning.data.samples import list_pictures
 from provisioning.data.spec import read_spec
 from provisioning.frames.sources import is_stream
 
@@ -24,18 +26,22 @@ def of_source(source: str) -> str:
         return hashlib.sha256(source.encode()).hexdigest()  # it may hold a password
     if not path.exists():
         raise DataError(f"{source} does not exist", remedy="correct frames in [provision]")
-    return _of_files(sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path])
+    below = (file for file in path.rglob("*") if file.is_file() and not is_hidden(file, below=path))
+    return _of_files(sorted(below) if path.is_dir() else [path])
 
 
 def of_dataset(file: Path) -> str:
-    """Of a data set: its YAML, every picture that it names, and their labels.
+    """Of a data set: its YAML, its classes, every picture that it names, and their labels.
 
     Raises:
         DataError: the YAML or one of its sources cannot be read.
     """
     spec = read_spec(file)
-    pictures = list_pictures([source for sources in spec.sources.values() for source in sources])
-    return _of_files([spec.file, *pictures, *filter(Path.exists, map(label_path, pictures))])
+    pictures = list_pictures([source for sources in spec.sources.values() for source in sources], root=spec.folder)
+    files = _of_files([spec.file, *filter(Path.exists, [*pictures, *map(label_path, pictures)])])
+    return hashlib.sha256(
+        json.dumps([files, spec.names]).encode()
+    ).hexdigest()  # names may stand in a file of their own
 
 
 def _of_files(files: Iterable[Path]) -> str:

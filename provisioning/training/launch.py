@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +34,8 @@ def launch(settings: TrainSettings) -> list[str]:
         settings = replace(settings, device=_device(settings.device, world))
         with _tiny_numbers_as_zero():
             logger.info("data set: %s", settings.spec.file)
+            for defect in settings.spec.defects:
+                logger.warning("%s", defect)
             with translated_out_of_memory(settings.batch_size, processes=world.size):
                 run = prepare(settings, world)
             with translated_out_of_memory(run.settings.batch_size, processes=world.size):
@@ -40,11 +43,12 @@ def launch(settings: TrainSettings) -> list[str]:
         if not world.leads:
             return []
         output = settings.output
+        following = ("import", str(output / BEST), "--name", output.name, "--size", str(settings.side))
         best = f"0.1 mAP50 + 0.9 mAP50-95 = {progress.best:.4f} in epoch {progress.best_epoch + 1}"
         return [
             f"{progress.epoch} epochs; best: {best}",
             f"written: {output / BEST}, {output / LAST}, {output / RESULTS}",
-            f"next: edged-provision import {output / BEST} --name {output.name} --size {settings.side}",
+            f"next: {shlex.join(('edged-provision', *following))}",
         ]
 
 

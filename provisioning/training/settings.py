@@ -32,7 +32,8 @@ class TrainSettings:
         release: of the architecture, when `weights` is None.
         activation: the same.
         patience: epochs without a better model after which the run ends; 0 for never.
-        skip_bad: leave pictures with defective labels out instead of refusing the data set.
+        skip_bad: leave unreadable pictures and defective labels out instead of refusing the data set.
+        polygons: take the boxes around polygons instead of calling such labels defective.
         cache_bytes: memory for decoded pictures.
         save_every_s: a checkpoint is written within an epoch, too, when the last is older than this.
         validate_every: epochs between evaluations; the last epoch is always evaluated.
@@ -58,6 +59,7 @@ class TrainSettings:
     activation: Activation = "silu"
     patience: int = 100
     skip_bad: bool = False
+    polygons: bool = False
     cache_bytes: int = 2 << 30
     save_every_s: float = 600.0
     validate_every: int = 1

@@ -27,6 +27,36 @@ def test_dataset_check_lists_defects_and_ends_with_65(tmp_path: Path, capsys: py
     assert (report["errors"], report["defects"][0]["line"]) == (1, 2)
 
 
+def test_dataset_check_calls_ready_only_what_train_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_dataset(tmp_path, {"train/a": "0 .1 .1 .4 .1 .4 .4\n1 .5 .5 .1 .1"})
+    assert main(["dataset", "check", str(file)]) == 65
+    assert main(["dataset", "check", str(file), "--polygons"]) == 0
+    out = capsys.readouterr().out
+    assert "train holds 1 polygons: the box around each is taken" in out
+    assert out.endswith("no errors; to train on it, name pictures for val, too\n")
+    write_dataset(tmp_path, {"train/a": "0 .1 .1 .4 .1 .4 .4\n1 .5 .5 .1 .1", "val/b": "0 .5 .5 .5 .5\n1 .5 .5 .2 .2"})
+    assert main(["dataset", "check", str(file), "--polygons"]) == 0
+    assert capsys.readouterr().out.endswith("no errors: ready to train on, with --polygons\n")
+    assert main(["dataset", "check", str(file), "--polygons", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ready"] is True
+
+
+def test_dataset_check_of_labels_beside_the_pictures_says_where_they_belong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_dataset(tmp_path, {"train/a": "0 .5 .5 .5 .5", "val/b": "1 .5 .5 .5 .5"})
+    for place in ("train/a", "val/b"):
+        (tmp_path / "labels" / f"{place}.txt").rename(tmp_path / "images" / f"{place}.txt")
+    assert main(["dataset", "check", str(file)]) == 65
+    out = capsys.readouterr().out
+    assert "ready" not in out
+    for place in ("train/a", "val/b"):
+        assert f"looked for as {tmp_path}/labels/{place}.txt, but lie as {tmp_path}/images/{place}.txt" in out
+    assert "error: train holds no box" in out
+
+
 def test_dataset_check_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", "check", str(tmp_path / "none.yaml")]) == 65
     assert "none.yaml cannot be read" in capsys.readouterr().err

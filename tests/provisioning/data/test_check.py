@@ -72,7 +72,8 @@ def test_check_reports_a_bad_picture(folder: Path, name: str, content: bytes, ki
 
 def test_check_reports_labels_without_picture(folder: Path) -> None:
     (folder / "labels" / "train" / "gone.txt").write_text("0 .5 .5 .1 .1")
-    (folder / "labels" / "train" / "classes.txt").write_text("a")
+    for name in ("classes.txt", "train.txt", "._a.txt"):
+        (folder / "labels" / "train" / name).write_text("a")
     assert kinds(check(folder)) == [("gone.txt", "labels without picture", Severity.WARNING)]
 
 
@@ -123,3 +124,52 @@ def test_check_names_a_picture_that_is_damaged_within(folder: Path, capfd: pytes
     assert (defect.path.name, defect.kind, defect.severity) == ("x.jpg", "damaged picture", Severity.WARNING)
     assert "its decoder says: Corrupt JPEG data" in defect.message
     assert "Corrupt" not in capfd.readouterr().err  # told once, with the file
+
+
+def test_check_refuses_a_split_without_a_box(folder: Path) -> None:
+    shutil.move(folder / "labels", folder / "exported")
+    report = check(folder)
+    assert [(defect.kind, defect.severity) for defect in report.defects] == [("no box", Severity.ERROR)] * 2
+    assert f"1 .txt files of these names lie in {folder}/exported/train" in str(report.defects[0])
+    assert f"1 .txt files of these names lie in {folder}/exported/val" in str(report.defects[1])
+    assert not report.ready
+
+
+def test_check_is_ready_only_with_all_that_a_training_needs(folder: Path) -> None:
+    assert check(folder).ready
+    (folder / "data.yaml").write_text("train: images/train\nnames: [a, b]\n")
+    report = check(folder)
+    assert (report.errors, report.ready, report.missing) == (0, False, ("val",))
+
+
+def test_check_counts_polygons_and_says_that_boxes_are_taken(folder: Path) -> None:
+    (folder / "labels" / "val" / "c.txt").write_text("0 .2 .2 .4 .2 .4 .4\n1 .5 .5 .1 .1")
+    assert [defect.kind for defect in check(folder).defects] == ["wrong number of fields", "class without object"]
+    report = check_dataset(read_spec(folder), polygons=True)
+    assert [(defect.kind, defect.severity) for defect in report.defects] == [("polygons", Severity.NOTE)]
+    assert (report.splits["val"].polygons, report.splits["val"].boxes) == (1, 2)
+
+
+def test_check_reports_pictures_that_share_their_labels(folder: Path) -> None:
+    write_picture(folder / "images" / "train" / "a.jpg", seed=60)
+    [defect] = check(folder).defects
+    assert (defect.kind, defect.severity) == ("shared labels", Severity.WARNING)
+
+
+def test_check_of_lists_in_one_folder_takes_no_list_for_labels_and_no_split_for_strays(tmp_path: Path) -> None:
+    for seed, name in enumerate(("p0", "p1")):
+        write_picture(tmp_path / f"{name}.jpg", seed=seed)
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "train.txt").write_text("data/p0.jpg\n")
+    (tmp_path / "valid.txt").write_text("data/p1.jpg\n")
+    (tmp_path / "obj.names").write_text("a\n")
+    (tmp_path / "obj.data").write_text("train = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\n")
+    report = check_dataset(read_spec(tmp_path))
+    assert (report.defects, report.ready) == ([], True)
+
+
+def test_check_reports_a_listed_picture_that_does_not_exist_once(folder: Path) -> None:
+    (folder / "train.txt").write_text("images/train/a.png\nimages/train/gone.png\n")
+    (folder / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [a, b]\n")
+    assert ("gone.png", "missing picture", Severity.ERROR) in kinds(check(folder))
+    assert check(folder).errors == 1

@@ -49,6 +49,33 @@ def test_parse_labels_reports_a_bad_line_with_its_number(line: str, kind: str) -
     assert str(defects[0]).startswith("a.txt:2: error: ")
 
 
+def test_parse_labels_takes_the_box_around_a_polygon_when_asked() -> None:
+    text = "0 .25 .25 .625 .25 .625 .75 .25 .75\n1 .5 .5 .2 .4\n0 -.005 .2 .4 .6 .1 1.004\n"
+    labels, defects = parse_labels(text, HERE, classes=2, polygons=True)
+    assert defects == []
+    assert (labels.class_id.tolist(), labels.polygons) == ([0, 1, 0], 2)
+    np.testing.assert_allclose(
+        labels.cxcywh, [[0.4375, 0.5, 0.375, 0.5], [0.5, 0.5, 0.2, 0.4], [0.2, 0.6, 0.4, 0.8]], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        pytest.param("0 .1 .1 .2 .2 .3", "wrong number of fields", id="a corner of one number"),
+        pytest.param("0 .1 .1 .2 .2 .3 nan", "value outside 0..1", id="NaN"),
+        pytest.param("0 .1 .1 .2 .2 .3 1.2", "value outside 0..1", id="far outside"),
+        pytest.param("0 10 10 20 20 30 10", "value outside 0..1", id="pixels"),
+        pytest.param("0 .1 .1 .1 .2 .1 .3", "degenerate box", id="no width"),
+        pytest.param("2 .1 .1 .2 .2 .3 .1", "class id out of range", id="class"),
+        pytest.param("0 .1 .1 .2 .2 .3 x", "not a number", id="text"),
+    ],
+)
+def test_parse_labels_reports_a_bad_polygon(line: str, kind: str) -> None:
+    labels, defects = parse_labels(line, HERE, classes=2, polygons=True)
+    assert (len(labels), [defect.kind for defect in defects]) == (0, [kind])
+
+
 def test_parse_labels_warns_of_a_duplicate_and_keeps_it() -> None:
     labels, defects = parse_labels("0 .5 .5 .1 .1\n1 .5 .5 .1 .1\n0 0.50 .5 .1 .1\n", HERE, classes=2)
     assert len(labels) == 3
@@ -70,6 +97,13 @@ def test_read_labels_reports_what_is_no_text(tmp_path: Path) -> None:
     labels, defects = read_labels(path, classes=1)
     assert len(labels) == 0
     assert [defect.kind for defect in defects] == ["unreadable labels"]
+
+
+def test_read_labels_takes_utf16_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("0 .5 .5 .1 .1\r\n".encode("utf-16"))
+    labels, defects = read_labels(path, classes=1)
+    assert (len(labels), defects) == (1, [])
 
 
 def test_read_labels_ignores_a_byte_order_mark(tmp_path: Path) -> None:

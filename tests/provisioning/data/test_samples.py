@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from edged.core.errors import DataError
-from provisioning.data.samples import label_path, list_pictures, load_split
+from provisioning.data.label_files import label_path
+from provisioning.data.samples import list_pictures, load_split
 from provisioning.data.spec import read_spec
 from tests.provisioning.data.pictures import write_dataset, write_picture
 
@@ -45,6 +47,56 @@ def test_list_pictures_refuses_a_bad_list(tmp_path: Path, content: str | bytes, 
         list_pictures([listed])
 
 
+def test_list_pictures_leaves_out_what_is_hidden(tmp_path: Path) -> None:
+    folder = tmp_path / ".home" / "images"  # above the source a dot says nothing
+    seen = write_picture(folder / "p0.jpg")
+    for name in ("._p0.jpg", ".ipynb_checkpoints/p0-checkpoint.jpg", "cam/.thumbs/p1.png"):
+        write_picture(folder / name)
+    listed = tmp_path / ".home" / "train.txt"
+    listed.write_text("./images/p0.jpg\nimages/._p0.jpg\nimages/.ipynb_checkpoints/p0-checkpoint.jpg\n")
+    assert list_pictures([folder]) == [seen]
+    assert list_pictures([listed]) == [seen]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("sub/images/a.jpg", id="from its own folder"),
+        pytest.param("data/sub/images/a.jpg", id="CVAT"),
+        pytest.param("..\\lists\\sub\\images\\a.jpg", id="backslashes"),
+        pytest.param("../sub/images/a.jpg", id="Roboflow"),
+        pytest.param("lists/sub/images/a.jpg", id="from the data set's folder"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_list_pictures_finds_the_pictures_of_a_list(tmp_path: Path, line: str, encoding: str) -> None:
+    picture = write_picture(tmp_path / "lists" / "sub" / "images" / "a.jpg")
+    listed = tmp_path / "lists" / "train.txt"
+    listed.write_text(f"{line}\n", encoding)
+    assert list_pictures([listed], root=tmp_path) == [picture]
+
+
+def test_list_pictures_follows_links_once(tmp_path: Path) -> None:
+    write_picture(tmp_path / "pool" / "a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "cam").symlink_to(tmp_path / "pool")
+    (tmp_path / "pool" / "above").symlink_to(tmp_path)  # a circle
+    assert list_pictures([tmp_path / "images"]) == [tmp_path / "images" / "cam" / "a.png"]
+
+
+@pytest.mark.parametrize("labels", ["set/labels/train/a.txt", "pool/labels/a.txt"])
+def test_labels_of_a_linked_picture_belong_to_its_name_or_to_its_target(tmp_path: Path, labels: str) -> None:
+    target = write_picture(tmp_path / "pool" / "images" / "a.png")
+    link = tmp_path / "set" / "images" / "train" / "a.png"
+    for folder in (link.parent, (tmp_path / labels).parent):
+        folder.mkdir(parents=True)
+    link.symlink_to(target)
+    (tmp_path / labels).write_text("0 .5 .5 .2 .2")
+    (tmp_path / "set" / "data.yaml").write_text("train: images/train\nnames: [a]")
+    samples, _ = load_split(read_spec(tmp_path / "set"), "train")
+    assert [len(sample.labels) for sample in samples] == [1]
+
+
 def test_list_pictures_refuses_a_missing_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         list_pictures([tmp_path / "nothing"])
@@ -74,3 +126,95 @@ def test_load_split_refuses_a_missing_or_empty_split(tmp_path: Path) -> None:
     (tmp_path / "images" / "train" / "a.png").unlink()
     with pytest.raises(DataError, match="no usable picture"):
         load_split(spec, "train")
+
+
+LINE = "0 .5 .5 .2 .2"
+PLACES = {
+    "beside": "images/train/{}.txt",
+    "Labels": "Labels/train/{}.txt",
+    "label": "label/train/{}.txt",
+    "flat": "labels/{}.txt",
+    "upper case": "labels/train/{}.TXT",
+    "annotations": "annotations/train/{}.txt",
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_load_split_says_where_labels_lie_that_are_not_where_they_are_looked_for(tmp_path: Path, place: str) -> None:
+    file = write_dataset(tmp_path, {"train/a": LINE, "train/b": LINE})
+    for name in "ab":
+        there = tmp_path / place.format(name)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labels" / "train" / f"{name}.txt").rename(there)
+    looked_for = tmp_path / "labels" / "train" / "a.txt"
+    with pytest.raises(DataError, match=f"looked for as {looked_for}, but lie as {tmp_path / place.format('a')};"):
+        load_split(read_spec(file), "train")
+
+
+def test_load_split_finds_labels_of_some_pictures_elsewhere(tmp_path: Path) -> None:
+    """Half of a data set would else be taken for background without a word."""
+    file = write_dataset(tmp_path, {"train/a": LINE, "train/b": LINE, "train/c": ""})
+    (tmp_path / "labels" / "train" / "b.txt").rename(tmp_path / "images" / "train" / "b.txt")
+    (tmp_path / "labels" / "train" / "c.txt").unlink()  # background, and allowed
+    (tmp_path / "images" / "train" / "c.txt").write_text("A street at night.")
+    with pytest.raises(DataError, match=r"1 defects in 1 pictures of train, the first: .*b\.png"):
+        load_split(read_spec(file), "train")
+    samples, left_out = load_split(read_spec(file), "train", skip_bad=True)
+    assert ([sample.picture.stem for sample in samples], left_out) == (["a", "c"], 1)
+
+
+def test_load_split_does_not_take_the_labels_of_another_picture_of_that_name(tmp_path: Path) -> None:
+    file = write_dataset(tmp_path, {"train/a": LINE})
+    write_picture(tmp_path / "images" / "train" / "night" / "a.png")
+    samples, _ = load_split(read_spec(file), "train")
+    assert [len(sample.labels) for sample in samples] == [1, 0]
+
+
+def test_load_split_keeps_pictures_of_one_name_in_subfolders_apart(tmp_path: Path) -> None:
+    file = write_dataset(tmp_path, {"train/cam1/a": LINE, "train/cam2/a": "1 .5 .5 .1 .1\n0 .2 .2 .1 .1"})
+    samples, _ = load_split(read_spec(file), "train")
+    assert [sample.labels.class_id.tolist() for sample in samples] == [[0], [1, 0]]
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_load_split_refuses_one_without_a_box_and_says_where_labels_lie(tmp_path: Path, split: str) -> None:
+    file = write_dataset(tmp_path, {f"{split}/a": LINE, f"{split}/b": LINE})
+    shutil.move(tmp_path / "labels" / split, tmp_path / "exported" / "yolo")
+    message = (
+        f"{split} holds no box: 2 of 2 pictures have no label file, looked for {tmp_path}/labels/{split}/a.txt; "
+        f"2 .txt files of these names lie in {tmp_path}/exported/yolo"
+    )
+    with pytest.raises(DataError, match=message):
+        load_split(read_spec(file), split)
+
+
+def test_load_split_refuses_empty_label_files_alone(tmp_path: Path) -> None:
+    file = write_dataset(tmp_path, {"train/a": "", "train/b": "\n"})
+    with pytest.raises(DataError, match="train holds no box: the label files of its 2 pictures hold no usable line"):
+        load_split(read_spec(file), "train")
+
+
+def test_load_split_leaves_out_pictures_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write_dataset(tmp_path, {f"train/{name}": LINE for name in "abcd"})
+    (tmp_path / "images" / "train" / "b.png").write_bytes(b"<html>")
+    cut = tmp_path / "images" / "train" / "c.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    samples, left_out = load_split(read_spec(file), "train", skip_bad=True)
+    assert ([sample.picture.stem for sample in samples], left_out) == (["a", "d"], 2)
+    assert "b.png cannot be decoded" in caplog.text
+
+
+def test_load_split_names_a_listed_picture_that_does_not_exist(tmp_path: Path) -> None:
+    write_dataset(tmp_path, {"train/a": LINE})
+    (tmp_path / "train.txt").write_text("images/train/a.png\nimages/train/gone.png\n")
+    file = tmp_path / "listed.yaml"
+    file.write_text("train: train.txt\nnames: [a]")
+    with pytest.raises(DataError, match=r"gone\.png: error: a list names it, but it does not exist"):
+        load_split(read_spec(file), "train")
+    assert len(load_split(read_spec(file), "train", skip_bad=True)[0]) == 1
+
+
+def test_load_split_prints_a_command_that_a_shell_takes(tmp_path: Path) -> None:
+    file = write_dataset(tmp_path / "my set", {"train/a": "7 .5 .5 .2 .2"})
+    with pytest.raises(DataError, match=f"with: edged-provision dataset check '{file}';"):
+        load_split(read_spec(file), "train")

@@ -1,0 +1,135 @@
+"""Which label file belongs to a picture, and where labels lie that are not where they are looked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from provisioning.data.pictures import FORMATS
+from provisioning.data.places import decoded_text
+
+_IMAGES, _LABELS = "images", "labels"
+_LIKE_LABELS = ("label", "annotation", "txt")  # what else people call that folder
+_LABEL_LINE = re.compile(r"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
+_HEAD_BYTES = 4096
+_SEARCHED = 200_000  # files looked at when labels are searched for; a data set may lie in a large folder
+
+
+def label_path(picture: Path) -> Path:
+    """Where the labels of a picture are: the last folder called `images` becomes `labels`, the suffix `.txt`.
+
+    Without such a folder they lie beside the picture. Of a link whose own place holds none, those of its target count.
+    """
+    expected = _counterpart(picture)
+    if not expected.exists():
+        target = _counterpart(picture.resolve())
+        return target if target.exists() else expected
+    return expected
+
+
+class MisplacedLabels:
+    """Finds labels that lie near the place where they are looked for. Remembers the folders that it read."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, list[str]]] = {}
+
+    def of(self, picture: Path, expected: Path) -> Path | None:
+        """The labels of a picture that has none at `expected`: beside it, in a folder `Labels` or `label`, as `.TXT`.
+
+        A file counts only when it holds label lines and belongs to no other picture.
+        """
+        for folder in self._candidates(picture, expected):
+            for name in self._named(folder).get(f"{picture.stem}.txt".lower(), ()):
+                path = folder / name
+                if path != expected and not self._is_anothers(path, picture) and holds_labels(path):
+                    return path
+        return None
+
+    def _candidates(self, picture: Path, expected: Path) -> Iterator[Path]:
+        yield expected.parent
+        yield picture.parent
+        parts = picture.parent.parts
+        at = next((place for place in range(len(parts) - 1, 0, -1) if parts[place].lower() == _IMAGES), len(parts) - 1)
+        above, rest = Path(*parts[:at]), parts[at + 1 :]
+        for parent in (above, picture.parent):
+            for name in self._named(parent).get("", ()):
+                yield parent.joinpath(name, *rest)
+                yield parent / name
+
+    def _is_anothers(self, labels: Path, picture: Path) -> bool:
+        """Whether a picture of that name lies where these labels would be expected."""
+        parts = list(labels.parent.parts)
+        if _LABELS in parts:
+            parts[len(parts) - 1 - parts[::-1].index(_LABELS)] = _IMAGES
+        folders = {Path(*parts), labels.parent}
+        owners = {folder / f"{labels.stem}{suffix}" for folder in folders for suffix in FORMATS}
+        return any(owner != picture and _counterpart(owner) == labels and owner.exists() for owner in owners)
+
+    def _named(self, folder: Path) -> dict[str, list[str]]:
+        """Names of label files by their lower-case form; below the empty one, folders that are called like labels."""
+        if folder not in self._folders:
+            found: dict[str, list[str]] = {}
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError:
+                names = []
+            for name in names:
+                if name.lower().startswith(_LIKE_LABELS) and (folder / name).is_dir():
+                    found.setdefault("", []).append(name)
+                elif name.lower().endswith(".txt") and not name.startswith("."):
+                    found.setdefault(name.lower(), []).append(name)
+            self._folders[folder] = found
+        return self._folders[folder]
+
+
+def holds_labels(file: Path) -> bool:
+    """Whether the first line of a text file is one of a label file, boxes or polygons."""
+    if not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+        lines = decoded_text(head[: head.rfind(b"\n")] if len(head) == _HEAD_BYTES else head).splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    first = next((line for line in lines if line.strip()), "")
+    return _LABEL_LINE.fullmatch(first) is not None
+
+
+def folder_of_labels(pictures: Sequence[Path], root: Path, *, known: Collection[Path]) -> tuple[Path, int] | None:
+    """The folder below `root` with the most label files of these pictures' names, and how many; None without any.
+
+    Of several with as many, the one whose path has most folders in common with theirs.
+
+    Args:
+        pictures: whose labels are missing.
+        root: where to search, not without end.
+        known: where they were looked for already.
+    """
+    stems = {picture.stem for picture in pictures}
+    found: Counter[Path] = Counter()
+    looked_at = 0
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        looked_at += len(files)
+        for name in files:
+            path = Path(place, name)
+            if path.suffix.lower() == ".txt" and path.stem in stems and path not in known and holds_labels(path):
+                found[path.parent] += 1
+        if looked_at > _SEARCHED:
+            break
+    theirs = {part for picture in pictures[:1] for part in picture.parent.parts}
+    ranked = sorted(found, key=lambda folder: (found[folder], len(theirs & set(folder.parts))))
+    return (ranked[-1], found[ranked[-1]]) if ranked else None
+
+
+def _counterpart(picture: Path) -> Path:
+    parts = list(picture.parent.parts)
+    for position in range(len(parts) - 1, -1, -1):
+        if parts[position] == _IMAGES:
+            parts[position] = _LABELS
+            break
+    return Path(*parts) / f"{picture.stem}.txt"

@@ -1,0 +1,90 @@
+"""Where the files of a data set are: paths as other machines and tools write them, and what folders hold."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.core.errors import DataError
+from provisioning.data.pictures import FORMATS
+
+_CVAT_ROOT = "data"  # CVAT writes every path below a folder that its archive does not hold
+
+
+def is_hidden(path: Path, *, below: Path) -> bool:
+    """Whether a name in `path`, from the folder `below` on, begins with a dot: `._a.jpg`, `.ipynb_checkpoints/a.jpg`.
+
+    Of a path that is not below that folder, the file's own name counts.
+    """
+    parts = path.relative_to(below).parts if path.is_relative_to(below) else (path.name,)
+    return any(part.startswith(".") for part in parts)
+
+
+def find_place(text: str, *folders: Path) -> Path:
+    """The first that exists of what a path in a data set may mean; where none does, its plain meaning.
+
+    Backslashes separate as slashes do. Tried at each folder: the path itself, then without its leading `..` (Roboflow's
+    YAML says `../train/images` for what lies beside it), then without a leading `data/` (CVAT's).
+
+    Args:
+        text: as written.
+        folders: where relative paths may start, at least one.
+
+    Returns:
+        An absolute path without `..`; symbolic links are kept, for labels belong to the name that the data set uses.
+    """
+    plain = _path(text.replace("\\", "/"))
+    meanings = dict.fromkeys(folder / each for folder in folders for each in (_path(text), plain, _shortened(plain)))
+    found = next((path for path in meanings if path.exists()), folders[0] / plain)
+    lexical = Path(os.path.abspath(found))
+    return found.resolve() if found.exists() and not lexical.exists() else lexical  # `..` behind a linked folder
+
+
+def decoded_text(content: bytes) -> str:
+    """The text of a list or label file: UTF-8, or UTF-16 where its first two bytes say so (PowerShell writes that).
+
+    Raises:
+        UnicodeDecodeError: neither.
+    """
+    # Text of these files is Latin for the most part: in UTF-16 every other byte is then 0.
+    is_utf16 = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and 3 * content.count(0) > len(content)
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
+
+
+def _shortened(path: Path) -> Path:
+    parts = list(path.parts)
+    while parts and parts[0] in {"..", "."}:
+        parts.pop(0)
+    if len(parts) == len(path.parts) and parts[:1] == [_CVAT_ROOT]:
+        parts.pop(0)
+    return Path(*parts)
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    """Every picture in a folder and its subfolders, linked ones too; nothing hidden.
+
+    Raises:
+        DataError: a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"folder {error.filename} cannot be read: {error.strerror}") from error
+
+    seen: set[tuple[int, int]] = set()  # a link to a folder above would never end
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in FORMATS and path.is_file():
+                yield path
