@@ -5,6 +5,7 @@ Formats: JPEG (ITU-T T.81 annex B), PNG (ISO/IEC 15948), BMP, WebP (RFC 9649), T
 
 from __future__ import annotations
 
+import re
 import struct
 
 from edged.core.errors import DataError
@@ -12,6 +13,7 @@ from edged.core.errors import DataError
 MAGIC_BYTES = 16
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA  # EOI, SOS
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn; the three are tables
+_JPEG_RESERVED = re.compile(rb"\xff[\x01-\xbf]")
 _BMP_CORE = 12  # header length of OS/2 bitmaps, whose sides are shorts
 _TIFF_SHORT = 3
 _SIGNATURES = (
@@ -96,13 +98,17 @@ def is_truncated(kind: str, data: bytes) -> bool:
 
 
 def _jpeg_ends_early(data: bytes) -> bool:
-    """Inside entropy-coded data FF is always stuffed, so the first FFD9 after SOS is the end.
+    """Inside entropy-coded data FF is always stuffed, so the first FFD9 after SOS is the end, where it is a picture's.
 
-    An FFD8 before it starts a second picture (as of a motion photo or MPO) in a file whose first one was cut.
+    A file whose picture was cut before what follows it (the video of a motion photo, a second picture) shows that by
+    a marker that no scan holds.
     """
     scan = _jpeg_walk(data)[2]
     end = data.find(b"\xff\xd9", scan)
-    return end < 0 or data.find(b"\xff\xd8\xff", scan, end) >= 0
+    if end < 0 or data.find(b"\xff\xd8\xff", scan, end) >= 0:
+        return True
+    follows = data[end + 2 :].strip(b"\0")  # without that, a strange marker is damage within the picture
+    return bool(follows) and _JPEG_RESERVED.search(data, scan, end) is not None
 
 
 def _png_ends_early(data: bytes) -> bool:

@@ -132,9 +132,9 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
     for split in (name for name in SPLITS if name in spec.sources):
         pictures = list_pictures(spec.sources[split], root=spec.folder)
         for picture in pictures:
-            listed.setdefault(label_path(picture), []).append(picture)
+            listed.setdefault(label_path(picture, root=spec.folder), []).append(picture)
         counts = splits[split] = SplitCounts()
-        samples = read_samples(pictures, classes=len(spec.names), polygons=polygons)
+        samples = read_samples(pictures, classes=len(spec.names), polygons=polygons, root=spec.folder)
         bar = tqdm(samples, total=len(pictures), desc=split, unit="picture", disable=None if progress else True)
         found = [defect for sample, known in bar for defect in _check_sample(sample, known, counts, split, seen)]
         defects += found
@@ -168,7 +168,8 @@ def _check_split(
         message = f"{split} holds {counts.polygons} polygons: the box around each is taken"
         yield Defect(spec.file, 0, Severity.NOTE, "polygons", message)
     if not pictures:
-        message = f"{split} holds no picture that is read, in {', '.join(map(str, spec.sources[split]))}"
+        where = ", ".join(map(str, spec.sources[split]))
+        message = f"{split} holds no picture ({', '.join(FORMATS)}; hidden ones do not count) in {where}"
         yield Defect(spec.file, 0, Severity.ERROR, "empty split", message)
     elif not counts.boxes:
         kinds = {defect.kind for defect in found if defect.severity is Severity.ERROR}
@@ -213,9 +214,10 @@ def _check_picture(
         yield Defect(path, 0, Severity.WARNING, "EXIF rotation", message)
     digest = hashlib.blake2b(content, digest_size=16).digest()
     first = seen.setdefault(digest, (split, path))
-    if content and first[1] != path:
+    if content and first != (split, path):
+        what = "the same file as that" if first[1] == path else f"the same bytes as {first[1]}"
         where = "" if first[0] == split else f" of {first[0]}: the evaluation would look too good"
-        yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"the same bytes as {first[1]}{where}")
+        yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"{what}{where}")
 
 
 def _decoded(content: bytes) -> tuple[Pixels | None, str]:

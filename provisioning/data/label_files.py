@@ -18,16 +18,23 @@ _HEAD_BYTES = 4096
 _SEARCHED = 200_000  # files looked at when labels are searched for; a data set may lie in a large folder
 
 
-def label_path(picture: Path) -> Path:
+def label_path(picture: Path, *, root: Path | None = None) -> Path:
     """Where the labels of a picture are: the last folder called `images` becomes `labels`, the suffix `.txt`.
 
     Without such a folder they lie beside the picture. Of a link whose own place holds none, those of its target count.
+
+    Args:
+        picture: the file.
+        root: folder of the data set. It may itself lie in a folder called `images`, which says nothing then: labels
+            beside the picture count.
     """
     expected = _counterpart(picture)
-    if not expected.exists():
-        target = _counterpart(picture.resolve())
-        return target if target.exists() else expected
-    return expected
+    if expected.exists():
+        return expected
+    others = [_counterpart(picture.resolve())]
+    if root is not None and picture.is_relative_to(root) and _IMAGES not in picture.relative_to(root).parts[:-1]:
+        others.insert(0, picture.with_suffix(".txt"))
+    return next((path for path in others if path.exists()), expected)
 
 
 class MisplacedLabels:

@@ -50,7 +50,7 @@ def list_pictures(sources: Sequence[Path], *, root: Path | None = None) -> list[
 
 
 def read_samples(
-    pictures: Sequence[Path], *, classes: int, polygons: bool = False
+    pictures: Sequence[Path], *, classes: int, polygons: bool = False, root: Path | None = None
 ) -> Iterator[tuple[Sample, list[Defect]]]:
     """Each picture with its labels and their defects; a picture without a label file is background.
 
@@ -58,10 +58,11 @@ def read_samples(
         pictures: the files.
         classes: how many classes the data set has.
         polygons: see `read_labels`; `Labels.polygons` counts them.
+        root: folder of the data set, see `label_path`.
     """
     near = MisplacedLabels()
     for picture in pictures:
-        path = label_path(picture)
+        path = label_path(picture, root=root)
         labels, defects = Labels.empty(), []
         if not picture.exists():
             defects = [Defect(picture, 0, Severity.ERROR, MISSING_PICTURE, "a list names it, but it does not exist")]
@@ -99,7 +100,7 @@ def load_split(
     pictures = list_pictures(spec.sources[split], root=spec.folder)
     samples: list[Sample] = []
     errors: list[Defect] = []
-    for sample, defects in read_samples(pictures, classes=len(spec.names), polygons=polygons):
+    for sample, defects in read_samples(pictures, classes=len(spec.names), polygons=polygons, root=spec.folder):
         bad = [defect for defect in defects if defect.severity is Severity.ERROR]
         errors += bad
         if not bad:
@@ -123,7 +124,7 @@ def load_split(
 
 def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
     """What to say of a split whose pictures hold no box: where labels were looked for, and where there are some."""
-    expected = {picture: label_path(picture) for picture in pictures}
+    expected = {picture: label_path(picture, root=spec.folder) for picture in pictures}
     missing = [picture for picture, path in expected.items() if not path.exists()]
     start = f"{split} holds no box"
     if not missing:

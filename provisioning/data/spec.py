@@ -65,6 +65,8 @@ def read_spec(file: Path) -> DataSpec:
     """
     file = spec_file(file)
     content = _load(file)
+    if "kpt_shape" in content:  # with --polygons its lines would pass for polygons
+        raise DataError(f"{file}: kpt_shape: key points are not trained here", remedy="write labels of boxes only")
     root = content.get("path") or "."
     if not isinstance(root, str):
         raise DataError(f"{file}: path must be text, got {root!r}")

@@ -38,7 +38,8 @@ def of_dataset(file: Path) -> str:
     """
     spec = read_spec(file)
     pictures = list_pictures([source for sources in spec.sources.values() for source in sources], root=spec.folder)
-    files = _of_files([spec.file, *filter(Path.exists, [*pictures, *map(label_path, pictures)])])
+    labels = [label_path(picture, root=spec.folder) for picture in pictures]
+    files = _of_files([spec.file, *filter(Path.exists, [*pictures, *labels])])
     return hashlib.sha256(
         json.dumps([files, spec.names]).encode()
     ).hexdigest()  # names may stand in a file of their own

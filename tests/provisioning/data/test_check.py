@@ -102,6 +102,13 @@ def test_check_reports_a_val_picture_that_is_trained_on(folder: Path) -> None:
     assert "of train" in defect.message
 
 
+def test_check_reports_a_val_that_is_train(folder: Path) -> None:
+    (folder / "data.yaml").write_text("train: images/train\nval: images/train\nnames: [a, b]\n")
+    report = check(folder)
+    assert [defect.kind for defect in report.defects] == ["duplicate picture"] * 2
+    assert "the same file as that of train: the evaluation would look too good" in str(report.defects[0])
+
+
 def test_check_goes_on_after_a_defect(folder: Path) -> None:
     for number in range(3):
         write_picture(folder / "images" / "train" / f"x{number}.png", seed=50 + number)

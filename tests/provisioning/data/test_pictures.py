@@ -56,7 +56,7 @@ def test_read_picture_takes_a_whole_picture_with_something_behind_it(tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-@pytest.mark.parametrize("trailer", ["zeros", "FF", "text", "picture"])
+@pytest.mark.parametrize("trailer", TRAILERS)
 def test_inspect_picture_tells_a_cut_picture_by_its_own_end(suffix: str, trailer: str) -> None:
     content = encoded(noise_picture(60, 40), suffix)
     behind = TRAILERS[trailer] if trailer != "picture" else encoded(noise_picture(64, 64, seed=1), suffix)

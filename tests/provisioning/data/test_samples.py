@@ -151,6 +151,15 @@ def test_load_split_says_where_labels_lie_that_are_not_where_they_are_looked_for
         load_split(read_spec(file), "train")
 
 
+def test_load_split_takes_labels_beside_where_the_whole_data_set_lies_in_a_folder_called_images(tmp_path: Path) -> None:
+    folder = tmp_path / "images" / "yard"
+    write_picture(folder / "train" / "a.png")
+    (folder / "train" / "a.txt").write_text(LINE)
+    (folder / "data.yaml").write_text("train: train\nnames: [a]")
+    samples, _ = load_split(read_spec(folder), "train")
+    assert [len(sample.labels) for sample in samples] == [1]
+
+
 def test_load_split_finds_labels_of_some_pictures_elsewhere(tmp_path: Path) -> None:
     """Half of a data set would else be taken for background without a word."""
     file = write_dataset(tmp_path, {"train/a": LINE, "train/b": LINE, "train/c": ""})

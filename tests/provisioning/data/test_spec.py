@@ -117,6 +117,7 @@ def test_read_spec_refuses_of_darknet(tmp_path: Path, text: str, names: str, mes
         pytest.param("train: t\nnames: [a, null]", "name of class 1 must be text", id="nothing as name"),
         pytest.param("train: t\nnc: 3\nnames: [a]", "nc says 3 classes, names lists 1", id="nc contradicts"),
         pytest.param("train: 5\nnames: [a]", "must be a path", id="number as path"),
+        pytest.param("train: t\nkpt_shape: [2, 2]\nnames: [a]", "key points are not trained", id="key points"),
         pytest.param("train: t\npath: [x]\nnames: [a]", "path must be text", id="list as root"),
     ],
 )

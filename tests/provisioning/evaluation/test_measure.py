@@ -13,6 +13,7 @@ from provisioning.data.rendered import render_dataset
 from provisioning.evaluation.measure import MeasureSettings, measure
 from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.model.network import build
+from tests.provisioning.data.pictures import write_dataset
 
 SIDE = 64
 
@@ -50,6 +51,20 @@ def test_val_prints_the_table_and_writes_everything(
         picture = cv2.imread(str(path))
         assert picture is not None
         assert picture.std() > 1
+
+
+def test_val_says_what_it_leaves_out_and_that_polygons_are_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = {"val/a": "0 .1 .1 .6 .1 .6 .6", "val/b": "0 .5 .5 .2 .2", "val/c": "0 .5 .5 .2 .2"}
+    file = write_dataset(tmp_path, lines, names="[person]")
+    (tmp_path / "images" / "val" / "c.png").write_bytes(b"no picture")
+    model = write_model(tmp_path, ("person",))
+    command = ["val", "--data", str(file), "--model", str(model), "--size", str(SIDE), "--skip-bad"]
+    assert main([*command, "--polygons"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["all", "2", "2"]
+    assert "1 pictures that are unreadable or have defective labels are left out" in caplog.text
+    assert "the boxes around 1 polygons are taken" in caplog.text
 
 
 def test_val_takes_classes_by_name(data: Path, tmp_path: Path) -> None:
