@@ -13,6 +13,7 @@ from provisioning.commands.common import add_json_argument, say, say_json, say_t
 
 if TYPE_CHECKING:
     from provisioning.data.check import CheckReport, SplitCounts
+    from provisioning.data.convert import Converted
 
 NAME = "dataset"
 HELP = "check, convert or render a data set"
@@ -29,7 +30,8 @@ are no data. Roboflow's YAML and what CVAT exports as YOLO 1.1 (obj.data) are ta
 
   edged-provision dataset check data.yaml
   edged-provision dataset convert VOCdevkit/VOC2012 --from voc --to people --only person
-  edged-provision dataset convert instances_val.json --from coco --images val2017 --split val --to coco
+  edged-provision dataset convert annotations --from coco --to coco
+  edged-provision dataset convert instances_val.json --from coco --images val2017 --to coco
   edged-provision dataset render --train 400 --val 50 --to scenes
 """
 _DATA_ERROR = DataError.exit_code
@@ -46,13 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--all", action="store_true", help=f"list every defect, not the first {_SHOWN}")
     convert = actions.add_parser("convert", help="Pascal VOC XML, COCO JSON or YOLO -> YOLO")
-    convert.add_argument("source", type=Path, help="folder of XML files, JSON file, or data-set YAML")
+    convert.add_argument(
+        "source", type=Path, help="folder of XML files; JSON file or a folder of one a split; data-set YAML"
+    )
     convert.add_argument("--from", dest="kind", choices=("voc", "coco", "yolo"), required=True, help="what SOURCE is")
     convert.add_argument("--to", type=Path, required=True, metavar="DIR", help="where data.yaml is written")
     convert.add_argument("--images", type=Path, metavar="DIR", help="pictures of a COCO file (default: beside it)")
-    convert.add_argument("--split", choices=("train", "val", "test"), default="train", help="what a COCO file is")
     convert.add_argument(
-        "--val-share", type=float, default=0.1, help="of VOC pictures without lists, this share is val (default: 0.1)"
+        "--split",
+        choices=("train", "val", "test"),
+        help="what all of a VOC or COCO source is (default: as its lists, folders and files are called)",
+    )
+    convert.add_argument(
+        "--val-share", type=float, default=0.1, help="of VOC pictures without splits, this share is val (default: 0.1)"
     )
     convert.add_argument("--only", nargs="+", default=[], metavar="CLASS", help="keep these classes, in this order")
     convert.add_argument("--skip-bad", action="store_true", help="leave files with defects out instead of refusing")
@@ -88,8 +96,15 @@ def _convert(args: argparse.Namespace) -> int:
 
     if not 0 <= args.val_share < 1:
         raise UsageError(f"--val-share must be at least 0 and below 1, got {args.val_share}")
-    reading = read_source(args.source, kind=args.kind, split=args.split, val_share=args.val_share, images=args.images)
+    if args.kind == "yolo" and args.split:
+        raise UsageError("--split is for VOC and COCO; a YOLO data set names its own")
+    if args.kind != "coco" and args.images:
+        raise UsageError("--images is for COCO")
+    split = args.split or ""
+    reading = read_source(args.source, kind=args.kind, split=split, val_share=args.val_share, images=args.images)
     done = write_dataset(reading, args.to, only=args.only, skip_bad=args.skip_bad, progress=True)
+    for line in done.defects:
+        sys.stderr.write(f"{line}\n")
     if args.json:
         say_json(
             {
@@ -97,16 +112,25 @@ def _convert(args: argparse.Namespace) -> int:
                 "pictures": done.pictures,
                 "background": done.background,
                 "boxes": done.boxes,
+                "splits": done.splits,
                 "names": list(done.names),
-                "left_out_files": done.left_out,
+                "left_out_pictures": done.left_out,
                 "left_out": list(done.notes),
+                "remarks": list(done.remarks),
             }
         )
         return 0
-    say(f"{args.to / 'data.yaml'}: {done.pictures} pictures ({done.background} background), {done.boxes} boxes")
-    for note in (*done.notes, *([f"{done.left_out} files with defects"] if done.left_out else [])):
-        say(f"left out: {note}")
+    _say_converted(done, args.to / "data.yaml")
     return 0
+
+
+def _say_converted(done: Converted, file: Path) -> None:
+    shares = ", ".join(f"{split} {count}" for split, count in done.splits.items())
+    say(f"{file}: {done.pictures} pictures ({shares}; {done.background} background), {done.boxes} boxes")
+    for remark in done.remarks:
+        say(f"note: {remark}")
+    for note in (*done.notes, *([f"{done.left_out} pictures with defects"] if done.left_out else [])):
+        say(f"left out: {note}")
 
 
 def _render(args: argparse.Namespace) -> int:

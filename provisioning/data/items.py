@@ -41,13 +41,17 @@ class Reading:
         items: its pictures, those with defects left out.
         names: its classes, by id.
         defects: what is wrong.
-        notes: what its own marks leave out.
+        notes: what its own marks leave out, and how much of it.
+        remarks: what a person should know of how it was read.
+        left_out: pictures with defects.
     """
 
     items: tuple[Item, ...]
     names: tuple[str, ...]
     defects: tuple[Defect, ...]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -62,6 +66,23 @@ def picture_size(path: Path) -> tuple[int, int]:
     if pixels is None:
         raise DataError(f"{path} is no readable picture")
     return pixels.shape[1], pixels.shape[0]
+
+
+def require_size(said_wh: tuple[object, object], picture: Path, actual_wh: tuple[int, int]) -> None:
+    """Hold the width and height that a file gives for a picture against the picture. Zero or nothing gives none.
+
+    Raises:
+        ValueError: another size, or no number.
+    """
+    for said, actual in zip(said_wh, actual_wh, strict=True):
+        text = "" if said is None else str(said).strip()
+        try:
+            known = float(text or 0)
+        except ValueError:
+            known = -1.0
+        if known not in (0, actual):
+            shown = "x".join(map(str, said_wh))
+            raise ValueError(f"says {shown}, but {picture.name} is {actual_wh[0]}x{actual_wh[1]}")
 
 
 def pixel_box_problem(xyxy: tuple[float, float, float, float], size_wh: tuple[int, int]) -> str:

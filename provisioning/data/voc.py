@@ -1,19 +1,22 @@
-"""Pascal VOC: one XML file a picture, as the VOC challenges and labelImg write it."""
+"""Pascal VOC: one XML file a picture, as the VOC challenges, labelImg, CVAT and Roboflow write it."""
 
 from __future__ import annotations
 
-import hashlib
+import math
+import os
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import DataError
-from provisioning.data.items import Item, Reading, normalised, picture_size, pixel_box_problem
+from provisioning.data.find_picture import PictureFinder, files_below, name_parts
+from provisioning.data.items import Item, Reading, normalised, picture_size, pixel_box_problem, require_size
 from provisioning.data.labels import Defect, Severity
-from provisioning.data.pictures import FORMATS
+from provisioning.data.voc_splits import VocSplits
+from provisioning.data.xml_file import read_xml
 
-MAX_XML_BYTES = 4 << 20
-_SPLITS = ("train", "val", "test")
+_PICTURE_FOLDERS = ("JPEGImages", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class _Annotation:
     """What one XML file says; `boxes` are pixels from 0, right and bottom edges exclusive."""
 
     picture: str
-    size_wh: tuple[int, int] | None
+    size_wh: tuple[str, str]
     names: tuple[str, ...]
     boxes: tuple[tuple[float, float, float, float], ...]
     difficult: int
@@ -31,70 +34,60 @@ class _Bad(ValueError):
     """One reason why a file cannot be used."""
 
 
-def read_voc(folder: Path, *, val_share: float) -> Reading:
-    """Read a VOC folder: XML files anywhere below it, pictures beside them or in a sibling `JPEGImages` or `images`.
+def read_voc(folder: Path, *, split: str, val_share: float) -> Reading:
+    """Read a VOC folder: XML files anywhere below it, pictures beside them or in `JPEGImages` or `images` above.
 
-    Splits come from `ImageSets/Main/{train,val,test}.txt`; without these, a share of the pictures becomes val, chosen
-    by a hash of the name, so that adding pictures moves none of the others. Objects marked difficult are left out.
+    Splits come from `ImageSets/Main/{train,val,test}.txt` and from folders called train, valid or test. Without these,
+    a share of the pictures becomes val, chosen by a hash of the name, so that adding pictures moves none of the others.
+    Objects marked difficult are left out, and annotations that no list names where there is a list for training.
+
+    Args:
+        folder: holds the XML files.
+        split: what all of it is; empty to keep its own.
+        val_share: of a folder without splits of its own.
 
     Raises:
-        DataError: no XML file there.
+        DataError: no XML file there, or a list that cannot be read.
     """
-    files = sorted(folder.rglob("*.xml"))
+    files = sorted(files_below(folder, ".xml"))
     if not files:
         raise DataError(f"{folder} holds no XML files", remedy="name the folder that labelImg or VOC wrote")
-    lists = _listed_splits(folder)
+    splits = VocSplits(folder, files, split=split, val_share=val_share)
+    finder = PictureFinder()
+    owners: dict[Path, Path] = {}
     items: list[Item] = []
     defects: list[Defect] = []
-    difficult = 0
+    difficult = unlisted = 0
     for file in files:
         try:
+            if not (of_file := splits.of(file)):
+                unlisted += 1
+                continue
             annotation = _parse(file)
-            item = _item(file, annotation, _split(file.stem, lists, val_share))
-        except (_Bad, DataError) as exc:
+            item = _item(annotation, of_file, _find_picture(file, annotation.picture, folder, finder))
+            if (owner := owners.setdefault(item.picture, file)) != file:
+                raise _Bad(f"annotates {item.picture}, as {owner} does")
+        except (ValueError, DataError) as exc:
             defects.append(Defect(file, 0, Severity.ERROR, "unusable annotation", str(exc)))
             continue
         difficult += annotation.difficult
         items.append(item)
+    splits.require_matched()
     names = tuple(sorted({name for item in items for name in item.names}))
-    notes = (f"{difficult} objects marked difficult",) if difficult else ()
-    return Reading(tuple(items), names, tuple(defects), notes)
-
-
-def _listed_splits(folder: Path) -> dict[str, str]:
-    """Picture name -> split."""
-    found = {}
-    for split in _SPLITS:
-        for path in sorted(folder.rglob(f"ImageSets/Main/{split}.txt")):
-            found.update({line.split()[0]: split for line in path.read_text("utf-8").splitlines() if line.strip()})
-    return found
-
-
-def _split(stem: str, lists: dict[str, str], val_share: float) -> str:
-    if lists:
-        return lists.get(stem, "train")
-    place = int.from_bytes(hashlib.blake2b(stem.encode(), digest_size=4).digest(), "big") / 2**32
-    return "val" if place < val_share else "train"
+    notes = [f"{difficult} objects marked difficult"] * bool(difficult)
+    notes += [f"{unlisted} annotations that no list in ImageSets names"] * bool(unlisted)
+    return Reading(tuple(items), names, tuple(defects), tuple(notes), (splits.remark,), len(defects))
 
 
 def _parse(file: Path) -> _Annotation:
-    content = file.read_bytes() if file.stat().st_size <= MAX_XML_BYTES else b""
-    if not content:
-        raise _Bad(f"empty, or larger than {MAX_XML_BYTES} bytes")
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise _Bad("declares entities, which no annotation needs; refused")
-    try:
-        root = ET.fromstring(content)  # noqa: S314  # entities, the only danger in it, are refused above
-    except ET.ParseError as exc:
-        raise _Bad(f"not well-formed XML: {exc}") from exc
+    root = read_xml(file)
     if root.tag != "annotation":
         raise _Bad(f"not a VOC annotation: its root is <{root.tag}>")
     objects = root.findall("object")
     plain = [element for element in objects if (element.findtext("difficult") or "0").strip() != "1"]
-    size = root.find("size")
     return _Annotation(
         picture=(root.findtext("filename") or "").strip(),
-        size_wh=None if size is None else (int(_number(size, "width")), int(_number(size, "height"))),
+        size_wh=(root.findtext("size/width") or "", root.findtext("size/height") or ""),
         names=tuple(_name(element) for element in plain),
         boxes=tuple(_box(element) for element in plain),
         difficult=len(objects) - len(plain),
@@ -105,6 +98,8 @@ def _name(element: ET.Element) -> str:
     name = (element.findtext("name") or "").strip()
     if not name:
         raise _Bad("an object without a name")
+    if not name.isprintable():
+        raise _Bad(f"an object's name is {name!r}, which cannot be printed")
     return name
 
 
@@ -119,29 +114,48 @@ def _box(element: ET.Element) -> tuple[float, float, float, float]:
 def _number(element: ET.Element, tag: str) -> float:
     text = (element.findtext(tag) or "").strip()
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise _Bad(f"{tag} must be a number, got {text!r}") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise _Bad(f"{tag} must be a number, got {text!r}")
+    return number
 
 
-def _item(file: Path, annotation: _Annotation, split: str) -> Item:
-    picture = _find_picture(file, annotation.picture)
+def _item(annotation: _Annotation, split: str, picture: Path) -> Item:
     size = picture_size(picture)
-    if annotation.size_wh not in (None, (0, 0), size):
-        raise _Bad(f"says {annotation.size_wh}, but {picture.name} is {size}")
+    require_size(annotation.size_wh, picture, size)
     problems = [problem for box in annotation.boxes if (problem := pixel_box_problem(box, size))]
     if problems:
         raise _Bad("; ".join(problems))
     return Item(picture, split, annotation.names, normalised(list(annotation.boxes), size))
 
 
-def _find_picture(file: Path, name: str) -> Path:
-    """By the name in the annotation, else by the annotation's own; only its last part counts."""
-    folders = [file.parent, file.parent.parent / "JPEGImages", file.parent.parent / "images", file.parent / "images"]
-    candidates = [Path(name).name] if name else []
-    candidates += [file.stem + suffix for suffix in FORMATS]
-    for folder in folders:
-        for candidate in candidates:
-            if (folder / candidate).is_file():
-                return folder / candidate
-    raise _Bad(f"no picture {candidates[0]} beside it, in JPEGImages or in images")
+def _find_picture(file: Path, name: str, source: Path, finder: PictureFinder) -> Path:
+    """By the name in the annotation, then by its last part, else by the annotation's own name."""
+    last = name_parts(name)[-1:]
+    for wanted in dict.fromkeys([name, *last, file.stem]):
+        for folder, inner in _places(file, source, flat=len(name_parts(wanted)) > 1):
+            path = finder.find("/".join([*inner, wanted]), [folder]) if wanted else None
+            if path is not None:
+                return Path(os.path.abspath(path))
+    raise _Bad(f"no picture {name or file.stem} beside it, in JPEGImages or in images")
+
+
+def _places(file: Path, source: Path, *, flat: bool) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Where pictures may lie: a folder, and folders in it whose names may differ in case.
+
+    Beside the annotation; in `images` there; and of every folder above, up to that of the source, in its `images`, at
+    the place that the annotation has in its neighbour: `images/cam1` for `Annotations/cam1`. With `flat`, at the top of
+    `images`, too.
+    """
+    yield file.parent, ()
+    yield from ((file.parent, (name,)) for name in _PICTURE_FOLDERS)
+    parts = file.parent.relative_to(source).parts
+    above = file.parent
+    for depth in range(len(parts) + 1):
+        above = above.resolve().parent if above == source else above.parent
+        inner = parts[len(parts) - depth :]
+        yield from ((above, (name, *inner)) for name in _PICTURE_FOLDERS)
+        if inner and flat:
+            yield from ((above, (name,)) for name in _PICTURE_FOLDERS)

@@ -7,6 +7,7 @@ import pytest
 
 from provisioning.__main__ import main
 from tests.provisioning.data.pictures import write_dataset
+from tests.provisioning.data.voc import annotation, write_beside
 
 
 def test_dataset_check_of_a_sound_data_set_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +82,49 @@ def test_dataset_convert_reports_what_it_wrote(tmp_path: Path, capsys: pytest.Ca
     assert (report["pictures"], report["boxes"], report["left_out"]) == (1, 1, ["1 boxes of other classes"])
 
 
+def test_dataset_convert_says_each_error_on_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_beside(tmp_path / "in", "a")
+    for name in ("b", "c"):
+        (tmp_path / "in" / f"{name}.xml").write_text(annotation(f"{name}.jpg"))
+    command = ["dataset", "convert", str(tmp_path / "in"), "--from", "voc", "--to", str(tmp_path / "out")]
+    errors = [
+        f"{tmp_path}/in/{name}.xml: error: no picture {name}.jpg beside it, in JPEGImages or in images" for name in "bc"
+    ]
+    summary = "2 defects, nothing was written; mend them, or leave these pictures out with --skip-bad"
+    assert main(command) == 65
+    assert capsys.readouterr().err.splitlines() == [f"edged-provision: error: {summary}", *errors]
+    assert main([*command, "--skip-bad"]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == errors
+    assert out.endswith("left out: 2 pictures with defects\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "splits"),
+    [
+        pytest.param("robo", "voc", {"train": 8, "val": 3, "test": 2}, id="robo"),
+        pytest.param("upper", "voc", {"train": 2}, id="upper"),
+        pytest.param("gbk", "voc", {"train": 1}, id="gbk"),
+        pytest.param("ls", "coco", {"train": 1}, id="ls"),
+        pytest.param("strid/instances.json", "coco", {"train": 1}, id="strid"),
+        pytest.param("zerohw/instances.json", "coco", {"train": 1}, id="zerohw"),
+        pytest.param("subdir/instances.json", "coco", {"train": 2}, id="subdir"),
+    ],
+)
+def test_dataset_convert_takes_what_people_reported(
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, kind: str, splits: dict[str, int]
+) -> None:
+    path = test_data / "reports" / "provisioning" / source
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    assert main(["dataset", "convert", str(path), "--from", kind, "--to", str(tmp_path / "out"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["splits"], report["boxes"]) == (splits, sum(splits.values()))
+    assert main(["dataset", "check", str(tmp_path / "out"), "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert {split: counts["boxes"] for split, counts in checked["splits"].items()} == splits
+
+
 def test_dataset_render_draws_scenes(tmp_path: Path) -> None:
     assert main(["dataset", "render", "--train", "1", "--val", "1", "--to", str(tmp_path)]) == 0
     assert len(list(tmp_path.rglob("*.jpg"))) == 2
@@ -91,6 +135,8 @@ def test_dataset_render_draws_scenes(tmp_path: Path) -> None:
     [
         pytest.param(["render", "--train", "0", "--val", "0", "--to", "x"], id="nothing to draw"),
         pytest.param(["convert", "x", "--from", "voc", "--to", "y", "--val-share", "2"], id="share"),
+        pytest.param(["convert", "x", "--from", "yolo", "--to", "y", "--split", "val"], id="split of YOLO"),
+        pytest.param(["convert", "x", "--from", "voc", "--to", "y", "--images", "z"], id="images of VOC"),
     ],
 )
 def test_dataset_refuses_impossible_options(arguments: list[str]) -> None:

@@ -1,0 +1,120 @@
+"""Pictures by the names that annotations give them, written on other machines and by other tools."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edged.core.errors import DataError
+from provisioning.data.pictures import FORMATS
+
+_PARENT = ".."
+
+
+class PictureFinder:
+    """Finds pictures although case, suffix, separators or leading folders differ. Each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, name: str, folders: Sequence[Path]) -> Path | None:
+        """The picture of that name, relative to the first folder that has it.
+
+        Backslashes separate as slashes do. A name as it is written goes before one in another case, and both before one
+        without its suffix. `..` is never followed.
+
+        Raises:
+            ValueError: several pictures are meant equally.
+        """
+        parts = name_parts(name)
+        if not parts or _PARENT in parts:
+            return None
+        for folder in folders:
+            found = folder / name if name in self._alike(folder, name) else self._below(folder, parts)
+            if found is not None and found.is_file():
+                return found
+        return None
+
+    def find_end(self, name: str, folders: Sequence[Path]) -> Path | None:
+        r"""The same by the longest end of a path: of `C:\data\images\a.jpg` that is `images/a.jpg`, then `a.jpg`.
+
+        Raises:
+            ValueError: several pictures are meant equally.
+        """
+        parts = name_parts(name)
+        ends = ("/".join(parts[first:]) for first in range(1, len(parts)))
+        return next((path for end in ends if (path := self.find(end, folders))), None)
+
+    def _below(self, folder: Path, parts: Sequence[str]) -> Path | None:
+        for part in parts[:-1]:
+            found = _chosen(part, self._alike(folder, part), folder)
+            if not found:
+                return None
+            folder /= found
+        last = parts[-1]
+        candidates = self._alike(folder, last)
+        if not candidates and Path(last).suffix.lower() not in FORMATS:
+            candidates = [name for suffix in FORMATS for name in self._alike(folder, last + suffix)]
+            candidates = [name for name in candidates if Path(name).stem == last] or candidates
+        found = _chosen(last, candidates, folder)
+        return folder / found if found else None
+
+    def _alike(self, folder: Path, name: str) -> list[str]:
+        return self._names(folder).get(_key(name), [])
+
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        """Names in a folder by what is equal of them; nothing where there is no such folder."""
+        if folder not in self._listed:
+            found: dict[str, list[str]] = {}
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError:
+                names = []
+            for name in names:
+                found.setdefault(_key(name), []).append(name)
+            self._listed[folder] = found
+        return self._listed[folder]
+
+
+def _chosen(name: str, candidates: Sequence[str], folder: Path) -> str:
+    if name in candidates:
+        return name
+    if len(candidates) > 1:
+        raise ValueError(f"several are called {name!r} in {folder}: {', '.join(candidates)}")
+    return candidates[0] if candidates else ""
+
+
+def name_parts(name: str) -> list[str]:
+    """A path as any system writes it -> its parts, without drive and root."""
+    parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+    return parts[1:] if parts and len(parts[0]) == len("C:") and parts[0].endswith(":") else parts
+
+
+def files_below(folder: Path, suffix: str) -> Iterator[Path]:
+    """Every file of that suffix in any case, linked folders included; names that begin with a dot are no data.
+
+    Raises:
+        DataError: a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"folder {error.filename} cannot be read: {error.strerror}") from error
+
+    seen: set[tuple[int, int]] = set()  # a link to a folder above would never end
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(suffix):
+                yield Path(place, name)
+
+
+def _key(name: str) -> str:
+    """Equal for names that differ in case or in how accents are composed, as macOS does."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,145 @@
+"""Which split an annotation of a VOC folder belongs to: its lists, its folders, or else a share by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edged.core.errors import DataError
+from edged.core.text import read_text
+from provisioning.data.find_picture import files_below, name_parts
+from provisioning.data.pictures import FORMATS
+from provisioning.data.split_names import most_held_out, split_of_folder, split_of_path, split_of_source
+
+MAX_LIST_BYTES = 256 << 20
+_LISTS = "ImageSets"
+_SUFFIXES = (*FORMATS, ".xml")
+
+
+@dataclass(slots=True)
+class _Lists:
+    """What the lists of one VOC root say."""
+
+    root: Path
+    by_path: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, str] = field(default_factory=dict)
+    unmatched: dict[str, str] = field(default_factory=dict)  # split -> a line; until an annotation is of that split
+
+    def add(self, split: str, text: str) -> None:
+        for line in filter(str.strip, text.splitlines()):
+            self.unmatched.setdefault(split, line.strip())
+            for entry in (line.strip(), *line.split()[:1]):  # names with spaces; or a mark of presence behind the name
+                parts = name_parts(entry)
+                if parts:
+                    path = _without_suffix("/".join(parts))
+                    _put(self.by_path, path, split)
+                    _put(self.by_name, path.rpartition("/")[2], split)
+
+    def split_of(self, file: Path) -> str:
+        """By the longest end of the file's path that is listed; an empty string for none."""
+        parts = file.relative_to(self.root).with_suffix("").parts
+        ends = ("/".join(parts[first:]) for first in range(len(parts)))
+        split = next((self.by_path[end] for end in ends if end in self.by_path), self.by_name.get(file.stem, ""))
+        self.unmatched.pop(split, None)
+        return split
+
+
+class VocSplits:
+    """Tells splits. What several sources say of one picture: the furthest from training holds."""
+
+    def __init__(self, folder: Path, files: Iterable[Path], *, split: str, val_share: float) -> None:
+        """Read the lists.
+
+        Args:
+            folder: the whole source.
+            files: its annotations.
+            split: that of all; empty where the folder itself says.
+            val_share: of a folder that says nothing.
+
+        Raises:
+            DataError: a list that cannot be read.
+        """
+        self._folder = folder
+        self._given = split
+        self._val_share = val_share
+        self._lists = [] if split else _read_lists(folder)
+        self._by_folder = not split and any(split_of_path(file, below=folder) for file in files)
+        self._whole = split_of_source(folder)
+        self._unlisted = False
+
+    def of(self, file: Path) -> str:
+        """The split of an annotation; an empty string where the lists leave it out.
+
+        Raises:
+            ValueError: others lie in folders of splits, this one in none.
+        """
+        if self._given:
+            return self._given
+        lists = [each for each in self._lists if file.is_relative_to(each.root)]
+        said = [split_of_path(file, below=self._folder), *(each.split_of(file) for each in lists)]
+        if any(said):
+            return most_held_out(said)
+        if lists:
+            self._unlisted = True
+            return "" if any("train" in each.by_path.values() for each in lists) else "train"
+        if self._by_folder:
+            raise ValueError("lies in no folder called train, valid or test, as others do; move it, or name --split")
+        return self._whole or self._share(file.stem)
+
+    def _share(self, name: str) -> str:
+        place = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 2**32
+        return "val" if place < self._val_share else "train"
+
+    def require_matched(self) -> None:
+        """To be called after all annotations.
+
+        Raises:
+            DataError: a list names none of them, and some are in no list: what is held out would not be known.
+        """
+        for lists in self._lists if self._unlisted else ():
+            for split, line in lists.unmatched.items():
+                raise DataError(
+                    f"{lists.root}: the list {split} in {_LISTS} names no annotation that is there, but {line!r}",
+                    remedy="mend it, remove it, or name --split",
+                )
+
+    @property
+    def remark(self) -> str:
+        """Where the splits come from."""
+        if self._given:
+            return f"all of it is {self._given}, by --split"
+        origins = [f"the lists in {_LISTS}"] * bool(self._lists) + ["the names of folders"] * self._by_folder
+        if origins:
+            return f"the splits are those of {' and '.join(origins)}"
+        if self._whole:
+            return f"all of it is {self._whole}, as the folder {self._folder} is called so; --split says otherwise"
+        return f"a share of {self._val_share:g} is val, by name: neither lists nor folders say more"
+
+
+def _read_lists(folder: Path) -> list[_Lists]:
+    beside = folder.resolve().parent / _LISTS  # of a source that is the folder `Annotations` itself
+    found: dict[Path, _Lists] = {}
+    files = [*files_below(folder, ".txt"), *(files_below(beside, ".txt") if beside.is_dir() else ())]
+    for file in files:
+        sets = file.parent if file.parent.name == _LISTS else file.parent.parent
+        split = split_of_folder(file.stem)
+        if sets.name != _LISTS or file.parent.name not in {_LISTS, "Main"} or not split:
+            continue
+        root = sets.parent if file.is_relative_to(folder) else folder
+        lists = found.setdefault(root, _Lists(root))
+        try:
+            lists.add(split, read_text(file, limit=MAX_LIST_BYTES, error=DataError))
+        except OSError as exc:
+            raise DataError(f"{file} cannot be read: {exc.strerror}") from exc
+    return list(found.values())
+
+
+def _put(splits: dict[str, str], name: str, split: str) -> None:
+    splits[name] = most_held_out([split, splits.get(name, split)])
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in _SUFFIXES else name

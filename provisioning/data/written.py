@@ -1,0 +1,102 @@
+"""The files of a converted data set: what each is called, and writing them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from edged.core.errors import DataError
+from provisioning.data.items import Item
+from provisioning.data.rendered import label_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One picture and where it and its labels go."""
+
+    item: Item
+    picture: Path
+    label: Path
+
+    def write(self, names: Sequence[str]) -> None:
+        """Write both; the picture is hard-linked where that works, else copied. Neither may be there yet.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        for path in (self.picture, self.label):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        source = self.item.picture.resolve()  # a link would be linked itself, and lead nowhere from here
+        try:
+            os.link(source, self.picture)
+        except FileExistsError:
+            raise  # copying would write into a file that may be linked with another
+        except OSError:
+            shutil.copyfile(source, self.picture)
+        class_id = np.array([names.index(name) for name in self.item.names], np.int32)
+        self.label.write_text(label_lines(self.item.cxcywh, class_id), "ascii")
+
+
+def plan(items: Sequence[Item], folder: Path) -> tuple[list[Written], list[str]]:
+    """Where each picture goes. Those of equal name get the names of their folders before it: `cam1-a.jpg`.
+
+    Returns:
+        The places, and remarks on changed names.
+
+    Raises:
+        DataError: a place is taken already.
+    """
+    stems = Counter((item.split, item.picture.stem) for item in items)
+    alike = [item for item in items if stems[item.split, item.picture.stem] > 1]
+    folders = [str(item.picture.parent) for item in alike]
+    root = Path(os.path.commonpath(folders)) if folders else Path()
+    twins = Counter((item.split, item.picture.parent, item.picture.stem) for item in alike)
+    found: list[Written] = []
+    for item in items:
+        stem = item.picture.stem
+        if stems[item.split, stem] > 1:
+            stem = "-".join([*item.picture.parent.relative_to(root).parts, stem])
+        if twins[item.split, item.picture.parent, item.picture.stem] > 1:  # a.jpg beside a.png
+            stem += item.picture.suffix.replace(".", "-")
+        picture = folder / "images" / item.split / f"{stem}{item.picture.suffix}"
+        found.append(Written(item, picture, folder / "labels" / item.split / f"{stem}.txt"))
+    _require_free(found)
+    changed = [each for each in found if each.picture.name != each.item.picture.name]
+    if not changed:
+        return found, []
+    first = changed[0]
+    return found, [
+        f"{len(changed)} pictures of equal names are renamed, the first: {first.item.picture} is {first.picture}"
+    ]
+
+
+def _require_free(places: Sequence[Written]) -> None:
+    taken: dict[Path, Path] = {}
+    for each in places:
+        other = taken.setdefault(each.label, each.item.picture)
+        if other is not each.item.picture:
+            raise DataError(
+                f"two pictures would have the labels {each.label}: {other} and {each.item.picture}", remedy="rename one"
+            )
+        for path in (each.picture, each.label):
+            if path.exists() or path.is_symlink():
+                raise DataError(f"{path} is there already", remedy="choose another --to, or remove it")
+
+
+def write_names(folder: Path, names: Sequence[str]) -> None:
+    """Write `data.yaml` for the splits that are there.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    splits = sorted(path.name for path in (folder / "images").iterdir() if path.is_dir())
+    content = {**{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))}
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=1 << 16)
+    (folder / "data.yaml").write_text(text, "utf-8")
