@@ -11,12 +11,14 @@ from edged import __version__
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
+from edged.core.text import read_text
 from provisioning.cut.heads import DEFAULT_WH, cut_at_heads
 from provisioning.export import export_onnx
 from provisioning.fetch import AGPL, PINNED, origin
 from provisioning.model.checkpoint import file_sha256, read_checkpoint
 from provisioning.store import Store, require_name
 
+_MAX_NAMES_BYTES = 1 << 20
 UNKNOWN_LICENCE = "unknown"
 RELEASE_NAMES = {"5": "5.0", "6": "6.0 to 7.0"}
 
@@ -149,14 +151,13 @@ def read_names(path: Path) -> tuple[str, ...]:
     """Class names from a text file, one a line, by class id; blank lines at the end do not count.
 
     Raises:
-        DataError: unreadable, not UTF-8, empty, or an empty line between.
+        DataError: unreadable, no text, empty, or an empty line between.
     """
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").rstrip().splitlines()]
+        text = read_text(path, limit=_MAX_NAMES_BYTES, error=DataError)
     except OSError as exc:
         raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise DataError(f"{path}: not UTF-8 at byte {exc.start}") from exc
+    lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines or not all(lines):
         raise DataError(f"{path}: expected one class name a line, line {lines.index('') + 1 if lines else 1} is empty")
     return tuple(lines)

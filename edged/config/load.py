@@ -20,6 +20,7 @@ from edged.config.lines import Key, key_lines, line_of
 from edged.config.schema import Settings
 from edged.core.errors import ConfigError
 from edged.core.paths import CONFIG
+from edged.core.text import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,8 +60,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        return read_text(path, limit=MAX_BYTES, error=ConfigError)
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{path}: not found",
@@ -68,12 +68,6 @@ def _read(path: Path) -> str:
         ) from exc
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read by user {os.geteuid()}: {exc.strerror}") from exc
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes, which no configuration is")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}", remedy="save the file as UTF-8") from exc
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def read_coco(source: Path, *, images: Path | None, split: str) -> Reading:
     for file in files:
         taken = file.split or SPLITS[0]
         if not split:
-            why = "as its name or its folder's says" if file.split else "for its name says none; --split does"
+            why = (
+                "as it or its folder is called so" if file.split else "for its name says no split; --split says another"
+            )
             remarks.append(f"{file.path} is taken as {taken}, {why}")
         work.read(file, taken, _folders(file.path, images, taken))
     notes = [f"{work.crowds} annotations of crowds"] * bool(work.crowds)
@@ -106,7 +108,7 @@ class _Work:
         found: dict[str, list[Mapping[str, Any]]] = {}
         astray = 0
         for annotation in file.content["annotations"]:
-            if annotation.get("iscrowd"):
+            if annotation.get("iscrowd") not in (None, 0, "0"):
                 self.crowds += 1
             elif key := _id_or_nothing(annotation.get("image_id")):
                 found.setdefault(key, []).append(annotation)

@@ -126,9 +126,10 @@ def _parsed(path: Path, split: str, content: Mapping[str, Sequence[Mapping[str, 
 
 
 def _category(entry: Mapping[str, Any]) -> Category:
-    name = str(entry["name"]).strip()
+    given = entry["name"]
+    name = str(given).strip() if isinstance(given, (str, int)) else ""
     if not name or not name.isprintable():
-        raise ValueError(f"got the name {name!r}")
+        raise ValueError(f"got the name {given!r}")
     return Category(id_of(entry["id"]), name, str(entry.get("supercategory") or "").strip().lower())
 
 

@@ -130,7 +130,7 @@ def _names(reading: Reading, only: Sequence[str], defects: Sequence[str]) -> tup
     unknown = [name for name in only if name not in reading.names]
     if unknown:
         raise DataError(f"no class is called {', '.join(unknown)}", remedy=f"there are: {', '.join(reading.names)}")
-    return tuple(only) or reading.names
+    return tuple(dict.fromkeys(only)) or reading.names
 
 
 def _read_yolo(file: Path) -> Reading:

@@ -111,8 +111,12 @@ def files_below(folder: Path, suffix: str) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(suffix):
-                yield Path(place, name)
+            path = Path(place, name)
+            is_file = (
+                path.is_file() or not path.exists()
+            )  # a link to nothing is told when it is read; a pipe would hang
+            if not name.startswith(".") and name.lower().endswith(suffix) and is_file:
+                yield path
 
 
 def _key(name: str) -> str:

@@ -93,6 +93,8 @@ def pixel_box_problem(xyxy: tuple[float, float, float, float], size_wh: tuple[in
         return f"degenerate box {xyxy}"
     if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
         return f"box {xyxy} reaches out of the picture of {width}x{height}"
+    if max(x2, y2) <= 1 < min(size_wh):
+        return f"box {xyxy} lies in the first pixel; are its numbers fractions of the picture?"
     return ""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 
 Box = tuple[float, float, float, float]
 _CORNERS = 3
+_FAR = 1 << 32  # pixels
 _FIRST = 2  # the number of the last run that is written as it is
 
 
@@ -78,7 +78,7 @@ def _runs(text: str) -> list[int]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _FAR  # false for NaN, too
 
 
 def is_box(value: object) -> bool:

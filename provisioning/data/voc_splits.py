@@ -114,7 +114,8 @@ class VocSplits:
         if origins:
             return f"the splits are those of {' and '.join(origins)}"
         if self._whole:
-            return f"all of it is {self._whole}, as the folder {self._folder} is called so; --split says otherwise"
+            name = self._folder.resolve().name
+            return f"all of it is {self._whole}, for the folder is called {name}; --split says another"
         return f"a share of {self._val_share:g} is val, by name: neither lists nor folders say more"
 
 

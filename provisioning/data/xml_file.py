@@ -46,10 +46,20 @@ def _text(content: bytes) -> str:
     try:
         if declared is None or marked_encoding(content):
             return decoded_text(content)
-        return content.decode(_codec(declared[1].decode("ascii")))
+        return _as_declared(content, _codec(declared[1].decode("ascii")))
     except UnicodeDecodeError as exc:
         said = f"; it declares {declared[1].decode('ascii')}" if declared else "; it declares no other encoding"
         raise DataError(undecodable(exc) + said, remedy="save it in what it declares, or as UTF-8") from exc
+
+
+def _as_declared(content: bytes, codec: str) -> str:
+    """In the codec; else in UTF-8, in which some are saved again under the old declaration; else in its superset."""
+    for name in (codec, "utf-8"):
+        try:
+            return content.decode(name)
+        except UnicodeDecodeError:
+            continue
+    return content.decode(_SUPERSETS.get(codec, codec))
 
 
 def _codec(declared: str) -> str:
@@ -62,7 +72,7 @@ def _codec(declared: str) -> str:
         return "utf-8"  # the declaration was legible byte by byte: .NET declares UTF-16 and then saves as UTF-8
     if not name or name in _NO_ENCODINGS or not _is_text(name):
         raise DataError(f"declares the encoding {declared!r}, which is not known here", remedy="save it as UTF-8")
-    return _SUPERSETS.get(name, name)
+    return name
 
 
 def _is_text(name: str) -> bool:

@@ -14,6 +14,7 @@ from edged.config.lines import Key, key_lines, line_of
 from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
+from edged.core.text import read_text
 from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
 from provisioning.quantize.thresholds import Method
 
@@ -160,12 +161,9 @@ def read_settings(path: Path) -> ProvisionSettings:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8")
+        return read_text(path, limit=MAX_BYTES, error=ConfigError)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}", remedy="name another with --config FILE") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}", remedy="save the file as UTF-8") from exc
 
 
 def _problem(path: Path, lines: dict[Key, int], place: tuple[Any, ...], kind: str, message: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from edged.core.errors import ConfigError
+from edged.core.text import read_text
 from provisioning.data.batches import Augmentation
 from provisioning.training.loss import LossGains
 
@@ -18,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAX_BYTES = 1 << 20
 DEFAULTS = Path(__file__).with_name("hyper.toml")
 _RANGES = {  # inclusive; every other number must be at least 0
     "mosaic": (0, 1), "mixup": (0, 1), "hue": (0, 1), "saturation": (0, 1), "value": (0, 1), "flip_lr": (0, 1),
@@ -86,10 +88,10 @@ def read_hyper(file: Path | None) -> Hyper:
     if file is None:
         return Hyper()
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(read_text(file, limit=MAX_BYTES, error=ConfigError))
     except OSError as exc:
         raise ConfigError(f"hyper-parameters {file} cannot be read: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{file} is not TOML: {exc}", remedy=f"start from a copy of {DEFAULTS}") from exc
     return _build(Hyper, content, where=str(file))
 

@@ -35,6 +35,12 @@ def test_load_one_camera_is_enough(tmp_path: Path) -> None:
     assert settings.model.confidence == 0.25
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_load_a_file_that_a_windows_editor_saved(tmp_path: Path, encoding: str) -> None:
+    text = MINIMAL.replace("gate.mp4", "Höfe.mp4").replace("\n", "\r\n")
+    assert load_settings(write(tmp_path, text.encode(encoding))).camera[0].source == "Höfe.mp4"
+
+
 def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"edged\.toml: not found; copy the commented example"):
         load_settings(tmp_path / "edged.toml")
@@ -45,7 +51,7 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
     [
         pytest.param("[mqtt\n", "edged.toml: not valid TOML: ", id="syntax"),
         pytest.param("[mqtt]\nport = = 3\n", "(at line 2, column 8)", id="syntax-position"),
-        pytest.param(b"[mqtt]\nhost = '\xff'\n", "edged.toml: not UTF-8 at byte 15", id="not-utf8"),
+        pytest.param(b"[mqtt]\nhost = '\xff'\n", "edged.toml: line 2 is not UTF-8: byte 0xff", id="not-utf8"),
         pytest.param("", "edged.toml: no [[camera]], nothing to do", id="empty"),
         pytest.param("x = 1\n" * 200_000, "larger than 1048576 bytes", id="huge"),
         pytest.param(

@@ -14,7 +14,9 @@ import onnx
 import pytest
 
 from edged.core.bundle import Bundle
+from edged.core.errors import DataError
 from provisioning.__main__ import main
+from provisioning.importing import read_names
 from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from tests.provisioning.checkpoints import save_official
 from tests.provisioning.networks import lively
@@ -93,6 +95,15 @@ def test_import_onnx_with_and_without_decode(tmp_path: Path, store: Path, capsys
     anchors = "10,13,16,30,33,23, 30,61,62,45,59,119, 116,90,156,198,373,326"
     assert main([*command, "--anchors", anchors]) == 0
     assert Bundle.open(store / "raw").manifest.anchors[2][2] == (373.0, 326.0)
+
+
+def test_class_names_are_read_as_windows_tools_write_them(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "names.txt").write_text("Füße\r\n物体\r\n\r\n", encoding, newline="")
+        assert read_names(tmp_path / "names.txt") == ("Füße", "物体")
+    (tmp_path / "names.txt").write_text("a\n物体\n", "gbk")
+    with pytest.raises(DataError, match=r"names\.txt: line 2 is not UTF-8: byte 0xce .*save the file as UTF-8"):
+        read_names(tmp_path / "names.txt")
 
 
 def test_export_writes_a_file(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

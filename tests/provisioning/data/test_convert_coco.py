@@ -91,7 +91,7 @@ def test_coco_file_says_its_split_by_its_name_unless_told_otherwise(tmp_path: Pa
     assert splits_of(read_coco(file, split="test")) == {"a": "test"}
     plain = write_coco(tmp_path / "result.json", ["b.jpg"])
     assert splits_of(read_coco(plain)) == {"b": "train"}
-    assert "taken as train, for its name says none" in read_coco(plain).remarks[0]
+    assert "taken as train, for its name says no split" in read_coco(plain).remarks[0]
 
 
 def test_coco_folder_in_which_one_file_says_no_split_is_refused(tmp_path: Path) -> None:
@@ -270,6 +270,34 @@ def test_coco_segmentation_without_a_box_gives_the_box_around_it(tmp_path: Path,
     assert done.remarks[-1] == "1 annotations without a box: the box around their segmentation is taken"
     [sample], _ = load_split(read_spec(tmp_path / "out"), "train")
     np.testing.assert_allclose(sample.labels.cxcywh, [[0.5, 0.5, 0.5, 0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        pytest.param({"bbox": [10**400, 0, 1, 1]}, "bbox must be four numbers", id="beyond all numbers"),
+        pytest.param({"bbox": [float("nan"), 0, 1, 1]}, "bbox must be four numbers", id="no number"),
+        pytest.param({"bbox": [0.1, 0.1, 0.3, 0.3]}, "are its numbers fractions", id="fractions"),
+        pytest.param({"bbox": None, "segmentation": [[1, 2, 3]]}, "two numbers a corner", id="half a corner"),
+        pytest.param({"bbox": None, "segmentation": [[1, 2, 9, 2, 99, 9]]}, "reaches out", id="outline outside"),
+    ],
+)
+def test_coco_says_what_is_wrong_with_a_box(tmp_path: Path, annotation: dict[str, Any], message: str) -> None:
+    file = write_coco(tmp_path / "x.json", ["a.jpg"], annotation=annotation)
+    with pytest.raises(DataError, match=f"annotation 0: .*{message}"):
+        convert(file, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "\ud83d", "a\nb", ["a"]])
+def test_coco_class_without_a_usable_name_is_refused(tmp_path: Path, name: object) -> None:
+    file = write_coco(tmp_path / "x.json", ["a.jpg"], categories=[{"id": 1, "name": name}])
+    with pytest.raises(DataError, match=r"x\.json: every category needs an `id` and a `name`"):
+        read_coco(file)
+
+
+def test_coco_folder_of_pictures_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--images .*/none is no folder"):
+        read_coco(write_coco(tmp_path / "x.json", ["a.jpg"]), images=tmp_path / "none")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])

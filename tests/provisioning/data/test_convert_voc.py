@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_voc_of_a_held_out_folder_alone_is_no_training_data(tmp_path: Path) -> N
         write_beside(tmp_path / "valid", f"a{number}", seed=number)
     reading = read_voc(tmp_path / "valid", val_share=0)
     assert set(splits_of(reading).values()) == {"val"}
-    assert "--split says otherwise" in reading.remarks[0]
+    assert "--split says another" in reading.remarks[0]
     assert set(splits_of(read_voc(tmp_path / "valid", split="train")).values()) == {"train"}
 
 
@@ -162,6 +163,8 @@ def declared(encoding: str, name: str) -> str:
         pytest.param("物体", declared("gbk", "物体").encode("utf-8-sig"), id="a mark goes before"),
         pytest.param("物体", declared("utf-16", "物体").encode("utf-16"), id="UTF-16"),
         pytest.param("物体", declared("UTF-16", "物体").encode("utf-16-be"), id="UTF-16 without a mark"),
+        pytest.param("物体", declared("gb2312", "物体").encode(), id="UTF-8 under an old declaration"),
+        pytest.param("Füße", declared("us-ascii", "Füße").encode(), id="UTF-8 that is called ASCII"),
         pytest.param("物体", declared("utf-16", "物体").encode(), id="UTF-8 that .NET calls UTF-16"),
         pytest.param("物体", annotation("a.jpg", voc_object("物体", BOX)).encode(), id="UTF-8 that declares nothing"),
     ],
@@ -192,6 +195,9 @@ ENTITIES = '<!DOCTYPE a [<!ENTITY b "c">]>' + annotation("a.jpg")
         pytest.param(annotation("a.jpg", size=("nan", 20)).encode(), "says nanx20", id="no size"),
         pytest.param(annotation("a.jpg", voc_object("a\x85b", BOX)).encode(), "cannot be printed", id="name"),
         pytest.param(annotation("a.jpg", voc_object("a", BOX)).replace("20<", "inf<").encode(), "xmax must", id="inf"),
+        pytest.param(
+            annotation("a.jpg", voc_object("a", (0.1, 0.1, 0.5, 0.9))).encode(), "are its numbers frac", id="fractions"
+        ),
     ],
 )
 def test_voc_says_why_a_file_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
@@ -260,6 +266,7 @@ def test_voc_hidden_files_and_linked_folders(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "._a.xml").write_bytes(base64.b64decode("AAUWBwACAAA="))  # as macOS leaves them
     write_beside(tmp_path / "in" / ".ipynb_checkpoints", "a-checkpoint", seed=1)
+    os.mkfifo(tmp_path / "in" / "pipe.xml")
     assert list(splits_of(read_voc(tmp_path / "in"))) == ["a"]
 
 

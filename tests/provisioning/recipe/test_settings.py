@@ -80,8 +80,21 @@ def test_a_missing_file_and_one_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_settings(tmp_path / "missing.toml")
     (tmp_path / "latin.toml").write_bytes(b'[provision]\nname = "\xe4"\n')
-    with pytest.raises(ConfigError, match="not UTF-8 at byte 20"):
+    with pytest.raises(ConfigError, match=r"latin\.toml: line 2 is not UTF-8: byte 0xe4"):
         read_settings(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_a_windows_editor_saved_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "edged.toml"
+    path.write_text('[provision]\r\nname = "yard"\r\nweights = "Füße.pt"\r\n', encoding, newline="")
+    assert read_settings(path).weights == "Füße.pt"
+
+
+def test_a_file_is_never_read_in_part(tmp_path: Path) -> None:
+    text = '[provision]\nweights = "yolov5n"\n' + "# a long remark\n" * 70_000 + 'precision = "int8"\n'
+    with pytest.raises(ConfigError, match=r"edged\.toml: larger than 1048576 bytes"):
+        read_settings(write(tmp_path, text))
 
 
 def test_every_key_is_described() -> None:

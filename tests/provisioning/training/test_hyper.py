@@ -45,6 +45,20 @@ def test_hyper_refuses(tmp_path: Path, text: str, message: str) -> None:
         read_hyper(file)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_hyper_that_a_windows_editor_saved(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "hyper.toml"
+    file.write_text("# für später\n[optimizer]\nrate = 0.5\n", encoding)
+    assert read_hyper(file).optimizer.rate == 0.5
+
+
+def test_hyper_names_what_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "hyper.toml"
+    file.write_text("[optimizer]\n# 物体\n", "gbk")
+    with pytest.raises(ConfigError, match=r"hyper\.toml: line 2 is not UTF-8"):
+        read_hyper(file)
+
+
 def test_hyper_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_hyper(tmp_path / "nothing.toml")
