@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -27,7 +25,7 @@ from provisioning.recipe.fingerprints import of_dataset, of_source
 from provisioning.recipe.kept_engines import ENGINE_RECORD
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
-from provisioning.recipe.workshop import Output, Workshop
+from provisioning.recipe.workshop import Output, Workshop, read_kept
 from provisioning.report import summary
 from provisioning.revision import CALIBRATION, PLUGIN_MODEL, engine_models
 from provisioning.verify.gate import Gate
@@ -227,8 +225,8 @@ def bundle_content(output: Output) -> tuple[Manifest, dict[str, bytes | Path]]:
     reports = sorted(output.folder.glob("report*"))
     files |= {path.name: path for path in reports}
     if (output.folder / REPORT).exists():
-        facts: Mapping[str, Any] = json.loads((output.folder / REPORT).read_text("utf-8"))
-        manifest = dataclasses.replace(manifest, report=summary(facts))
+        report = read_kept(output.folder / REPORT, lambda text: summary(json.loads(text)))
+        manifest = dataclasses.replace(manifest, report=report)
     return manifest, files
 
 
@@ -239,7 +237,7 @@ def _present(maker: EngineMaker | None) -> EngineMaker:
 
 
 def _engine_record(folder: Path) -> EngineRecord:
-    return EngineRecord.from_json(json.loads((folder / ENGINE_RECORD).read_text("utf-8")))
+    return read_kept(folder / ENGINE_RECORD, lambda text: EngineRecord.from_json(json.loads(text)))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -248,4 +246,4 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / _MANIFEST_PART
-    return Manifest.from_json(path.read_text("utf-8"), where=str(path))
+    return read_kept(path, lambda text: Manifest.from_json(text, where=str(path)))

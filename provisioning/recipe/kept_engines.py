@@ -11,7 +11,7 @@ from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, FileRecord, Manifest
 from provisioning.build.bundle_engine import is_of, readable, remaining
 from provisioning.recipe.weights import file_sha256
-from provisioning.recipe.workshop import Workshop
+from provisioning.recipe.workshop import Workshop, read_kept
 from provisioning.store import Store
 
 ENGINE_RECORD = "engine.json"
@@ -55,4 +55,4 @@ def with_kept_engines(
 
 def _made_by(shop: Workshop) -> list[EngineRecord]:
     found = shop.root.glob(f"engine-*/{ENGINE_RECORD}")
-    return [EngineRecord.from_json(json.loads(path.read_text("utf-8"))) for path in found]
+    return [read_kept(path, lambda text: EngineRecord.from_json(json.loads(text))) for path in found]

@@ -17,7 +17,7 @@ from provisioning.recipe.chain import REPORT, Chain, bundle_content
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import obtain
-from provisioning.recipe.workshop import Output, Workshop
+from provisioning.recipe.workshop import Output, Workshop, read_kept
 from provisioning.store import Store
 from provisioning.verify.gate import REMEDY
 
@@ -114,12 +114,17 @@ def _require_passed(last: Output) -> None:
     report = last.folder / REPORT
     if not report.exists():
         return  # float32, or an engine that is still to be built
-    verdict = json.loads(report.read_text("utf-8"))["verdict"]
-    if not verdict["passed"]:
+    passed, reason = read_kept(report, _verdict)
+    if not passed:
         raise DataError(
-            f"not activated: {verdict['reason']} (see {last.folder / 'report.md'})",
+            f"not activated: {reason} (see {last.folder / 'report.md'})",
             remedy=REMEDY,
         )
+
+
+def _verdict(report: str) -> tuple[bool, str]:
+    verdict = json.loads(report)["verdict"]
+    return bool(verdict["passed"]), str(verdict["reason"])
 
 
 def _stored(settings: ProvisionSettings, workshop: Workshop, last: Output) -> tuple[Bundle, bool]:

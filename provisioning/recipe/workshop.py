@@ -15,8 +15,9 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from edged.core.errors import EdgedError
+from edged.core.errors import DataError, EdgedError
 from provisioning.files import sync_directory
 from provisioning.lock import FileLock
 
@@ -26,6 +27,7 @@ INPUTS = "inputs.json"
 KEPT_PER_STAGE = 3
 _OUTPUT = re.compile(r"([a-z]+)-[0-9a-f]{16}")
 _UNFINISHED = ".unfinished-"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,18 @@ class Workshop:
     def _sweep(self) -> None:
         for left in self.root.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def read_kept(path: Path, parse: Callable[[str], _T]) -> _T:
+    """What a stage left in its output.
+
+    Raises:
+        DataError: the file is missing or damaged; names what to remove.
+    """
+    try:
+        return parse(path.read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, DataError) as exc:
+        raise DataError(f"{path} is damaged: {exc}", remedy=f"remove {path.parent}, it is made again") from exc
 
 
 def _sync(folder: Path) -> None:

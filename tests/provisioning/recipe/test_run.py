@@ -113,6 +113,20 @@ def test_a_change_is_made_and_activated(make_settings: Make) -> None:
     assert bundle.manifest.min_confidence == 0.01
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]"])
+@pytest.mark.parametrize(("stage", "name"), [("verify", "report.json"), ("quantize", "manifest-part.json")])
+def test_a_damaged_output_of_a_stage_is_named_and_made_again(
+    make_settings: Make, stage: str, name: str, content: bytes
+) -> None:
+    settings = make_settings(prenms_score_threshold=0.01) if stage == "quantize" else make_settings()
+    damaged = next(Path(settings.work).glob(f"{stage}-*/{name}"))
+    damaged.write_bytes(content)
+    with pytest.raises(DataError, match=f"{damaged} is damaged: .*; remove {damaged.parent}, it is made again"):
+        provision(settings)
+    shutil.rmtree(damaged.parent)
+    provision(settings)
+
+
 def test_force_makes_everything(make_settings: Make) -> None:
     assert fresh(provision(make_settings(), force=True)) == STAGES
 
