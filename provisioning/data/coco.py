@@ -55,7 +55,8 @@ def read_coco(source: Path, *, images: Path | None, split: str) -> Reading:
 
 def _folders(file: Path, images: Path | None, split: str) -> list[Path]:
     bases = [images] if images else [file.parent, file.parent.parent]
-    words = dict.fromkeys([*split_words(file.stem), *split_words(split)])
+    last = file.stem.rpartition("_")[2]  # CVAT: images/default of instances_default.json
+    words = dict.fromkeys([*split_words(file.stem), *split_words(split), last])
     own = [base / inner / word for base in bases for word in words for inner in ("", "images")]
     return [*own, images] if images else [*own, bases[0], bases[0] / "images", bases[1] / "images", bases[1]]
 

@@ -16,6 +16,8 @@ from edged.core.errors import DataError
 from provisioning.data.items import Item
 from provisioning.data.rendered import label_lines
 
+_SEPARATORS = ("-", "--", "_")  # the first that makes no new name equal to another
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -53,18 +55,10 @@ def plan(items: Sequence[Item], folder: Path) -> tuple[list[Written], list[str]]
     Raises:
         DataError: a place is taken already.
     """
-    stems = Counter((item.split, item.picture.stem) for item in items)
-    alike = [item for item in items if stems[item.split, item.picture.stem] > 1]
-    folders = [str(item.picture.parent) for item in alike]
-    root = Path(os.path.commonpath(folders)) if folders else Path()
-    twins = Counter((item.split, item.picture.parent, item.picture.stem) for item in alike)
+    named = [_stems(items, separator) for separator in _SEPARATORS]
+    stems = next((each for each in named if _differ(items, each)), named[0])
     found: list[Written] = []
-    for item in items:
-        stem = item.picture.stem
-        if stems[item.split, stem] > 1:
-            stem = "-".join([*item.picture.parent.relative_to(root).parts, stem])
-        if twins[item.split, item.picture.parent, item.picture.stem] > 1:  # a.jpg beside a.png
-            stem += item.picture.suffix.replace(".", "-")
+    for item, stem in zip(items, stems, strict=True):
         picture = folder / "images" / item.split / f"{stem}{item.picture.suffix}"
         found.append(Written(item, picture, folder / "labels" / item.split / f"{stem}.txt"))
     _require_free(found)
@@ -75,6 +69,27 @@ def plan(items: Sequence[Item], folder: Path) -> tuple[list[Written], list[str]]
     return found, [
         f"{len(changed)} pictures of equal names are renamed, the first: {first.item.picture} is {first.picture}"
     ]
+
+
+def _stems(items: Sequence[Item], separator: str) -> list[str]:
+    """What each picture is called, without its suffix."""
+    stems = Counter((item.split, item.picture.stem) for item in items)
+    alike = [item for item in items if stems[item.split, item.picture.stem] > 1]
+    root = Path(os.path.commonpath([item.picture.parent for item in alike])) if alike else Path()
+    twins = Counter((item.split, item.picture.parent, item.picture.stem) for item in alike)
+    found = []
+    for item in items:
+        stem = item.picture.stem
+        if stems[item.split, stem] > 1:
+            stem = separator.join([*item.picture.parent.relative_to(root).parts, stem])
+        if twins[item.split, item.picture.parent, item.picture.stem] > 1:  # a.jpg beside a.png
+            stem += item.picture.suffix.replace(".", separator)
+        found.append(stem)
+    return found
+
+
+def _differ(items: Sequence[Item], stems: Sequence[str]) -> bool:
+    return len({(item.split, stem) for item, stem in zip(items, stems, strict=True)}) == len(items)
 
 
 def _require_free(places: Sequence[Written]) -> None:

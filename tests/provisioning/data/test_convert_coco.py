@@ -85,6 +85,11 @@ def test_coco_folder_of_coco_itself(tmp_path: Path, inner: str) -> None:
         ]
 
 
+def test_coco_folder_of_cvat(tmp_path: Path) -> None:
+    write_coco(tmp_path / "annotations" / "instances_default.json", ["a.jpg"], folder=tmp_path / "images" / "default")
+    assert splits_of(read_coco(tmp_path)) == {"a": "train"}
+
+
 def test_coco_file_says_its_split_by_its_name_unless_told_otherwise(tmp_path: Path) -> None:
     file = write_coco(tmp_path / "instances_val2017.json", ["a.jpg"])
     assert splits_of(read_coco(file)) == {"a": "val"}
@@ -247,12 +252,14 @@ def test_coco_never_leaves_its_folder(tmp_path: Path) -> None:
         convert(file, tmp_path / "out")
 
 
-def test_coco_equal_names_in_subfolders_stay_apart(tmp_path: Path) -> None:
-    names = ["cam1/a.jpg", "cam2/a.jpg", "b.jpg", "b.png"]
+@pytest.mark.parametrize(("more", "mark"), [((), "-"), (("cam1-a.jpg",), "--")])
+def test_coco_equal_names_in_subfolders_stay_apart(tmp_path: Path, more: tuple[str, ...], mark: str) -> None:
+    names = ["cam1/a.jpg", "cam2/a.jpg", "b.jpg", "b.png", *more]
     convert(write_coco(tmp_path / "in" / "x.json", names, folder=tmp_path / "in" / "images"), tmp_path / "out")
     samples, _ = load_split(read_spec(tmp_path / "out"), "train")
     written = {sample.picture.name: sample.picture.read_bytes() for sample in samples}
-    expected = {"cam1-a.jpg": names[0], "cam2-a.jpg": names[1], "b-jpg.jpg": names[2], "b-png.png": names[3]}
+    renamed = [f"cam1{mark}a.jpg", f"cam2{mark}a.jpg", f"b{mark}jpg.jpg", f"b{mark}png.png", *more]
+    expected = dict(zip(renamed, names, strict=True))
     assert written == {name: (tmp_path / "in" / "images" / source).read_bytes() for name, source in expected.items()}
 
 
