@@ -58,8 +58,10 @@ def picture_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture file, upright.
 
     Raises:
-        DataError: missing, truncated or no picture.
+        DataError: missing, truncated or no picture, or its name cannot be printed.
     """
+    if not path.name.isprintable():  # no list file, report or table can hold it
+        raise DataError(f"the picture's name is {path.name!r}", remedy="rename it")
     content = read_bytes(path)
     facts = inspect_picture(content)
     pixels = decode_picture(content) if facts.whole and not facts.too_large else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ class VocSplits:
         return self._whole or self._share(file.stem)
 
     def _share(self, name: str) -> str:
-        place = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 2**32
+        place = int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=4).digest(), "big") / 2**32
         return "val" if place < self._val_share else "train"
 
     def require_matched(self) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,22 @@ def test_dataset_convert_says_each_error_on_a_line(tmp_path: Path, capsys: pytes
     out, err = capsys.readouterr()
     assert err.splitlines() == errors
     assert out.endswith("left out: 2 pictures with defects\n")
+
+
+def test_dataset_convert_names_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """An archive of Windows, unpacked: names in GBK. As a folder's name it does no harm, as a picture's it is told."""
+    folder = tmp_path / os.fsdecode("物体".encode("gbk"))
+    write_beside(folder / "train" / "a", "p")
+    write_beside(folder / "train" / "b", "p", seed=1)
+    command = [sys.executable, "-m", "provisioning", "dataset", "convert", str(folder), "--from", "voc", "--to"]
+    done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, check=True)
+    assert rb"\udcce\udcef\udccc\udce5/train/a/p.jpg is" in done.stdout
+    write_beside(folder / "train", "q", seed=2)
+    for path in (folder / "train").glob("q.*"):
+        path.rename(path.with_name(f"{folder.name}{path.suffix}"))
+    done = subprocess.run([*command, str(tmp_path / "again")], capture_output=True, check=False)
+    assert done.returncode == 65
+    assert rb"the picture's name is '\udcce\udcef\udccc\udce5.jpg'; rename it" in done.stderr
 
 
 @pytest.mark.parametrize(
