@@ -61,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what all of a VOC or COCO source is (default: as its lists, folders and files are called)",
     )
     convert.add_argument(
-        "--val-share", type=float, default=0.1, help="of VOC pictures without splits, this share is val (default: 0.1)"
+        "--val-share",
+        type=float,
+        metavar="SHARE",
+        help="what becomes val of VOC pictures without splits (default: 0.1), of a YOLO data set with only train",
     )
     convert.add_argument("--only", nargs="+", default=[], metavar="CLASS", help="keep these classes, in this order")
     convert.add_argument("--skip-bad", action="store_true", help="leave files with defects out instead of refusing")
@@ -97,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from provisioning.data.convert import read_source, write_dataset
 
-    if not 0 <= args.val_share < 1:
+    if args.val_share is not None and not 0 <= args.val_share < 1:
         raise UsageError(f"--val-share must be at least 0 and below 1, got {args.val_share}")
     if args.kind == "yolo" and args.split:
         raise UsageError("--split is for VOC and COCO; a YOLO data set names its own")

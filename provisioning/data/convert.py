@@ -15,12 +15,13 @@ from edged.core.types import Floats
 from provisioning.data.coco import read_coco
 from provisioning.data.items import Item, Reading
 from provisioning.data.labels import Severity
-from provisioning.data.samples import list_pictures, read_samples
 from provisioning.data.spec import SPLITS, read_spec
 from provisioning.data.voc import read_voc
 from provisioning.data.written import plan, write_names
+from provisioning.data.yolo import read_yolo
 
 FORMATS = ("voc", "coco", "yolo")
+VAL_SHARE = 0.1
 _SHOWN = 100
 
 
@@ -50,24 +51,25 @@ class Converted:
     remarks: tuple[str, ...]
 
 
-def read_source(source: Path, *, kind: str, split: str, val_share: float, images: Path | None) -> Reading:
+def read_source(source: Path, *, kind: str, split: str, val_share: float | None, images: Path | None) -> Reading:
     """Read a data set of another format.
 
     Args:
-        source: a folder (voc), a JSON file or a folder of them (coco), or a data-set YAML (yolo).
+        source: a folder (voc), a JSON file or a folder of them (coco), or what `read_spec` takes (yolo).
         kind: one of `FORMATS`.
         split: which split all of a VOC folder or COCO source is; empty to go by what itself says.
-        val_share: of a VOC folder that says nothing of splits, this share becomes val.
+        val_share: of a VOC folder that says nothing of splits (None: `VAL_SHARE`), or of a YOLO data set that has only
+            train (None: none of it), this share becomes val.
         images: where the pictures of a COCO file are, when not beside it.
 
     Raises:
         DataError: not the format that it is said to be.
     """
     if kind == "voc":
-        return read_voc(source, split=split, val_share=val_share)
+        return read_voc(source, split=split, val_share=VAL_SHARE if val_share is None else val_share)
     if kind == "coco":
         return read_coco(source, images=images, split=split)
-    return _read_yolo(source)
+    return read_yolo(source, val_share=val_share or 0.0)
 
 
 def write_dataset(
@@ -131,21 +133,6 @@ def _names(reading: Reading, only: Sequence[str], defects: Sequence[str]) -> tup
     if unknown:
         raise DataError(f"no class is called {', '.join(unknown)}", remedy=f"there are: {', '.join(reading.names)}")
     return tuple(dict.fromkeys(only)) or reading.names
-
-
-def _read_yolo(file: Path) -> Reading:
-    spec = read_spec(file)
-    items, defects = [], []
-    left_out = 0
-    for split, sources in spec.sources.items():
-        for sample, found in read_samples(list_pictures(sources), classes=len(spec.names)):
-            errors = [defect for defect in found if defect.severity is Severity.ERROR]
-            defects += errors
-            left_out += bool(errors)
-            if not errors:
-                names = tuple(spec.names[number] for number in sample.labels.class_id)
-                items.append(Item(sample.picture, split, names, sample.labels.cxcywh))
-    return Reading(tuple(items), spec.names, tuple(defects), (), left_out=left_out)
 
 
 def _only(item: Item, names: Sequence[str]) -> Item:

@@ -47,6 +47,12 @@ class _Lists:
         return split
 
 
+def share_of(name: str, val_share: float) -> str:
+    """`val` for about that share of all names, else `train`; the same for a name always."""
+    place = int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=4).digest(), "big") / 2**32
+    return "val" if place < val_share else "train"
+
+
 class VocSplits:
     """Tells splits. What several sources say of one picture: the furthest from training holds."""
 
@@ -87,11 +93,7 @@ class VocSplits:
             return "" if any("train" in each.by_path.values() for each in lists) else "train"
         if self._by_folder:
             raise ValueError("lies in no folder called train, valid or test, as others do; move it, or name --split")
-        return self._whole or self._share(file.stem)
-
-    def _share(self, name: str) -> str:
-        place = int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=4).digest(), "big") / 2**32
-        return "val" if place < self._val_share else "train"
+        return self._whole or share_of(file.stem, self._val_share)
 
     def require_matched(self) -> None:
         """To be called after all annotations.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,25 @@ def test_convert_yolo_filters_classes(tmp_path: Path) -> None:
     done = write_dataset(reading, tmp_path / "out", only=["b"])
     assert (done.pictures, done.boxes, done.background) == (2, 1, 1)
     assert (tmp_path / "out" / "labels" / "train" / "a.txt").read_text() == "0 0.500000 0.500000 0.400000 0.400000\n"
+
+
+def test_convert_yolo_takes_the_box_around_polygons_and_says_so(tmp_path: Path) -> None:
+    file = pictures.write_dataset(tmp_path / "in", {"train/a": "0 .2 .2 .4 .2 .4 .6 .3 .8", "val/b": "1 .5 .5 .4 .4"})
+    done = write_dataset(read_source(file, kind="yolo", split="", val_share=None, images=None), tmp_path / "out")
+    assert (tmp_path / "out" / "labels" / "train" / "a.txt").read_text() == "0 0.300000 0.500000 0.200000 0.600000\n"
+    assert done.remarks == ("1 polygons: the box around each is taken",)
+
+
+def test_convert_yolo_splits_off_val_only_where_asked_and_there_is_none(tmp_path: Path) -> None:
+    alone = pictures.write_dataset(tmp_path / "alone", {f"train/{n}": "0 .5 .5 .2 .2" for n in range(40)})
+    split = pictures.write_dataset(tmp_path / "split", {"train/a": "0 .5 .5 .2 .2", "val/b": "0 .5 .5 .2 .2"})
+
+    def splits(file: Path, share: float | None) -> Counter[str]:
+        return Counter(
+            item.split for item in read_source(file, kind="yolo", split="", val_share=share, images=None).items
+        )
+
+    assert splits(alone, None) == {"train": 40}
+    assert 0 < splits(alone, 0.3)["val"] < 40
+    assert splits(alone, 0.3) == splits(alone, 0.3)
+    assert splits(split, 0.3) == {"train": 1, "val": 1}
