@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from edged.core.errors import DataError
-from provisioning.model.inert import StorageRef, TensorRef, read_pickle
+from provisioning.model.described import StorageRef, TensorRef
+from provisioning.model.inert import read_pickle
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_RECORDS = 100_000

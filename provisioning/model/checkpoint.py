@@ -20,6 +20,7 @@ from provisioning.model.network import SIZES, STRIDES, Release, Size, Yolov5, bu
 from provisioning.model.official import read_official
 
 FORMAT = "edged-checkpoint/1"
+CHANNELS = 3  # of a camera's picture, and so of what training, validation and the daemon hand to a network
 _MISMATCHES_SHOWN = 3
 
 
@@ -116,8 +117,8 @@ def read_checkpoint(path: Path, *, training: bool = False) -> Checkpoint:
         training: read the trainer's state too (ours only), for resuming.
 
     Raises:
-        DataError: missing, truncated, damaged, hostile, not YOLOv5 of release 5.0 to 7.0, or weights that do not fit
-            or are not finite.
+        DataError: missing, truncated, damaged, hostile, not YOLOv5 of release 5.0 to 7.0, not for pictures of three
+            channels, or weights that do not fit or are not finite.
     """
     try:
         with contextlib.closing(Archive(path)) as archive:
@@ -126,6 +127,7 @@ def read_checkpoint(path: Path, *, training: bool = False) -> Checkpoint:
                 checkpoint = _read_ours(archive, root, training=training)
             else:
                 checkpoint = Checkpoint(**read_official(archive), origin="yolov5")
+        _refuse_other_channels(checkpoint.channels)
         checkpoint.network()
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
@@ -196,6 +198,15 @@ def _read_ours(archive: Archive, root: dict[object, object], *, training: bool) 
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise DataError(f"misshapen checkpoint ({type(exc).__name__}: {exc})") from exc
+
+
+def _refuse_other_channels(channels: int) -> None:
+    if channels != CHANNELS:
+        raise DataError(
+            f"a YOLOv5 for pictures of {channels} channel{'s' if channels > 1 else ''}, expected {CHANNELS} "
+            "(red, green, blue), which is what cameras give",
+            remedy=f"train it with {CHANNELS} channels; grey pictures have three equal ones",
+        )
 
 
 def _refuse_misfit(net: Yolov5, state: Mapping[str, Tensor]) -> None:

@@ -2,79 +2,31 @@
 
 Python's unpickler calls what the bytes name. This one knows the instructions (through `pickletools`, which only
 decodes) and builds plain data: containers, numbers, text, tensor descriptions, and a `Record` for an object of any
-other class. Classes are known by name only; a name from Python's own library that could act is refused.
+other class. Classes are known by name only; a name from Python's own library that could act is refused. `getattr` is
+known in one form only, a method of a model's class or object, which pickles keep of a module whose `forward` was
+replaced (fused and segmentation models): it becomes a `Record` that nothing can call.
 """
 
 from __future__ import annotations
 
 import pickletools
-import sys
 import warnings
 from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from edged.core.errors import DataError
+from provisioning.model.described import (
+    ATTRIBUTE,
+    Name,
+    Record,
+    StorageRef,
+    hostile,
+    made,
+    named,
+)
 
 MAX_INSTRUCTIONS = 5_000_000  # an official checkpoint has tens of thousands
-MAX_DIMENSIONS = 8
-
-# Names of the standard library that honest checkpoints hold; everything else there is refused. Nothing is ever called:
-# the difference is only whether a person is told that the file is hostile.
-_HARMLESS = frozenset(
-    {
-        *("argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "functools"),
-        *("pathlib", "typing", "uuid", "_codecs"),  # _codecs.encode: how protocol 2 writes bytes
-    }
-)
-_BUILTINS = "builtins"
-_CONTAINERS = frozenset({"set", "frozenset", "list", "tuple", "dict", "object", "complex", "bytearray", "slice"})
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A class or function that the pickle names: known by name, never imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """An object of some class, inert: what it was made from and what was set on it.
-
-    Attributes:
-        kind: its class (or the function that would have made it).
-        args: what it would have been called with.
-        state: its attributes.
-    """
-
-    kind: Name
-    args: tuple[object, ...]
-    state: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StorageRef:
-    """Numbers kept outside the pickle: torch's persistent id. `dtype` as in `FloatStorage`."""
-
-    dtype: str
-    key: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorRef:
-    """A tensor's view of a storage, in elements; not yet checked against it."""
-
-    storage: StorageRef
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
 
 
 def read_pickle(file: BinaryIO) -> object:
@@ -95,7 +47,7 @@ def read_pickle(file: BinaryIO) -> object:
                 if count >= MAX_INSTRUCTIONS:
                     raise DataError(f"a pickle of more than {MAX_INSTRUCTIONS:,} instructions; refused")
                 if opcode.name == "STOP":
-                    return machine.pop()
+                    return machine.result()
                 machine.step(opcode.name, arg)
     except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise DataError(f"damaged pickle ({exc})", remedy="download or copy the file again") from exc
@@ -120,11 +72,26 @@ class _Machine:
             _ACTIONS[opcode](self, arg)
         elif opcode == "INST":  # protocol 0's call: only its name matters here
             self._push_name(*str(arg).split(" ", 1))
+            if self._stack[-1] is ATTRIBUTE:
+                raise hostile(ATTRIBUTE)
         elif opcode not in {"PROTO", "FRAME"}:
             raise DataError(f"pickle instruction {opcode}, which no checkpoint of torch has; refused")
 
     def pop(self) -> object:
-        """The top of the stack, not reaching below the last mark."""
+        """The top of the stack, not reaching below the last mark; `getattr` is no value."""
+        top = self._pop_any()
+        if top is ATTRIBUTE:
+            raise hostile(ATTRIBUTE)
+        return top
+
+    def result(self) -> object:
+        """What the pickle describes: the top of the stack, at the end."""
+        top = self.pop()
+        if any(item is ATTRIBUTE for item in self._stack):
+            raise hostile(ATTRIBUTE)
+        return top
+
+    def _pop_any(self) -> object:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise IndexError("stack underflow")
         return self._stack.pop()
@@ -133,6 +100,8 @@ class _Machine:
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
+        if any(item is ATTRIBUTE for item in items):
+            raise hostile(ATTRIBUTE)
         return items
 
     def _mark(self, _: object) -> None:
@@ -176,25 +145,19 @@ class _Machine:
 
     def _push_name(self, module: str, name: str) -> None:
         module = IMPORT_MAPPING.get(module, module)  # protocols below 3 write the names of Python 2
-        root = module.split(".", 1)[0]
-        harmless = root in _HARMLESS or (module == _BUILTINS and name in _CONTAINERS)
-        if root in sys.stdlib_module_names and not harmless:
-            raise DataError(
-                f"hostile pickle: it asks for {module}.{name}, which no checkpoint needs; "
-                "refused, nothing of it was executed",
-                remedy="do not load this file with other tools; get the weights from a source you trust",
-            )
-        self._stack.append(Name(module, name))
+        self._stack.append(named(module, name))
 
     def _stack_global(self, _: object) -> None:
         name, module = self.pop(), self.pop()
         self._push_name(str(module), str(name))
 
     def _make(self, _: object) -> None:
-        args, kind = self.pop(), self.pop()
+        args, kind = self.pop(), self._pop_any()
+        if isinstance(kind, Record) and kind.kind is ATTRIBUTE:
+            raise hostile(ATTRIBUTE)  # the call of what it gave
         if not isinstance(kind, Name) or not isinstance(args, tuple):
             raise TypeError("a call of something that is no name")
-        self._stack.append(_made(kind, args))
+        self._stack.append(made(kind, args))
 
     def _make_with_keywords(self, _: object) -> None:
         self.pop()
@@ -214,34 +177,6 @@ class _Machine:
                 self._stack.append(StorageRef(storage.name, key, count))
             case _:
                 raise TypeError("a persistent id that is no storage")
-
-
-def _made(kind: Name, args: tuple[object, ...]) -> object:
-    """What calling `kind` with `args` would describe: plain data for the few that we know, else a record.
-
-    Nothing is copied here: a few bytes that ask for the same copy again and again could fill the memory.
-    """
-    known = str(kind)
-    if known == "collections.OrderedDict" and not args:
-        return {}
-    if kind.module == _BUILTINS and kind.name in {"set", "frozenset"} and len(args) == 1 and isinstance(args[0], list):
-        return args[0]
-    if known == "torch.Size":
-        return args[0]
-    if known == "torch._utils._rebuild_tensor_v2":
-        storage, offset, shape, stride = args[:4]
-        if not isinstance(storage, StorageRef) or not isinstance(offset, int):
-            raise TypeError("a tensor without storage")
-        return TensorRef(storage, offset, _geometry(shape), _geometry(stride))
-    if known in {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}:
-        return args[0]
-    return Record(kind, args)
-
-
-def _geometry(value: object) -> tuple[int, ...]:
-    if not isinstance(value, tuple) or len(value) > MAX_DIMENSIONS or not all(type(side) is int for side in value):
-        raise TypeError("a tensor's shape or stride is no short tuple of integers")
-    return value
 
 
 _LITERALS = frozenset(

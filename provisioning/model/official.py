@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edged.core.errors import DataError
 from provisioning.model.archive import Archive
 from provisioning.model.blocks import LEAKY_SLOPE, Activation, Bottleneck
-from provisioning.model.inert import Record, TensorRef
+from provisioning.model.described import Record, TensorRef
 from provisioning.model.network import (
     LAYERS,
     SIZES,
@@ -24,6 +24,7 @@ from provisioning.model.network import (
     scaled_channels,
     scaled_depth,
 )
+from provisioning.names import ordered_names
 
 _KINDS = {
     "focus": "Focus",
@@ -40,6 +41,8 @@ _KINDS = {
 }
 _ACTIVATIONS: dict[str, Activation] = {"SiLU": "silu", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
 _SUPPORTED = "YOLOv5 n, s, m, l and x of releases 5.0 and 6.0 to 7.0, with three detection heads, are supported"
+_TASKS = {"SegmentationModel": "segmentation", "ClassificationModel": "classification"}
+_LAST_LAYERS = {"Segment": "segmentation", "Classify": "classification"}
 _DEEPEST = 6  # the C3 whose depth tells every size apart
 _P6_LAYERS = 34
 MAX_MODULES = 20_000
@@ -77,6 +80,7 @@ def _fields(archive: Archive, root: object) -> Fields:
     layers = _children(_children(model)["model"])
     release = _release(list(layers.values()))
     detect = layers[str(len(layers) - 1)]
+    _refuse_fused(layers)
     size, channels = _size(layers, release)
     activation = _activation(_children(layers["1"])["act"])
     strides = _strides(archive, detect, model)
@@ -110,7 +114,10 @@ def _model_record(root: object) -> Record:
     if isinstance(found, Record) and found.kind.module in {"models.yolo", "yolov5.models.yolo"}:
         if found.kind.name in {"Model", "DetectionModel"}:
             return found
-        raise DataError(f"a YOLOv5 {found.kind.name}, which does not detect boxes; {_SUPPORTED}")
+        task = _TASKS.get(found.kind.name)
+        if task:
+            raise _other_task(f"{task} ({found.kind.name})")
+        raise DataError(f"a YOLOv5 {found.kind.name}, which is not known here; {_SUPPORTED}")
     if isinstance(found, Record):
         newer = " (YOLOv8 or later)" if found.kind.module.startswith("ultralytics") else ""
         raise DataError(f"not YOLOv5: it holds a {found.kind}{newer}; {_SUPPORTED}")
@@ -123,6 +130,13 @@ def _model_record(root: object) -> Record:
     raise DataError(f"not YOLOv5: a checkpoint without a model (it holds {held or 'nothing'}); {_SUPPORTED}")
 
 
+def _other_task(what: str) -> DataError:
+    return DataError(
+        f"a YOLOv5 for {what}, not for detection",
+        remedy="take a detection model (yolov5s.pt, not yolov5s-seg.pt or yolov5s-cls.pt), or train one",
+    )
+
+
 def _children(record: Record) -> dict[str, Record]:
     children = record.state.get("_modules")
     if not isinstance(children, dict) or not all(isinstance(child, Record) for child in children.values()):
@@ -133,8 +147,8 @@ def _children(record: Record) -> dict[str, Record]:
 def _release(layers: list[Record]) -> Release:
     """Which published table the layers follow, told by their kinds alone."""
     got = [layer.kind.name for layer in layers]
-    if got and got[-1] in {"Segment", "Classify"}:
-        raise DataError(f"a YOLOv5 for {got[-1].lower()}ation, not for detection; {_SUPPORTED}")
+    if got and got[-1] in _LAST_LAYERS:
+        raise _other_task(f"{_LAST_LAYERS[got[-1]]} (its last layer is {got[-1]})")
     if len(got) == _P6_LAYERS and got[-1] == "Detect":
         raise DataError(f"a YOLOv5 P6 model with four heads (for 1280 pixels); {_SUPPORTED}")
     release: Release = "5" if got and got[0] == "Focus" else "6"
@@ -147,6 +161,16 @@ def _release(layers: list[Record]) -> Release:
             f"has {expected} there; {_SUPPORTED}"
         )
     return release
+
+
+def _refuse_fused(layers: dict[str, Record]) -> None:
+    """Raise where normalisation was folded into the convolutions: the second layer is a Conv in every release."""
+    children = _children(layers["1"])
+    if "conv" in children and "bn" not in children and "bias" in _parameters(children["conv"]):
+        raise DataError(
+            "a fused YOLOv5: its batch normalisation was folded into the convolutions, for inference",
+            remedy="import the checkpoint that training wrote (best.pt), or export this one to ONNX and import that",
+        )
 
 
 def _size(layers: dict[str, Record], release: Release) -> tuple[Size, int]:
@@ -196,14 +220,13 @@ def _anchors(archive: Archive, detect: Record, strides: tuple[int, ...]) -> tupl
 
 
 def _names(model: Record, *, classes: object) -> tuple[str, ...]:
-    names = model.state.get("names")
-    if isinstance(names, dict):
-        names = [names[index] for index in sorted(names)]
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
-        raise DataError(f"class names must be a list of text, got {type(names).__name__}")
+    try:
+        names = ordered_names(model.state.get("names"))
+    except ValueError as exc:
+        raise DataError(str(exc)) from exc
     if len(names) != classes:
         raise DataError(f"{len(names)} class names for heads with {classes} classes")
-    return tuple(names)
+    return names
 
 
 def _parameters(record: Record) -> dict[str, TensorRef]:

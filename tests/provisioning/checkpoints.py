@@ -16,7 +16,7 @@ from provisioning.model.blocks import Bottleneck
 from provisioning.model.network import Yolov5
 
 COMMON = ("Conv", "Bottleneck", "C3", "SPPF", "SPP", "Focus", "Concat", "BottleneckCSP")
-YOLO = ("Model", "DetectionModel", "SegmentationModel", "Detect", "Segment")
+YOLO = ("Model", "DetectionModel", "SegmentationModel", "ClassificationModel", "Detect", "Segment")
 
 
 @contextmanager

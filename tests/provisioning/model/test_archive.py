@@ -11,7 +11,7 @@ import torch
 
 from edged.core.errors import DataError
 from provisioning.model.archive import Archive
-from provisioning.model.inert import StorageRef, TensorRef
+from provisioning.model.described import StorageRef, TensorRef
 
 
 @pytest.fixture

@@ -189,7 +189,9 @@ def _without(module: str, name: str) -> Callable[[nn.Module], None]:
         pytest.param(_set_nan, "model.0.conv.weight has values that are not finite", id="nan"),
         pytest.param(_two_anchor_rows, r"anchors must be \(3, A, 2\), got \(2, 3, 2\)", id="anchor rows"),
         pytest.param(_set("", "names", ["cat"]), "1 class names for heads with 2 classes", id="names"),
-        pytest.param(_set("", "names", 7), "names must be a list of text", id="no names"),
+        pytest.param(_set("", "names", 7), "names must be a list, .* got int", id="no names"),
+        pytest.param(_set("", "names", {1: "a", 2: "b"}), "numbered 0 to 1 without gaps, got 1, 2", id="names from 1"),
+        pytest.param(_set("", "names", ["a", ""]), "name of class 1 is empty", id="empty name"),
         pytest.param(_set("model.24", "stride", torch.tensor([4.0, 8, 16])), "strides", id="strides"),
         pytest.param(_set("model.1.conv", "groups", 2), "groups is 2, expected 1", id="groups"),
         pytest.param(_set("model.2.m.0", "add", 0), "add is 0", id="no shortcut"),
@@ -203,12 +205,6 @@ def test_read_refuses_changed_model(tmp_path: Path, change: Callable[[nn.Module]
     save_official(path, lively(), names=NAMES, change=change)
     with pytest.raises(DataError, match=message):
         read_checkpoint(path)
-
-
-def test_read_refuses_segmentation(tmp_path: Path) -> None:
-    save_official(tmp_path / "seg.pt", lively(), names=NAMES, model_class="SegmentationModel")
-    with pytest.raises(DataError, match="SegmentationModel, which does not detect boxes"):
-        read_checkpoint(tmp_path / "seg.pt")
 
 
 @pytest.mark.parametrize(

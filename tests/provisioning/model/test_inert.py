@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from edged.core.errors import DataError
 from provisioning.model import inert
 from provisioning.model.checkpoint import read_checkpoint
-from provisioning.model.inert import Name, Record, read_pickle
+from provisioning.model.described import Name, Record
+from provisioning.model.inert import read_pickle
 
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -112,6 +113,52 @@ def test_torch_functions_become_records(tmp_path: Path) -> None:
 
 
 _HEAD = b"\x80\x02"
+_GETATTR = b"c__builtin__\ngetattr\n"
+_CONV = b"cmodels.common\nConv\n"
+
+
+@pytest.mark.parametrize("owner", [_CONV, _CONV + b")\x81"], ids=["of a class", "of an object"])
+def test_method_of_a_model_is_inert(owner: bytes) -> None:
+    got = _read(_HEAD + _GETATTR + b"q\x00" + owner + b"X\x07\x00\x00\x00forward\x86R.")
+    assert isinstance(got, Record)
+    assert (got.kind, got.args[1]) == (Name("builtins", "getattr"), "forward")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(_GETATTR + b"cos\npath\nS'join'\n\x86R.", id="of the library"),
+        pytest.param(_GETATTR + b"ccollections\nOrderedDict\nS'fromkeys'\n\x86R.", id="of a harmless class"),
+        pytest.param(_GETATTR + b"cmodels.common\nos\nS'system'\n\x86R.", id="of a module that a model imports"),
+        pytest.param(_GETATTR + b"ctorch\nHub\nS'load'\n\x86R.", id="of torch"),
+        pytest.param(_GETATTR + _CONV + b"S'__init__'\n\x86R.", id="of Python's own methods"),
+        pytest.param(_GETATTR + _CONV + b"S'forward.__globals__'\n\x86R.", id="of a path"),
+        pytest.param(_GETATTR + _GETATTR + _CONV + b"S'a'\n\x86RS'b'\n\x86R.", id="of an attribute"),
+        pytest.param(_GETATTR + b"S'text'\nS'format'\n\x86R.", id="of text"),
+        pytest.param(_GETATTR + _CONV + b"S'f'\nN\x87R.", id="with a default"),
+        pytest.param(_GETATTR + _CONV + b"\x85R.", id="of nothing"),
+        pytest.param(_GETATTR + _CONV + b"S'f'\n\x86R)R.", id="called"),
+        pytest.param(_GETATTR + _CONV + b"S'f'\n\x86R)\x81.", id="made"),
+        pytest.param(_GETATTR + b"q\x00N.", id="left behind"),
+        pytest.param(_GETATTR + b".", id="as the result"),
+        pytest.param(_GETATTR + b"q\x00\x85.", id="in a tuple"),
+        pytest.param(b"](" + _GETATTR + b"e.", id="in a list"),
+        pytest.param(b"}S'forward'\n" + _GETATTR + b"s.", id="in a dictionary"),
+        pytest.param(b"cfunctools\npartial\n" + _GETATTR + _CONV + b"\x86R.", id="handed on"),
+        pytest.param(_CONV + b")\x81" + _GETATTR + b"b.", id="as a state"),
+        pytest.param(b"(" + _CONV + b"S'forward'\ni__builtin__\ngetattr\n.", id="as an instance"),
+        pytest.param(b"(" + _CONV + b"S'forward'\ni__builtin__\ngetattr\nN.", id="as an instance, left behind"),
+    ],
+)
+def test_any_other_getattr_is_hostile(content: bytes) -> None:
+    with pytest.raises(DataError, match=r"hostile pickle: it asks for (builtins\.getattr|os\.path)"):
+        _read(_HEAD + content)
+
+
+@pytest.mark.parametrize("name", ["os.system", "Conv.__init__.__globals__", "Conv.__subclasses__"])
+def test_a_dotted_name_that_reaches_into_the_library_is_hostile(name: str) -> None:
+    with pytest.raises(DataError, match=f"hostile pickle: it asks for models.common.{name}"):
+        _read(_HEAD + b"\x8c\x0dmodels.common\x8c" + bytes([len(name)]) + name.encode() + b"\x93)R.")
 
 
 @pytest.mark.parametrize(
