@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
 from edged.core.text import read_text
 from provisioning.cut.heads import DEFAULT_WH, cut_at_heads
+from provisioning.data.spec import read_yaml_names
 from provisioning.export import export_onnx
 from provisioning.fetch import AGPL, PINNED, origin
 from provisioning.model.checkpoint import file_sha256, read_checkpoint
 from provisioning.store import Store, require_name
 
 _MAX_NAMES_BYTES = 1 << 20
+_ZIP = b"PK\x03\x04"  # a checkpoint of torch
+_ONNX_FIRST, _ONNX_VERSIONS = b"\x08", b"\x40"  # its first field is the version of its form, a small number
 UNKNOWN_LICENCE = "unknown"
 RELEASE_NAMES = {"5": "5.0", "6": "6.0 to 7.0"}
 
@@ -132,13 +136,13 @@ def export_model(
     names: Sequence[str] = (),
     anchors: Sequence[float] = (),
 ) -> Exported:
-    """`export_cut` for a `.onnx` file, `export_checkpoint` for any other, at 640x640 unless said otherwise.
+    """`export_cut` for an ONNX file, `export_checkpoint` for any other, at 640x640 unless said otherwise.
 
     Raises:
         UsageError: names or anchors for a checkpoint, which has its own; else as those two.
         DataError: as those two.
     """
-    if path.suffix.lower() == ".onnx":
+    if _is_onnx(path):
         return export_cut(path, name=name, input_wh=input_wh, licence=licence, names=names, anchors=anchors)
     if names or anchors:
         raise UsageError(
@@ -148,11 +152,15 @@ def export_model(
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Class names from a text file, one a line, by class id; blank lines at the end do not count.
+    """Class names from a text file, one a line, by class id, or from the YAML of a data set.
+
+    Blank lines at the end do not count.
 
     Raises:
-        DataError: unreadable, no text, empty, or an empty line between.
+        DataError: unreadable, no text, not YAML, empty, or an empty line between.
     """
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return read_yaml_names(path)
     try:
         text = read_text(path, limit=_MAX_NAMES_BYTES, error=DataError)
     except OSError as exc:
@@ -161,6 +169,17 @@ def read_names(path: Path) -> tuple[str, ...]:
     if not lines or not all(lines):
         raise DataError(f"{path}: expected one class name a line, line {lines.index('') + 1 if lines else 1} is empty")
     return tuple(lines)
+
+
+def _is_onnx(path: Path) -> bool:
+    """By its first bytes, for people rename files; by its name where these say nothing."""
+    head = b""
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            head = file.read(len(_ZIP))
+    if head == _ZIP:
+        return False
+    return path.suffix.lower() == ".onnx" or (head[:1] == _ONNX_FIRST and head[1:2] < _ONNX_VERSIONS)
 
 
 def _read(path: Path) -> bytes:

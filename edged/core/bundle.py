@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def _resolved(path: Path) -> Path:
 
 def _refuse_writable_by_others(path: Path) -> None:
     if path.stat().st_mode & stat.S_IWOTH:
-        raise DataError(f"{path} is writable by everyone; refused", remedy=f"chmod o-w {path}")
+        raise DataError(f"{path} is writable by everyone; refused", remedy=f"chmod o-w {shlex.quote(str(path))}")
 
 
 def _read_regular(path: Path, *, limit: int) -> bytes:
@@ -110,5 +111,5 @@ def _read_regular(path: Path, *, limit: int) -> bytes:
         if not stat.S_ISREG(mode):
             raise DataError(f"{path} is not a regular file; refused")
         if mode & stat.S_IWOTH:
-            raise DataError(f"{path} is writable by everyone; refused", remedy=f"chmod o-w {path}")
+            raise DataError(f"{path} is writable by everyone; refused", remedy=f"chmod o-w {shlex.quote(str(path))}")
         return file.read(limit + 1)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def opened_to_change(store: Store, name: str) -> Bundle:
     if name == ACTIVE:
         raise UsageError(f"{ACTIVE!r} names no bundle", remedy=f"say which one: {', '.join(store.names())}")
     return store.open(name)
+
+
+def command_line(*words: str | Path, store: Path | None = None) -> str:
+    """A command of ours to be typed, quoted for a shell; with `--store` where that is not the usual one."""
+    at = ("--store", store) if store is not None and store != default_store() else ()
+    return shlex.join(map(str, ("edged-provision", *words, *at)))
 
 
 def say(text: str) -> None:

@@ -8,7 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edged.core.bundle import Bundle
-from provisioning.commands.common import active_line, add_json_argument, add_store_argument, human_bytes, say, say_json
+from provisioning.commands.common import (
+    active_line,
+    add_json_argument,
+    add_store_argument,
+    command_line,
+    human_bytes,
+    say,
+    say_json,
+)
 from provisioning.commands.model_options import add_model_arguments
 
 NAME = "import"
@@ -62,11 +70,11 @@ def run(args: argparse.Namespace) -> int:
         path, manifest = str(store.root / entry.name), json.loads(bundle.manifest.to_json())
         say_json({**asdict(entry), "path": path, "manifest": manifest})
     else:
-        _describe(bundle, store.root / entry.name, active=entry.active)
+        _describe(bundle, store.root, active=entry.active)
     return 0
 
 
-def _describe(bundle: Bundle, path: Path, *, active: bool) -> None:
+def _describe(bundle: Bundle, root: Path, *, active: bool) -> None:
     manifest = bundle.manifest
     width, height = manifest.input_wh
     release = manifest.provenance.get("release")
@@ -74,8 +82,8 @@ def _describe(bundle: Bundle, path: Path, *, active: bool) -> None:
     network = f"{manifest.architecture} of release {release}" if release else manifest.architecture
     say(f"{manifest.name}: {network}, {len(manifest.classes)} classes, input {width}x{height}, {size}")
     say(f"licence: {manifest.licence}" + (" (say it with --licence)" if manifest.licence == "unknown" else ""))
-    say(f"bundle: {path}")
+    say(f"bundle: {root / manifest.name}")
     if active:
         say(active_line(bundle))
     else:
-        say(f"not active; make it so with: edged-provision activate {manifest.name}")
+        say(f"not active; make it so with: {command_line('activate', manifest.name, store=root)}")

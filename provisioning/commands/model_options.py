@@ -17,7 +17,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="640|640x384",
         help="network input, width x height, multiples of 32 (default: 640, or what the ONNX file was exported with)",
     )
-    parser.add_argument("--names", type=Path, metavar="FILE", help="ONNX without metadata: class names, one a line")
+    parser.add_argument(
+        "--names", type=Path, metavar="FILE", help="ONNX without metadata: class names, one a line, or a data-set YAML"
+    )
     parser.add_argument(
         "--anchors",
         type=anchor_numbers,

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from edged.core.errors import UsageError
-from provisioning.commands.common import add_json_argument, add_store_argument, opened_to_change, say, say_json
+from provisioning.commands.common import (
+    add_json_argument,
+    add_store_argument,
+    command_line,
+    opened_to_change,
+    say,
+    say_json,
+)
 
 NAME = "quantize"
 HELP = "add an INT8 graph to a bundle, calibrated on sampled frames"
@@ -61,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
             CALIBRATION: cache.read_bytes(),
         }
     revised = revise(store, bundle, files, precision="int8", calibration=made.facts(), report={})
+    if made.warning:
+        sys.stderr.write(f"edged-provision: warning: {made.warning}\n")
     if args.json:
         say_json({"name": args.name, "path": str(revised.directory), "reused": made.reused, **made.facts()})
         return 0
@@ -68,5 +78,6 @@ def run(args: argparse.Namespace) -> int:
         f"{args.name}: INT8 by {made.method} over {made.frames} frames"
         + (", calibration reused" if made.reused else "")
     )
-    say(f"not active; verify first: edged-provision verify {args.name} --frames {args.frames} --activate")
+    verify = command_line("verify", args.name, "--frames", args.frames, "--activate", store=args.store)
+    say(f"not active; verify first: {verify}")
     return 0

@@ -8,9 +8,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
+from provisioning.cut.family import not_yolov5, refuse_other_models
 from provisioning.export import INPUT, OUTPUTS
+from provisioning.plain import sort_nodes
 
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
+MIN_IR_VERSION = 4  # weights need be no inputs from here on
 MAX_IR_VERSION = 10  # what ONNX Runtime 1.20 reads
 
 # What may lie between a head and an output that is not decoded: layout and one sigmoid, no arithmetic.
@@ -20,7 +23,7 @@ _LAYOUT = frozenset(
         *("Shape", "Gather", "Concat", "Unsqueeze", "Constant", "Cast", "Slice"),  # on shapes
     }
 )
-_SHOWN = 4
+_JOINTS = frozenset({"Concat", "Reshape", "Transpose"})  # what YOLOv5's exporters end the decode with
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,13 @@ class Heads:
         tensors: their outputs, in no particular order.
         channels: of each, A*(5+classes).
         behind: kinds of the nodes between them and the graph's outputs.
+        between: tensors there that may hold decoded boxes, those next to the outputs first.
     """
 
     tensors: tuple[str, ...]
     channels: int
     behind: frozenset[str]
+    between: tuple[str, ...]
 
     @property
     def raw(self) -> bool:
@@ -47,7 +52,8 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
     """Parse and check an ONNX file.
 
     Raises:
-        DataError: empty, too large, truncated, invalid, with parts outside the file or operators of other domains.
+        DataError: empty, too large, truncated, invalid, with parts outside the file or operators of other domains, or
+            another model than YOLOv5 by its own word.
     """
     size = f"{len(content):,} bytes"
     if not content or len(content) > MAX_BYTES:
@@ -62,12 +68,14 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
             f"weights outside the file ({outside[0]} and {len(outside) - 1} more); refused",
             remedy="export it as a single file",
         )
+    refuse_other_models(model)
+    sort_nodes(model)
     foreign = [node for node in model.graph.node if node.domain not in {"", "ai.onnx"}]
     if foreign:
         raise DataError(
             f"node {foreign[0].name or foreign[0].output[0]} is {foreign[0].domain}::{foreign[0].op_type}, "
             "no standard operator",
-            remedy="export without NMS and without plugins",
+            remedy="export it without NMS, plugins and optimisations of one runtime",
         )
     try:
         onnx.checker.check_model(model)
@@ -106,8 +114,8 @@ def image_input(model: onnx.ModelProto) -> Picture:
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
         raise DataError(
-            f"input {inputs[0].name} is {TensorProto.DataType.Name(kind).lower()}, expected float32",
-            remedy="export without --half",
+            f"input {inputs[0].name} is {TensorProto.DataType.Name(kind).lower()}, expected float32 or float16",
+            remedy="export it with pictures of 0..1 as input",
         )
     batch, _, height, width = shapes[0]
     return Picture(inputs[0].name, batch or 1, (width, height) if width and height else None)
@@ -122,7 +130,7 @@ def find_heads(model: onnx.ModelProto) -> Heads:
     maker = {output: node for node in model.graph.node for output in node.output if output}
     waiting, seen = [value.name for value in model.graph.output], set[str]()
     heads: list[onnx.NodeProto] = []
-    behind = set[str]()
+    behind, between = set[str](), list[str]()
     while waiting:
         tensor = waiting.pop()
         node = maker.get(tensor)
@@ -133,19 +141,17 @@ def find_heads(model: onnx.ModelProto) -> Heads:
             heads.append(node)
         else:
             behind.add(node.op_type)
+            between.extend(node.output if node.op_type in _JOINTS else ())
             waiting.extend(node.input)
     weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     weights |= {node.output[0]: _constant_dims(node) for node in model.graph.node if node.op_type == "Constant"}
     shapes = [weights.get(node.input[1], []) for node in heads]
     channels = {shape[0] for shape in shapes if _is_1x1(shape)}
     if len(heads) != len(OUTPUTS) or len(channels) != 1 or not all(map(_is_1x1, shapes)):
-        shown = list(zip(heads, shapes, strict=True))[:_SHOWN]
-        found = ", ".join(f"{node.name or node.output[0]} {shape}" for node, shape in shown)
-        raise DataError(
-            f"not a YOLOv5 detector: its outputs come from {len(heads)} convolutions ({found or 'none'}), "
-            f"expected {len(OUTPUTS)} of 1x1 with equally many channels"
-        )
-    return Heads(tuple(node.output[0] for node in heads), channels=shapes[0][0], behind=frozenset(behind))
+        names = [node.name or node.output[0] for node in heads]
+        raise not_yolov5(model, list(zip(names, shapes, strict=True)))
+    tensors = tuple(node.output[0] for node in heads)
+    return Heads(tensors, channels=shapes[0][0], behind=frozenset(behind), between=tuple(between))
 
 
 def with_outputs(model: onnx.ModelProto, tensors: tuple[str, ...]) -> bytes:
@@ -199,7 +205,7 @@ def cut(
         initializer=[tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     opsets = [opset for opset in model.opset_import if opset.domain in {"", "ai.onnx"}]
-    ir_version = min(model.ir_version, MAX_IR_VERSION)
+    ir_version = max(MIN_IR_VERSION, min(model.ir_version, MAX_IR_VERSION))
     return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="edged")
 
 
@@ -216,6 +222,8 @@ def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.Nod
             wanted.update(node.input)
             twin = onnx.NodeProto()
             twin.CopyFrom(node)
+            twin.ClearField("doc_string")  # exporters leave paths of the machine that they ran on
+            twin.ClearField("metadata_props")
             kept.append(twin)
     return kept[::-1]
 

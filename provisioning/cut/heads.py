@@ -17,7 +17,6 @@ from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.types import Floats
 from edged.cpu.session import open_session
 from provisioning.cut.graph import (
-    Heads,
     cut,
     find_heads,
     image_input,
@@ -26,7 +25,9 @@ from provisioning.cut.graph import (
     with_outputs,
 )
 from provisioning.cut.recover import Anchors, recover_anchors
-from provisioning.export import INPUT, MAX_DIFFERENCE, OUTPUTS, check_input_size
+from provisioning.export import INPUT, IR_VERSION, MAX_DIFFERENCE, OPSET, OUTPUTS, check_input_size
+from provisioning.names import ordered_names
+from provisioning.plain import at_opset, in_float32, without_shape_arithmetic
 
 DEFAULT_WH = (640, 640)
 MAX_STRIDE = 32
@@ -74,7 +75,7 @@ def cut_at_heads(
         UsageError: names or anchors are needed and not given, or a size that the file was not exported for.
         EdgedError: the cut model computes something else than the original.
     """
-    model = read_onnx(content)
+    model = in_float32(read_onnx(content))
     picture = image_input(model)
     own_wh = picture.size_wh
     if own_wh and input_wh and own_wh != input_wh:
@@ -85,81 +86,123 @@ def cut_at_heads(
     size = input_wh or own_wh or DEFAULT_WH
     check_input_size(size, MAX_STRIDE)
     heads = find_heads(model)
-    image = np.random.default_rng(0).random((picture.batch, 3, size[1], size[0]), np.float32)
-    outputs, logits = _run_original(model, picture.name, heads, image, where=where)
-    ordered = sorted(heads.tensors, key=lambda name: -logits[name].shape[3])
-    strides = tuple(size[0] // logits[name].shape[3] for name in ordered)
-    classes = _names(names, model, outputs, heads)
-    per_head = [logits[name].reshape(-1, _BOX_FIELDS + len(classes), *logits[name].shape[2:]) for name in ordered]
-    found = _anchors(anchors, model, heads, outputs, per_head, strides)
-    slim = onnxslim.slim(cut(model, tuple(ordered), input_wh=size, strides=strides, channels=heads.channels))
-    _describe(slim, classes, found, strides)
-    result: bytes = slim.SerializeToString(deterministic=True)
-    _verify(result, image[:1], [logits[name] for name in ordered], where=where)
+    # Two pictures that differ: a network for any number of them must not mix them up.
+    images = np.random.default_rng(0).random((2, picture.batch, 3, size[1], size[0]), np.float32)
+    outputs = tuple(value.name for value in model.graph.output)
+    seen, other = (_run(model, picture.name, (*outputs, *heads.tensors), image, where=where) for image in images)
+    ordered = sorted(heads.tensors, key=lambda name: -seen[name].shape[3])
+    strides = tuple(size[0] // seen[name].shape[3] for name in ordered)
+    tables = _tables([seen[name] for name in outputs], [seen[name] for name in ordered])
+    if not (tables or heads.raw):
+        inner = _run(model, picture.name, heads.between, images[0], where=where)
+        tables = _tables(list(inner.values()), [seen[name] for name in ordered])
+    if not (tables or heads.raw):
+        raise _no_decode([seen[name] for name in outputs], heads.channels)
+    classes = _names(names, model, {table.shape[1] for table in tables if not heads.raw}, heads.channels)
+    per_head = [seen[name].reshape(-1, _BOX_FIELDS + len(classes), *seen[name].shape[2:]) for name in ordered]
+    found = _recovered(tables, per_head, strides) if not heads.raw else _stated(anchors, model, per_head)
+    result = _trunk(model, ordered, size, strides, heads.channels, picture.batch, classes, found)
+    _verify(result, images[:, 0], [np.concatenate((seen[name], other[name])) for name in ordered], where=where)
     return CutModel(result, classes, found, strides, size)
 
 
-def _run_original(
-    model: onnx.ModelProto, picture: str, heads: Heads, image: Floats, *, where: str
-) -> tuple[list[Floats], dict[str, Floats]]:
-    """The original's outputs, and the logits of its heads by tensor, of the first picture of a batch."""
-    session = open_session(with_outputs(model, heads.tensors), threads=1, where=where)
-    names = [value.name for value in session.get_outputs()]
+def _trunk(
+    model: onnx.ModelProto,
+    heads: Sequence[str],
+    size: tuple[int, int],
+    strides: tuple[int, ...],
+    channels: int,
+    batch: int,
+    names: Sequence[str],
+    anchors: Anchors,
+) -> bytes:
+    """The model up to its heads in our form, described."""
+    trunk = cut(model, tuple(heads), input_wh=size, strides=strides, channels=channels)
+    slim = onnxslim.slim(at_opset(without_shape_arithmetic(trunk, batch=batch), OPSET, ir_version=IR_VERSION))
+    _describe(slim, names, anchors, strides)
+    content: bytes = slim.SerializeToString(deterministic=True)
+    return content
+
+
+def _run(
+    model: onnx.ModelProto, picture: str, tensors: tuple[str, ...], image: Floats, *, where: str
+) -> dict[str, Floats]:
+    """Tensors of the original, of the first picture of a batch."""
+    session = open_session(with_outputs(model, tensors), threads=1, where=where)
     try:
-        values = dict(zip(names, cast("list[Floats]", session.run(names, {picture: image})), strict=True))
+        values = cast("list[Floats]", session.run(list(tensors), {picture: image}))
     except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
         raise DataError(
             f"does not run on a picture of {image.shape[3]}x{image.shape[2]}: {' '.join(str(exc).split())[:300]}",
             remedy="give the size that it was exported for: --size",
         ) from exc
-    outputs = [values[value.name][:1] for value in model.graph.output]
-    return outputs, {name: values[name][:1] for name in heads.tensors}
+    batch = len(image)
+    return {name: v[:1] if v.shape[:1] == (batch,) else v for name, v in zip(tensors, values, strict=True)}
 
 
-def _names(given: Sequence[str], model: onnx.ModelProto, outputs: list[Floats], heads: Heads) -> tuple[str, ...]:
-    """Class names, as many as the heads have channels for."""
+def _tables(tensors: Sequence[Floats], logits: Sequence[Floats]) -> list[Floats]:
+    """(N, 5+classes) of each tensor that has a row for every anchor of every cell, as YOLOv5's decode does."""
+    cells = sum(head.shape[2] * head.shape[3] for head in logits)
+    channels = logits[0].shape[1]
+    return [
+        tensor[0]
+        for tensor in tensors
+        if tensor.ndim == 3  # noqa: PLR2004 (B, N, 5+classes)
+        and tensor.shape[1] % cells == 0
+        and tensor.shape[1] // cells * tensor.shape[2] == channels
+    ]
+
+
+def _no_decode(outputs: Sequence[Floats], channels: int) -> DataError:
+    shapes = ", ".join(str(output.shape) for output in outputs)
+    return DataError(
+        f"its outputs {shapes} are neither YOLOv5's heads nor its boxes: it has three heads of {channels} channels, "
+        "but no tensor behind them has x, y, w, h, objectness and classes for every anchor",
+        remedy="export a YOLOv5 without NMS, or import the .pt; no other detector with three heads is supported",
+    )
+
+
+def _names(given: Sequence[str], model: onnx.ModelProto, widths: set[int], channels: int) -> tuple[str, ...]:
+    """Class names, as many as the heads have channels for; `widths` are 5+classes as the decode has them."""
     names = tuple(given) or _metadata_names(metadata(model).get("names", ""))
-    last = {output.shape[-1] for output in outputs if not heads.raw and output.ndim == 3}  # noqa: PLR2004 (B, N, 5+nc)
+    made_for = max(widths) - _BOX_FIELDS if widths else 0
     if not names:
-        needed = f"{max(last) - _BOX_FIELDS} names" if last else "as many as it has classes"
+        needed = f"{made_for} names" if widths else "as many as it has classes"
         raise UsageError("the file does not name its classes", remedy=f"give --names FILE with one a line: {needed}")
-    if heads.channels % (_BOX_FIELDS + len(names)) or (last and _BOX_FIELDS + len(names) not in last):
-        wanted = f", its output is made for {max(last) - _BOX_FIELDS}" if last else ""
-        raise DataError(f"{len(names)} class names do not fit heads of {heads.channels} channels{wanted}")
+    if channels % (_BOX_FIELDS + len(names)) or (widths and len(names) + _BOX_FIELDS not in widths):
+        wanted = f", its output is made for {made_for}" if widths else ""
+        raise DataError(f"{len(names)} class names do not fit heads of {channels} channels{wanted}")
     return names
 
 
 def _metadata_names(text: str) -> tuple[str, ...]:
-    """`{0: 'person'}` or `['person']`, the literals that exporters write."""
+    """`{0: 'person'}` or `['person']`, the literals that exporters write; none where it is something else."""
     try:
         value = ast.literal_eval(text) if text else ()
-        if isinstance(value, dict):
-            value = [name for _, name in sorted(value.items())]
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return ()
-    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else ()
+    if not value:
+        return ()
+    try:
+        return ordered_names(value)
+    except ValueError as exc:
+        raise DataError(f"in its metadata {exc}", remedy="give --names FILE with one a line") from exc
 
 
-def _anchors(
-    given: Sequence[float],
-    model: onnx.ModelProto,
-    heads: Heads,
-    outputs: list[Floats],
-    logits: list[Floats],
-    strides: tuple[int, ...],
-) -> Anchors:
-    """Anchors from the decode where there is one, else as given, else from our own metadata."""
-    fields, anchors = logits[0].shape[1], logits[0].shape[0]
-    rows = sum(head.shape[0] * head.shape[2] * head.shape[3] for head in logits)
-    decoded = [output[0] for output in outputs if output.shape == (1, rows, fields)]
-    if decoded and not heads.raw:
-        return recover_anchors(decoded[0], logits, strides=strides)
-    if not heads.raw:
-        shapes = ", ".join(str(output.shape) for output in outputs)
-        raise DataError(
-            f"its outputs {shapes} are neither heads nor boxes of shape (1, {rows}, {fields})",
-            remedy="export without NMS, or import the .pt",
-        )
+def _recovered(tables: Sequence[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> Anchors:
+    """Anchors from the first table that follows from the heads as YOLOv5's decode does."""
+    problems: list[DataError] = []
+    for table in tables:
+        try:
+            return recover_anchors(table, logits, strides=strides)
+        except DataError as exc:
+            problems.append(exc)
+    raise problems[0]
+
+
+def _stated(given: Sequence[float], model: onnx.ModelProto, logits: Sequence[Floats]) -> Anchors:
+    """Anchors as given, else from our own metadata."""
+    anchors = logits[0].shape[0]
     values = list(given) or _flat(json.loads(metadata(model).get("anchors", "[]")))
     if not values:
         raise UsageError(
@@ -188,17 +231,23 @@ def _describe(model: onnx.ModelProto, names: Sequence[str], anchors: Anchors, st
     )
 
 
-def _verify(content: bytes, image: Floats, logits: Sequence[Floats], *, where: str) -> None:
+def _verify(content: bytes, images: Floats, logits: Sequence[Floats], *, where: str) -> None:
     """Raise unless the cut model gives the original's probabilities, for each picture of a batch of two."""
     session = open_session(content, threads=1, where=f"{where}, cut at its heads,")
-    try:
-        got = cast("list[Floats]", session.run(list(OUTPUTS), {INPUT: np.concatenate((image, image))}))
-    except Exception as exc:  # see _run_original
-        raise DataError(
-            f"its backbone works for one picture at a time only: {' '.join(str(exc).split())[:300]}",
-            remedy="export it again with --dynamic, or import the .pt",
-        ) from exc
     expected = [1 / (1 + np.exp(-head.astype(np.float64))) for head in logits]
+    try:
+        got = cast("list[Floats]", session.run(list(OUTPUTS), {INPUT: images}))
+    except Exception as exc:  # see _run
+        raise _one_picture_only(" ".join(str(exc).split())[:300]) from exc
+    if [head.shape for head in got] != [head.shape for head in expected]:
+        raise _one_picture_only(f"two give {', '.join(str(head.shape) for head in got)}")
     worst = float(np.max([np.abs(a - b).max() for a, b in zip(got, expected, strict=True)]))
     if not worst <= MAX_DIFFERENCE:
         raise EdgedError(f"{where}: cut at its heads it differs by {worst:.2g} from the original")
+
+
+def _one_picture_only(reason: str) -> DataError:
+    return DataError(
+        f"its backbone works for one picture at a time only: {reason}",
+        remedy="export it again with --dynamic, or import the .pt",
+    )

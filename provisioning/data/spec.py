@@ -96,6 +96,15 @@ def _given(content: Mapping[str, Any], split: str) -> object:
     return next((content[name] for name in names if content.get(name) not in (None, "", [])), None)
 
 
+def read_yaml_names(file: Path) -> tuple[str, ...]:
+    """The class names alone, by class id, of a YAML that has `names`.
+
+    Raises:
+        DataError: unreadable, not YAML, no class names.
+    """
+    return _names(_load(file).get("names"), file)
+
+
 def _load(file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as stream:

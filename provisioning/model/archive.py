@@ -108,6 +108,12 @@ class Archive:
         infos = self._zip.infolist()
         if len(infos) > MAX_RECORDS:
             raise DataError(f"{len(infos):,} records in the zip, at most {MAX_RECORDS:,} expected")
+        # First: a real one is in part compressed.
+        if any(info.filename.count("/") == 1 and info.filename.endswith("/constants.pkl") for info in infos):
+            raise DataError(
+                "a TorchScript program, not a checkpoint",
+                remedy="import the .pt that it was exported from, or an ONNX export",
+            )
         if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED for info in infos):
             raise DataError(
                 "a compressed or encrypted zip; torch writes its checkpoints uncompressed",
@@ -123,11 +129,6 @@ class Archive:
             listing = ", ".join(sorted(self._infos)[:3]) or "nothing"
             raise DataError(f"a zip, but no torch checkpoint (it holds {listing}, ...)")
         prefix = pickles[0].removesuffix("data.pkl")
-        if f"{prefix}constants.pkl" in self._infos:
-            raise DataError(
-                "a TorchScript program, not a checkpoint",
-                remedy="import the .pt that it was exported from, or an ONNX export",
-            )
         if f"{prefix}byteorder" in self._infos and self._zip.read(f"{prefix}byteorder") != b"little":
             raise DataError("written on a big-endian machine, which is not supported")
         return prefix

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
+from onnx import TensorProto
 from onnxruntime.quantization import QuantType
 
 from provisioning.quantize.placement import head_convolutions, quantised
 
 OPERATORS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize")
 STEM = 2  # convolutions at the input that stay float: in 8 bits they cost accuracy and gain no time, see README.md
+_PICTURES = {"Resize": 1}  # how many of the inputs hold activations, where not all do
 _QDQ_OPTIONS = {
     "ActivationSymmetric": False,
     "WeightSymmetric": True,
@@ -37,7 +39,7 @@ def quantised_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
         name
         for node in model.graph.node
         if node.op_type in OPERATORS and node.name not in kept
-        for name in (*node.input, *node.output)
+        for name in (*node.input[: _PICTURES.get(node.op_type)], *node.output)
         if name and name not in weights
     ]
     return tuple(dict.fromkeys(touched))
@@ -68,10 +70,16 @@ def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -
 
 
 def _kept(model: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that stay float: the stem, and the heads, for a box of 8 bits is off by pixels."""
+    """Names of the nodes that stay as they are.
+
+    Those are the stem, the heads, for a box of 8 bits is off by pixels, and what computes with shapes, not activations.
+    """
     nodes = model.graph.node
     outputs = {output.name for output in model.graph.output}
     sigmoids = {node.name for node in nodes if outputs & set(node.output)}
     convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
     stem = {node.name for node in nodes[: convolutions[STEM]]} if len(convolutions) > STEM else set()
-    return {*head_convolutions(model), *sigmoids, *stem}
+    typed = onnx.shape_inference.infer_shapes(model).graph.value_info
+    others = {value.name for value in typed if value.type.tensor_type.elem_type != TensorProto.FLOAT}
+    shapes = {node.name for node in nodes if others & set(node.output)}
+    return {*head_convolutions(model), *sigmoids, *stem, *shapes}

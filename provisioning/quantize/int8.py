@@ -13,12 +13,14 @@ from edged.core.errors import DataError
 from edged.core.types import Floats
 from edged.cpu.preprocess import Preprocessor
 from provisioning.frames.frameset import FrameSet
+from provisioning.plain import without_shape_arithmetic
 from provisioning.quantize.cache import Key, Ranges, load_ranges, load_thresholds, save_cache
 from provisioning.quantize.calibration import measure_histograms, measure_quantiles, measure_ranges, thresholds
 from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
 from provisioning.quantize.placement import named, with_qdq
 from provisioning.quantize.thresholds import METHODS, Method
 
+FEW_FRAMES = 20  # a tenth of what `sample` takes for a fixed scene: with fewer, ranges are those of single pictures
 CPU_FRAMES = 32  # at most, spread over those for calibration
 
 
@@ -46,6 +48,16 @@ class Quantised:
         """What the manifest says of the calibration."""
         return {"method": self.method, "frames": self.frames, "frames_sha256": self.frames_sha256}
 
+    @property
+    def warning(self) -> str:
+        """What speaks against the calibration, or nothing."""
+        if self.frames >= FEW_FRAMES:
+            return ""
+        return (
+            f"calibrated on {self.frames} frame{'s' if self.frames > 1 else ''}: what these do not show "
+            "may be clipped; 200 do for a fixed scene (edged-provision sample)"
+        )
+
 
 def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache: Path, threads: int = 0) -> Quantised:
     """Calibrate on the frames kept for it, through the daemon's own letterbox, and place Q/DQ.
@@ -61,8 +73,8 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
         DataError: no frames, a graph that is no YOLOv5, values that are not finite.
         EdgedError: the cache cannot be written.
     """
-    model = named(model)
     input_wh = _input_wh(model)
+    model = named(without_shape_arithmetic(model))  # imports of earlier releases have some
     count = len(frames.of("calibration"))
     digest = frames.digest("calibration")
     key = Key.of(model, digest, input_wh)

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, numpy_helper, version_converter
 
 from edged.core.errors import DataError
+from provisioning.plain import without_shape_arithmetic
 
 OPSET = 19  # the first in which the scales of Q/DQ may be FP16
 # What an exported and quantised YOLOv5 consists of; all of it computes in the type of its inputs.
@@ -38,6 +39,7 @@ def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         DataError: an operator whose FP16 form is not known here, or a weight beyond FP16's range.
     """
+    model = without_shape_arithmetic(model)  # imports of earlier releases have some
     strange = sorted({node.op_type for node in model.graph.node} - _OPERATORS)
     if strange:
         raise DataError(f"cannot type {', '.join(strange)} as FP16", remedy="use precision fp32 or int8")

@@ -123,6 +123,8 @@ class Chain:
                 cache=cache,
                 threads=settings.threads,
             )
+            if result.warning:
+                self.workshop.say(f"{'quantize':<9} {result.warning}")
             shutil.copyfile(cache, folder / CALIBRATION)
             onnx.save(result.model, str(folder / MODEL_INT8))
             onnx.save(result.cpu, str(folder / MODEL_INT8_CPU))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,13 @@ def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | 
     """What this machine could not do, and the command that does it on the device."""
     frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
     if maker is None:
-        by = f" --tensorrt {settings.tensorrt}" if settings.tensorrt != "auto" else ""
-        return f"{reason}; on the device run: edged-provision build {settings.name}{by} --frames {frames} --activate"
+        by = ["--tensorrt", settings.tensorrt] if settings.tensorrt != "auto" else []
+        build = ["edged-provision", "build", settings.name, *by, "--frames", frames, "--activate"]
+        return f"{reason}; on the device run: {shlex.join(build)}"
     if not maker.runs_here:
         return (
             "the engine has not run yet, as no GPU here runs it; "
-            f"on one that does run: edged-provision verify {settings.name} --frames {frames}"
+            f"on one that does run: {shlex.join(['edged-provision', 'verify', settings.name, '--frames', frames])}"
         )
     return ""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import warnings
 
+import numpy as np
 import onnx
+import onnxslim
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from provisioning.model.network import Yolov5
@@ -75,3 +78,77 @@ def exported(
         onnx.helper.set_model_props(model, {"names": names, "stride": "32"})
     content: bytes = model.SerializeToString()
     return content
+
+
+def simplified(content: bytes) -> bytes:
+    """As `--simplify` and torch's newer exporter leave it: every size of this one picture is a constant."""
+    model = onnx.shape_inference.infer_shapes(onnxslim.slim(onnx.load_model_from_string(content)), data_prop=True)
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.value_info
+    }
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            name = f"{node.output[0]}/size"
+            sizes = np.array(shapes[node.output[0]], np.int64)
+            model.graph.initializer.append(numpy_helper.from_array(sizes, name))
+            node.input[:] = [node.input[0], node.input[1], "", name]
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def in_half_with_single_ends(content: bytes) -> bytes:
+    """As a converter to FP16 leaves it that keeps the ends in float32: its casts stand behind all other nodes."""
+    model = onnx.load_model_from_string(content)
+    graph = model.graph
+    for tensor in graph.initializer:
+        _halve(tensor)
+    for node in graph.node:
+        for attribute in node.attribute:
+            _halve(attribute.t)
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+        node.input[:] = ["half" if name == "images" else name for name in node.input]
+        node.output[:] = ["half out" if name == graph.output[0].name else name for name in node.output]
+    del graph.value_info[:]
+    graph.node.append(helper.make_node("Cast", ["images"], ["half"], to=TensorProto.FLOAT16))
+    graph.node.append(helper.make_node("Cast", ["half out"], [graph.output[0].name], to=TensorProto.FLOAT))
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def _halve(tensor: TensorProto) -> None:
+    if tensor.data_type == TensorProto.FLOAT:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+
+
+class BoxesAndScores(nn.Module):
+    """The network with its boxes (B, N, 4) and class scores (B, classes, N) apart."""
+
+    def __init__(self, net: Yolov5) -> None:
+        super().__init__()
+        self.decode = WithDecode(net)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        table = self.decode(images)
+        return table[..., :4], (table[..., 5:] * table[..., 4:5]).transpose(1, 2)
+
+
+def suppressed(content: bytes) -> bytes:
+    """The same file with a standard NMS behind its boxes."""
+    model = onnx.load_model_from_string(content)
+    graph = model.graph
+    table = graph.output[0].name
+    for name, start, end in (("boxes", 0, 4), ("scores", 5, 99)):
+        for key, value in (("starts", start), ("ends", end)):
+            graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), f"{name}/{key}"))
+        graph.node.append(helper.make_node("Slice", [table, f"{name}/starts", f"{name}/ends", "axis"], [name]))
+    graph.initializer.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
+    for name, limit in (("least", 0.25), ("iou", 0.45)):
+        graph.initializer.append(numpy_helper.from_array(np.array([limit], np.float32), name))
+    graph.initializer.append(numpy_helper.from_array(np.array([100], np.int64), "most"))
+    graph.node.append(helper.make_node("Transpose", ["scores"], ["by class"], perm=[0, 2, 1]))
+    graph.node.append(helper.make_node("NonMaxSuppression", ["boxes", "by class", "most", "iou", "least"], ["kept"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("kept", TensorProto.INT64, [None, 3]))
+    made: bytes = model.SerializeToString()
+    return made

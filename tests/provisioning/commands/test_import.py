@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from edged.core.errors import DataError
 from provisioning.__main__ import main
 from provisioning.importing import read_names
 from provisioning.model.checkpoint import Checkpoint, save_checkpoint
+from provisioning.model.network import build
 from tests.provisioning.checkpoints import save_official
 from tests.provisioning.networks import lively
 from tests.provisioning.yolo_exports import Raw, WithDecode, exported
@@ -104,6 +106,29 @@ def test_class_names_are_read_as_windows_tools_write_them(tmp_path: Path) -> Non
     (tmp_path / "names.txt").write_text("a\n物体\n", "gbk")
     with pytest.raises(DataError, match=r"names\.txt: line 2 is not UTF-8: byte 0xce .*save the file as UTF-8"):
         read_names(tmp_path / "names.txt")
+def test_import_goes_by_what_a_file_is(weights: Path, tmp_path: Path, store: Path) -> None:
+    """People rename files, and hand over the YAML that their training had."""
+    assert _import(weights.rename(tmp_path / "best.onnx"), "checkpoint") == 0
+    (tmp_path / "decode.pt").write_bytes(exported(WithDecode(lively())))
+    (tmp_path / "data.yaml").write_text("train: x\nnames: {'1': dog, '0': cat}\n")
+    assert _import(tmp_path / "decode.pt", "export", "--names", str(tmp_path / "data.yaml")) == 0
+    assert Bundle.open(store / "export").manifest.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_import_of_what_cannot_run_activates_nothing(tmp_path: Path, store: Path, channels: int) -> None:
+    save_official(tmp_path / "gray.pt", build("n", classes=2, channels=channels), names=NAMES)
+    assert _import(tmp_path / "gray.pt", "gray") == 65
+    assert not store.exists() or not list(store.glob("[!.]*"))
+
+
+def test_printed_commands_can_be_pasted(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "my models; rm"
+    for name in ("a", "b"):
+        assert _import(weights, name, "--store", str(store)) == 0
+    printed = capsys.readouterr().out.rpartition("with: ")[2].strip()
+    assert main(shlex.split(printed)[1:]) == 0
+    assert Bundle.open(store / "active").manifest.name == "b"
 
 
 def test_export_writes_a_file(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

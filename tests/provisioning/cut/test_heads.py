@@ -145,8 +145,8 @@ def _cycle(model: onnx.ModelProto) -> None:
     model.graph.node[0].input[0] = model.graph.node[5].output[0]
 
 
-def _half_input(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+def _bytes_as_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
 
 
 def _plugin(model: onnx.ModelProto) -> None:
@@ -171,11 +171,11 @@ def _two_heads(model: onnx.ModelProto) -> None:
         pytest.param(lambda: b"", "0 bytes", id="empty"),
         pytest.param(lambda: b"<html>", "no ONNX file", id="html"),
         pytest.param(lambda: export_onnx(lively(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
-        pytest.param(lambda: exported(_Classifier()), "come from 1 convolutions", id="classifier"),
+        pytest.param(lambda: exported(_Classifier()), "but a classifier", id="classifier"),
         pytest.param(lambda: _edited(_two_heads), "come from 2 convolutions", id="two heads"),
         pytest.param(lambda: _edited(_outside), "weights outside the file", id="external data"),
         pytest.param(lambda: _edited(_cycle), "invalid ONNX", id="cycle"),
-        pytest.param(lambda: _edited(_half_input), "float16, expected float32; export without --half", id="half"),
+        pytest.param(lambda: _edited(_bytes_as_input), "uint8, expected float32 or float16", id="bytes"),
         pytest.param(lambda: _edited(_plugin), "nms is trt::EfficientNMS_TRT", id="plugin"),
         pytest.param(lambda: _edited(_unknown_operator), "Frobnicate", id="unknown operator"),
         pytest.param(lambda: _edited(_opset_99), "invalid ONNX|cannot load|no model that", id="opset 99"),

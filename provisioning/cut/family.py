@@ -1,0 +1,87 @@
+"""What an ONNX file is that is no YOLOv5 detector: told from its metadata and its last convolutions."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import onnx
+
+from edged.core.errors import DataError
+
+_QUANTISED = frozenset(
+    {
+        *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear"),
+        *("QuantizeLinear", "DequantizeLinear"),
+    }
+)
+_HEADS = 3
+_P6_HEADS = 4
+_DFL_CHANNELS = 64  # 4 sides of 16 bins
+_YOLOV5_ONLY = "YOLOv5 detectors with three heads are supported"
+# "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes it; its YOLOv5 is the anchor-free one.
+_ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
+_TASKS = {"segment": "segmentation", "pose": "poses", "obb": "oriented boxes", "classify": "classification"}
+
+
+def refuse_other_models(model: onnx.ModelProto) -> None:
+    """Raise for a file that says itself what it is, and that this is no YOLOv5 detector in float.
+
+    Raises:
+        DataError: quantised, made by Ultralytics' package for its later models, or of the DETR family.
+    """
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    named = _ULTRALYTICS.search(said.get("description", ""))
+    if named:
+        task = _TASKS.get(said.get("task", ""), "")
+        what = f"{named[1]}{' for ' + task if task else ''} of Ultralytics, by its metadata"
+        raise DataError(f"not YOLOv5 but {what}", remedy=_YOLOV5_ONLY)
+    inputs = [value.name for value in model.graph.input]
+    if "orig_target_sizes" in inputs:
+        raise DataError(f"not YOLOv5 but a detector of the DETR family (input {inputs[-1]})", remedy=_YOLOV5_ONLY)
+    kinds = sorted({node.op_type for node in model.graph.node} & _QUANTISED)
+    if kinds:
+        raise DataError(
+            f"quantised already (it computes with {', '.join(kinds)})",
+            remedy="import the float export; `edged-provision quantize` makes INT8 of it",
+        )
+
+
+def not_yolov5(model: onnx.ModelProto, ends: Sequence[tuple[str, list[int]]]) -> DataError:
+    """Why a graph whose outputs come from these convolutions is no YOLOv5 detector.
+
+    Args:
+        model: the graph.
+        ends: name and weight shape (outputs, inputs, height, width) of the last convolution on every way.
+    """
+    channels = Counter(shape[0] for _, shape in ends if shape[2:] == [1, 1])
+    equal, most = channels.most_common(1)[0] if channels else (0, 0)
+    apart = len(ends) - most
+    if most == _P6_HEADS and not apart:
+        what = "a P6 model with four heads (for 1280 pixels)"
+    elif most == _HEADS and apart == 1:
+        what = f"a segmentation model: three heads of {equal} channels and one output of masks"
+    elif len(ends) == 2 * _HEADS and channels[_DFL_CHANNELS] >= _HEADS:
+        what = "YOLOv8 or later, or of its kind: boxes and classes have heads of their own and there is no objectness"
+    elif len(ends) > _HEADS and channels[4] == len(ends) // len(channels) == _HEADS:
+        what = "an anchor-free detector such as YOLOX or RTMDet: boxes and classes have heads of their own"
+    elif len(ends) <= 1 and all(_rank(value) == 2 for value in model.graph.output):  # noqa: PLR2004 (B, classes)
+        what = "a classifier: it gives one row of scores a picture"
+    else:
+        what = ""
+    shown = ", ".join(f"{name} {shape}" for name, shape in ends[:_P6_HEADS]) + (
+        ", ..." if len(ends) > _P6_HEADS else ""
+    )
+    found = (
+        f"its outputs come from {len(ends)} convolutions ({shown or 'none'}), "
+        f"expected {_HEADS} of 1x1 with equally many channels"
+    )
+    return DataError(
+        f"not a supported YOLOv5 but {what} ({found})" if what else f"not a YOLOv5 detector: {found}",
+        remedy=_YOLOV5_ONLY,
+    )
+
+
+def _rank(value: onnx.ValueInfoProto) -> int:
+    return len(value.type.tensor_type.shape.dim)

@@ -1,0 +1,243 @@
+"""One plain form of a graph, however it was exported: float32, any number of pictures at once, no arithmetic on shapes.
+
+Exporters write the same network in different ways: `--half` in FP16, `--simplify` and torch's newer exporter with the
+shapes of one picture as constants, the older one with nodes that compute them. Quantisers, FP16 typing and TensorRT
+want none of that. Every step here keeps what the graph computes; the importer proves it by running both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_converter
+
+from edged.cpu.session import open_session
+
+_RANK = 4
+_FIRST_ROI_OPSET = 11  # before it a Resize has its scales as second input
+
+Values = npt.NDArray[Any]
+
+
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Bring the nodes into an order in which each follows what it reads, in place; a cycle is left to the checker."""
+    nodes = list(model.graph.node)
+    maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    before = {place: sorted({maker[name] for name in _reads(node) & maker.keys()}) for place, node in enumerate(nodes)}
+    if all(first < place for place, firsts in before.items() for first in firsts):
+        return
+    try:
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError:
+        return
+    del model.graph.node[:]
+    model.graph.node.extend(nodes[place] for place in order)
+
+
+def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in float32 where the model takes, computes in or gives FP16; its weights keep their values."""
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    if _widen(twin.graph):
+        del twin.graph.value_info[:]
+        _drop_idle_casts(twin)
+    return twin
+
+
+def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.ModelProto:
+    """A copy in which `Resize` has constant scales and `Reshape` keeps the number of pictures, whatever it is.
+
+    Args:
+        model: one picture input of fixed size; it is run once to see the shapes.
+        batch: that the model runs with.
+    """
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    constants = _constants(twin.graph)
+    nodes = [node for node in twin.graph.node if _depends_on_shapes(node, constants)]
+    if nodes:
+        shapes = _shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
+        for node in nodes:
+            _mend(twin, node, shapes[node.input[0]], shapes[node.output[0]], constants)
+        _drop_unused(twin.graph)
+    return twin
+
+
+def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.ModelProto:
+    """The same graph at this opset and IR version where it can be said there, else as it is.
+
+    Quantisers need 13 or later, TensorRT 8.5 reads no later than 17.
+    """
+    current = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    try:
+        made = version_converter.convert_version(model, opset) if current < opset else _lowered(model, current, opset)
+        made.ir_version = ir_version
+        onnx.checker.check_model(made, full_check=True)
+    except Exception:  # noqa: BLE001 - the converter's and the checker's errors share no base below Exception
+        return model
+    return made
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """What a node and the graphs inside it read."""
+    inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
+    return set(node.input) | {name for graph in inner for each in graph.node for name in _reads(each)}
+
+
+def _widen(graph: onnx.GraphProto) -> bool:
+    """FP16 -> float32 in place, inner graphs too; whether there was any."""
+    found = False
+    for tensor in graph.initializer:
+        found |= _widen_tensor(tensor)
+    for value in (*graph.input, *graph.output):
+        kind = value.type.tensor_type
+        if kind.elem_type == TensorProto.FLOAT16:
+            kind.elem_type, found = TensorProto.FLOAT, True
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                found |= _widen_tensor(attribute.t)
+            elif attribute.type == AttributeProto.GRAPH:
+                found |= _widen(attribute.g)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i, found = TensorProto.FLOAT, True
+    return found
+
+
+def _widen_tensor(tensor: TensorProto) -> bool:
+    if tensor.data_type != TensorProto.FLOAT16:
+        return False
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    return True
+
+
+def _drop_idle_casts(model: onnx.ModelProto) -> None:
+    """Without the casts from float32 to float32 that widening leaves; one that makes an output stays."""
+    typed = onnx.shape_inference.infer_shapes(model).graph
+    floats = {
+        value.name
+        for value in (*typed.value_info, *typed.input)
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+    }
+    outputs = {value.name for value in model.graph.output}
+    idle = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Cast"
+        and node.input[0] in floats
+        and helper.get_node_attr_value(node, "to") == TensorProto.FLOAT
+    }
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            while name in idle:
+                name = idle[name]  # noqa: PLW2901 - casts of casts
+            node.input[place] = name
+    kept = [node for node in model.graph.node if node.output[0] not in idle or node.output[0] in outputs]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, Values]:
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Constant" else ():
+            if attribute.name == "value":
+                found[node.output[0]] = numpy_helper.to_array(attribute.t)
+    return found
+
+
+def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) -> bool:
+    """Whether a node is told a size, or scales that are computed."""
+    given = [name for name in node.input[1:] if name]
+    if node.op_type == "Reshape":
+        return bool(given) and given[0] in constants
+    if node.op_type == "Resize":
+        return len(node.input) > 3 or any(name not in constants for name in given)  # noqa: PLR2004 (X, roi, scales, sizes)
+    return False
+
+
+def _shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors while the model runs."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    names = sorted(tensors)
+    sizes = [f"{name}/Shape" for name in names]
+    probe.graph.node.extend(helper.make_node("Shape", [name], [size]) for name, size in zip(names, sizes, strict=True))
+    del probe.graph.output[:]
+    probe.graph.output.extend(helper.make_tensor_value_info(size, TensorProto.INT64, [None]) for size in sizes)
+    session = open_session(probe.SerializeToString(), threads=1, where="the model, to see its shapes,")
+    weights = {tensor.name for tensor in model.graph.initializer}
+    picture = next(value for value in model.graph.input if value.name not in weights)
+    sides = [dim.dim_value for dim in picture.type.tensor_type.shape.dim][1:]
+    got = session.run(sizes, {picture.name: np.zeros((batch, *sides), np.float32)})
+    return {name: tuple(map(int, np.asarray(shape))) for name, shape in zip(names, got, strict=True)}
+
+
+def _mend(
+    model: onnx.ModelProto,
+    node: onnx.NodeProto,
+    taken: Sequence[int],
+    given: Sequence[int],
+    constants: Mapping[str, Values],
+) -> None:
+    """Take the sizes of these pictures out of one node, where that is exact."""
+    name = f"{node.output[0]}/edged"
+    if node.op_type == "Resize":
+        if len(taken) != _RANK or any(after % before for before, after in zip(taken, given, strict=True)):
+            return
+        scales = np.array([after // before for before, after in zip(taken, given, strict=True)], np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(scales, name))
+        opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+        node.input[1:] = [node.input[1], name] if opset >= _FIRST_ROI_OPSET else [name]
+        return
+    shape = constants[node.input[1]].copy()
+    zeros_are_sizes = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
+    if len(shape) > 1 and taken and shape[0] == taken[0] and not zeros_are_sizes:
+        shape[0] = 0  # as many as come
+        model.graph.initializer.append(numpy_helper.from_array(shape, name))
+        node.input[1] = name
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Without the nodes and weights that no output needs."""
+    wanted, kept = {value.name for value in graph.output}, list[onnx.NodeProto]()
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted |= _reads(node)
+            kept.append(node)
+    weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    del graph.node[:]
+    graph.node.extend(kept[::-1])
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
+def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProto:
+    """The same nodes at an older opset, without the attributes that it lacks and that say nothing.
+
+    Raises:
+        ValueError: an attribute says something that the older opset cannot.
+    """
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    for node in twin.graph.node:
+        old, new = (onnx.defs.get_schema(node.op_type, version, "") for version in (opset, current))
+        kept = []
+        for attribute in node.attribute:
+            if attribute.name in old.attributes:
+                kept.append(attribute)
+            elif helper.get_attribute_value(attribute) != helper.get_attribute_value(
+                new.attributes[attribute.name].default_value
+            ):
+                raise ValueError(f"{node.op_type} has {attribute.name}")
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    for entry in twin.opset_import:
+        if entry.domain in {"", "ai.onnx"}:
+            entry.version = opset
+    return twin

@@ -1,0 +1,95 @@
+"""Files of other detectors, and of YOLOv5's other models: each is named for what it is."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper
+from torch import Tensor, nn
+
+from edged.core.errors import DataError
+from provisioning.cut.heads import cut_at_heads
+from provisioning.model.checkpoint import read_checkpoint
+from tests.provisioning.networks import lively
+from tests.provisioning.yolo_exports import Raw, exported
+
+NAMES = ("cat", "dog")
+
+
+class _Heads(nn.Module):
+    """A backbone with a 1x1 convolution for each number of channels, one output each."""
+
+    def __init__(self, *channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 8, 1)
+        self.heads = nn.ModuleList(nn.Conv2d(8, count, 1) for count in channels)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        x = self.stem(images).relu()
+        return tuple(head(x) for head in self.heads)
+
+
+def _described(**metadata: str) -> bytes:
+    model = onnx.load_model_from_string(exported(Raw(lively())))
+    helper.set_model_props(model, metadata)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(lambda: exported(_Heads(21, 21, 21, 21)), "a P6 model with four heads", id="P6"),
+        pytest.param(lambda: exported(_Heads(117, 117, 117, 32)), "a segmentation model", id="segmentation"),
+        pytest.param(lambda: exported(_Heads(64, 64, 64, 2, 2, 2)), "YOLOv8 or later", id="v8"),
+        pytest.param(lambda: exported(_Heads(4, 1, 80, 4, 1, 80, 4, 1, 80)), "such as YOLOX", id="YOLOX"),
+        pytest.param(lambda: exported(_Heads(21, 21)), "come from 2 convolutions", id="unknown"),
+        pytest.param(
+            lambda: _described(description="Ultralytics YOLOv8n-seg model trained on x", task="segment"),
+            "not YOLOv5 but YOLOv8n-seg for segmentation of Ultralytics",
+            id="metadata",
+        ),
+    ],
+)
+def test_other_models_are_named(content: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        cut_at_heads(content(), names=NAMES)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("deimv2-atto-320-dynint8", "DETR family"),
+        ("nanodet-m-320", "three heads of 112 channels, but no tensor behind them has x, y, w, h"),
+        ("rtmdet-nano-person-320", "anchor-free detector such as YOLOX or RTMDet"),
+        ("yolox-nano-416", "anchor-free detector such as YOLOX or RTMDet"),
+        ("yolo11n-320-dynint8.AGPL", "not YOLOv5 but YOLO11n of Ultralytics"),
+        ("yolo26n-e2e-dynint8.AGPL", "not YOLOv5 but YOLO26n of Ultralytics"),
+    ],
+)
+def test_real_files_of_other_detectors_are_named(test_data: Path, file: str, message: str) -> None:
+    content = (test_data / "models" / f"{file}.onnx").read_bytes()
+    with pytest.raises(DataError, match=message):
+        cut_at_heads(content, names=NAMES)
+
+
+def test_a_quantised_file_is_named() -> None:
+    model = onnx.load_model_from_string(exported(Raw(lively()), opset=13))
+    scale, zero = (helper.make_tensor(name, kind, [], [1]) for name, kind in (("s", 1), ("z", 2)))
+    model.graph.initializer.extend([scale, zero])
+    model.graph.node.insert(0, helper.make_node("QuantizeLinear", ["images", "s", "z"], ["q"]))
+    with pytest.raises(DataError, match=r"quantised already .*QuantizeLinear.*edged-provision quantize"):
+        cut_at_heads(model.SerializeToString(), names=NAMES)
+
+
+def test_torchscript_is_named_although_it_is_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "best.torchscript"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("data.pkl", "constants.pkl"):
+            archive.writestr(f"best/{name}", b"\x80\x02N.")
+        archive.writestr("best/code/__torch__.py", "class Model:\n", zipfile.ZIP_DEFLATED)  # as torch does
+    with pytest.raises(DataError, match="a TorchScript program, not a checkpoint"):
+        read_checkpoint(path)

@@ -1,0 +1,163 @@
+"""One network, exported in every way: the importer makes the same plain graph of all, for INT8 and FP16, too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from edged.core.bundle import Bundle
+from edged.core.errors import DataError
+from edged.core.types import Floats
+from edged.cpu.detector import CpuDetector
+from provisioning.cut.heads import cut_at_heads
+from provisioning.data.pictures import read_picture
+from provisioning.export import IR_VERSION, OPSET, export_onnx
+from provisioning.importing import export_checkpoint, export_model
+from provisioning.model.network import COCO_ANCHORS, Yolov5
+from provisioning.quantize.calibration import measure_quantiles, measure_ranges, thresholds
+from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
+from provisioning.quantize.placement import named, with_qdq
+from provisioning.quantize.typed import with_fp16
+from provisioning.store import Store
+from provisioning.verify.agreement import agreement
+from provisioning.verify.observe import SERVICE, Observation, observe
+from tests.provisioning.networks import lively
+from tests.provisioning.yolo_exports import (
+    BoxesAndScores,
+    WithDecode,
+    exported,
+    in_half_with_single_ends,
+    simplified,
+    suppressed,
+)
+
+NAMES = ("cat", "dog")
+COCO = ("person", "bicycle", "car", *(f"c{number}" for number in range(3, 80)))
+METADATA = "{'0': 'cat', '1': 'dog'}"  # keys as JSON has them
+FORMS: dict[str, Callable[[Yolov5], bytes]] = {
+    "older exporter": lambda net: exported(WithDecode(net), opset=17, names=METADATA),
+    "opset 11": lambda net: exported(WithDecode(net), opset=11, names=METADATA),
+    "dynamic": lambda net: exported(WithDecode(net), opset=17, dynamic=True, names=METADATA),
+    "simplified": lambda net: simplified(exported(WithDecode(net), opset=17, names=METADATA)),
+    "opset 20": lambda net: simplified(exported(WithDecode(net), opset=20, names=METADATA)),
+    "boxes and scores": lambda net: exported(BoxesAndScores(net), names=METADATA),
+    "with NMS": lambda net: suppressed(exported(WithDecode(net), opset=17, names=METADATA)),
+    "half": lambda net: in_half_with_single_ends(exported(WithDecode(net), opset=17, names=METADATA)),
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(form: str) -> onnx.ModelProto:
+    return _imported(form)
+
+
+def _imported(form: str) -> onnx.ModelProto:
+    cut = cut_at_heads(FORMS[form](lively()), input_wh=(96, 64))
+    assert (cut.names, cut.strides) == (NAMES, (8, 16, 32))
+    np.testing.assert_allclose(np.array(cut.anchors), COCO_ANCHORS, rtol=2e-4)
+    return onnx.load_model_from_string(cut.onnx)
+
+
+def _heads(model: onnx.ModelProto, blob: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> Floats:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate([np.asarray(head, np.float32).ravel() for head in session.run(None, {"images": blob})])
+
+
+def _pictures(count: int) -> Floats:
+    return np.random.default_rng(9).random((count, 3, 64, 96), np.float32)
+
+
+def test_every_form_gives_what_the_network_gives(form: str, model: onnx.ModelProto) -> None:
+    blob = _pictures(3)
+    with torch.no_grad():
+        expected = torch.cat([head.flatten() for head in lively().sigmoid_maps(torch.from_numpy(blob))])
+    np.testing.assert_allclose(_heads(model, blob), expected.numpy(), atol=0.02 if form == "half" else 2e-4)
+
+
+def test_every_form_becomes_the_graph_of_our_own_export(model: onnx.ModelProto) -> None:
+    own = onnx.load_model_from_string(export_onnx(lively(), input_wh=(96, 64), names=NAMES))
+    kinds = [Counter(node.op_type for node in each.graph.node) for each in (own, model)]
+    assert kinds[1] == kinds[0]
+    assert [entry.version for entry in model.opset_import] == [OPSET]
+    assert model.ir_version == IR_VERSION
+    assert not any(node.doc_string or node.metadata_props for node in model.graph.node)  # paths of another's machine
+
+
+@pytest.mark.parametrize("form", ["older exporter", "opset 11"])
+def test_forms_can_be_quantised_and_typed(form: str) -> None:
+    """Two of them do, for the test above found all to be one graph."""
+    model = _imported(form)
+    blobs = [_pictures(1), 1 - _pictures(1)]
+    plain = named(model)
+    ranges = measure_ranges(plain, blobs, total=2)
+    int8 = with_qdq(plain, thresholds("minmax", ranges, {}))
+    spans = measure_quantiles(plain, quantised_tensors(plain), blobs, total=2)
+    on_cpu = for_cpu(plain, {name: (span.low, span.high) for name, span in spans.items()})
+    expected = _heads(model, blobs[0])
+    for made in (int8, on_cpu):
+        assert np.abs(_heads(made, blobs[0]) - expected).mean() < 0.05
+    for source, limit in ((model, 4e-3), (int8, 0.05)):  # INT8 of random weights magnifies rounding
+        typed = _heads(with_fp16(source), blobs[0].astype(np.float16))
+        assert np.abs(typed - _heads(source, blobs[0])).mean() < limit
+
+
+def test_cut_refuses_a_backbone_for_one_picture() -> None:
+    """Two pictures that the graph mixes up: half of the first's channels and half of the second's."""
+    model = onnx.load_model_from_string(simplified(exported(WithDecode(lively()), opset=17, names=METADATA)))
+    pool = next(node for node in model.graph.node if node.op_type == "MaxPool")
+    model.graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [4], [128, 1, 2, 3]))
+    model.graph.initializer.append(helper.make_tensor("back", TensorProto.INT64, [4], [1, 128, 2, 3]))
+    place = list(model.graph.node).index(pool)
+    model.graph.node.insert(place, helper.make_node("Reshape", ["over channels", "back"], ["whole"]))
+    model.graph.node.insert(place, helper.make_node("Reshape", [pool.input[0], "flat"], ["over channels"]))
+    pool.input[0] = "whole"
+    with pytest.raises(DataError, match=r"works for one picture at a time only.*--dynamic"):
+        cut_at_heads(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def official(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Observation:
+    bundle = export_checkpoint(test_data / "weights" / "yolov5n.pt", name="n", input_wh=(320, 320)).add_to(
+        Store(tmp_path_factory.mktemp("official"))
+    )
+    return _seen(bundle, test_data)
+
+
+def _seen(bundle: Bundle, test_data: Path) -> Observation:
+    files = [*sorted((test_data / "images").iterdir()), *sorted((test_data / "datasets/coco128").rglob("*.jpg"))[:16]]
+    pictures = [read_picture(file) for file in files]
+    with closing(CpuDetector(bundle, thresholds=SERVICE)) as detector:
+        return observe(detector, pictures, limits=SERVICE, label="", total=len(pictures))
+
+
+@pytest.mark.parametrize("file", ["plain", "simp", "dynamo", "boxscore", "half_keepio"])
+def test_real_exports_find_the_boxes_of_the_weights(
+    test_data: Path, tmp_path: Path, official: Observation, file: str
+) -> None:
+    path = test_data / "reports" / "provisioning" / "exports" / f"{file}.onnx"
+    names = COCO if file == "boxscore" else ()  # it says nothing of itself
+    exported = export_model(path, name="n", names=names)
+    assert exported.manifest.classes[2] == "car"
+    kinds = {node.op_type for node in onnx.load_model_from_string(exported.onnx).graph.node}
+    assert kinds == {"Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize"}  # INT8 and FP16 take no others
+    found = _seen(exported.add_to(Store(tmp_path)), test_data)
+    compared = agreement(official.detections, found.detections)
+    assert compared.reference_boxes > 30
+    assert compared.f1 == 1
+    half = file == "half_keepio"  # its weights were rounded
+    assert compared.mean_iou > (0.98 if half else 0.9999)
+    assert compared.max_score_difference < (0.02 if half else 1e-4)
