@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -92,15 +93,20 @@ def cut_at_heads(
     seen, other = (_run(model, picture.name, (*outputs, *heads.tensors), image, where=where) for image in images)
     ordered = sorted(heads.tensors, key=lambda name: -seen[name].shape[3])
     strides = tuple(size[0] // seen[name].shape[3] for name in ordered)
-    tables = _tables([seen[name] for name in outputs], [seen[name] for name in ordered])
-    if not (tables or heads.raw):
+    logits = [seen[name] for name in ordered]
+
+    def within() -> Iterator[Floats]:
         inner = _run(model, picture.name, heads.between, images[0], where=where)
-        tables = _tables(list(inner.values()), [seen[name] for name in ordered])
+        yield from _tables(list(inner.values()), logits)
+
+    tables = _tables([seen[name] for name in outputs], logits) or ([] if heads.raw else list(within()))
     if not (tables or heads.raw):
         raise _no_decode([seen[name] for name in outputs], heads.channels)
     classes = _names(names, model, {table.shape[1] for table in tables if not heads.raw}, heads.channels)
-    per_head = [seen[name].reshape(-1, _BOX_FIELDS + len(classes), *seen[name].shape[2:]) for name in ordered]
-    found = _recovered(tables, per_head, strides) if not heads.raw else _stated(anchors, model, per_head)
+    per_head = [head.reshape(-1, _BOX_FIELDS + len(classes), *head.shape[2:]) for head in logits]
+    # Behind the decode, a graph may turn its boxes into corners or shares of the picture: then those within tell.
+    decoded = chain(tables, within())
+    found = _stated(anchors, model, per_head) if heads.raw else _recovered(decoded, per_head, strides)
     result = _trunk(model, ordered, size, strides, heads.channels, picture.batch, classes, found)
     _verify(result, images[:, 0], [np.concatenate((seen[name], other[name])) for name in ordered], where=where)
     return CutModel(result, classes, found, strides, size)
@@ -189,7 +195,7 @@ def _metadata_names(text: str) -> tuple[str, ...]:
         raise DataError(f"in its metadata {exc}", remedy="give --names FILE with one a line") from exc
 
 
-def _recovered(tables: Sequence[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> Anchors:
+def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> Anchors:
     """Anchors from the first table that follows from the heads as YOLOv5's decode does."""
     problems: list[DataError] = []
     for table in tables:

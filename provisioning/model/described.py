@@ -21,8 +21,8 @@ _HARMLESS = frozenset(
 )
 _BUILTINS = "builtins"
 _GETATTR = "getattr"
-# Packages whose classes' methods a checkpoint may hold: those that YOLOv5 and its successors pickle their modules from.
-_MODEL_PACKAGES = frozenset({"models", "yolov5", "ultralytics"})
+# Whose classes' methods a checkpoint may hold: what YOLOv5 and its kin pickle their modules from.
+_MODEL_PACKAGES = ("models.", "yolov5.", "yolov6.", "ultralytics.", "torch.nn.modules.")
 _CONTAINERS = frozenset({"set", "frozenset", "list", "tuple", "dict", "object", "complex", "bytearray", "slice"})
 
 
@@ -103,8 +103,12 @@ def _require_method(args: tuple[object, ...]) -> None:
     """Raise unless `getattr` is asked for a method of a model's class, or of an object of one."""
     match args:
         case ((Name() as owner) | Record(kind=owner), str() as attribute):
-            model = owner.module.split(".", 1)[0] in _MODEL_PACKAGES
-            if model and owner.name[:1].isupper() and attribute.isidentifier() and not attribute.startswith("__"):
+            if (
+                owner.module.startswith(_MODEL_PACKAGES)
+                and owner.name[:1].isupper()
+                and attribute.isidentifier()
+                and not attribute.startswith("__")
+            ):
                 return
     raise hostile(ATTRIBUTE)
 

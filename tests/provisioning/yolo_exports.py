@@ -133,6 +133,20 @@ class BoxesAndScores(nn.Module):
         return table[..., :4], (table[..., 5:] * table[..., 4:5]).transpose(1, 2)
 
 
+class Corners(nn.Module):
+    """The network with its boxes as corners, in shares of the picture: (B, N, 5+classes)."""
+
+    def __init__(self, net: Yolov5) -> None:
+        super().__init__()
+        self.decode = WithDecode(net)
+
+    def forward(self, images: Tensor) -> Tensor:
+        table = self.decode(images)
+        centre, half = table[..., :2], table[..., 2:4] / 2
+        side = torch.tensor(images.shape[3:1:-1], dtype=torch.float32)
+        return torch.cat(((centre - half) / side, (centre + half) / side, table[..., 4:]), -1)
+
+
 def suppressed(content: bytes) -> bytes:
     """The same file with a standard NMS behind its boxes."""
     model = onnx.load_model_from_string(content)

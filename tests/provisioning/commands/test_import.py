@@ -106,6 +106,8 @@ def test_class_names_are_read_as_windows_tools_write_them(tmp_path: Path) -> Non
     (tmp_path / "names.txt").write_text("a\n物体\n", "gbk")
     with pytest.raises(DataError, match=r"names\.txt: line 2 is not UTF-8: byte 0xce .*save the file as UTF-8"):
         read_names(tmp_path / "names.txt")
+
+
 def test_import_goes_by_what_a_file_is(weights: Path, tmp_path: Path, store: Path) -> None:
     """People rename files, and hand over the YAML that their training had."""
     assert _import(weights.rename(tmp_path / "best.onnx"), "checkpoint") == 0

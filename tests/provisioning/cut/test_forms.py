@@ -33,6 +33,7 @@ from provisioning.verify.observe import SERVICE, Observation, observe
 from tests.provisioning.networks import lively
 from tests.provisioning.yolo_exports import (
     BoxesAndScores,
+    Corners,
     WithDecode,
     exported,
     in_half_with_single_ends,
@@ -50,6 +51,7 @@ FORMS: dict[str, Callable[[Yolov5], bytes]] = {
     "simplified": lambda net: simplified(exported(WithDecode(net), opset=17, names=METADATA)),
     "opset 20": lambda net: simplified(exported(WithDecode(net), opset=20, names=METADATA)),
     "boxes and scores": lambda net: exported(BoxesAndScores(net), names=METADATA),
+    "corners": lambda net: exported(Corners(net), opset=17, names=METADATA),
     "with NMS": lambda net: suppressed(exported(WithDecode(net), opset=17, names=METADATA)),
     "half": lambda net: in_half_with_single_ends(exported(WithDecode(net), opset=17, names=METADATA)),
 }

@@ -117,7 +117,11 @@ _GETATTR = b"c__builtin__\ngetattr\n"
 _CONV = b"cmodels.common\nConv\n"
 
 
-@pytest.mark.parametrize("owner", [_CONV, _CONV + b")\x81"], ids=["of a class", "of an object"])
+@pytest.mark.parametrize(
+    "owner",
+    [_CONV, _CONV + b")\x81", b"ctorch.nn.modules.activation\nSiLU\n)\x81"],
+    ids=["of a class", "of an object", "of a module of torch"],
+)
 def test_method_of_a_model_is_inert(owner: bytes) -> None:
     got = _read(_HEAD + _GETATTR + b"q\x00" + owner + b"X\x07\x00\x00\x00forward\x86R.")
     assert isinstance(got, Record)
@@ -131,6 +135,8 @@ def test_method_of_a_model_is_inert(owner: bytes) -> None:
         pytest.param(_GETATTR + b"ccollections\nOrderedDict\nS'fromkeys'\n\x86R.", id="of a harmless class"),
         pytest.param(_GETATTR + b"cmodels.common\nos\nS'system'\n\x86R.", id="of a module that a model imports"),
         pytest.param(_GETATTR + b"ctorch\nHub\nS'load'\n\x86R.", id="of torch"),
+        pytest.param(_GETATTR + b"ctorch.hub\nLoader\nS'load'\n\x86R.", id="of another part of torch"),
+        pytest.param(_GETATTR + b"cmodelsevil\nConv\nS'forward'\n\x86R.", id="of a package with a like name"),
         pytest.param(_GETATTR + _CONV + b"S'__init__'\n\x86R.", id="of Python's own methods"),
         pytest.param(_GETATTR + _CONV + b"S'forward.__globals__'\n\x86R.", id="of a path"),
         pytest.param(_GETATTR + _GETATTR + _CONV + b"S'a'\n\x86RS'b'\n\x86R.", id="of an attribute"),
