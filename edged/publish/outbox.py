@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edged.publish.counters import Tally
 from edged.publish.mailbox import TooLargeError
@@ -56,6 +56,7 @@ class Outbox:
         self._store: OutboxStore | None = None
         self._failures = 0  # in a row
         self._group_rows = GROUP_ROWS
+        self._lost_before = 0  # numbers to leave out before the next row, of entries that could not be encoded
         self._quiet_until = 0.0
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -146,7 +147,6 @@ class Outbox:
             self._report(f"unexpected failure: {exc}")
         else:
             self._failures = 0
-            self._group_rows = min(GROUP_ROWS, self._group_rows + 1)
 
     def _report(self, problem: str) -> None:
         """Log a failure once a minute, however often it is retried."""
@@ -172,10 +172,9 @@ class Outbox:
 
     def _work(self) -> None:
         store = self._open()
-        self._expire(store)
-        more = self._commit(store)
-        self._refill(store)
+        more = True
         while more:
+            self._expire(store)
             more = self._commit(store)
             self._refill(store)
         store.tidy()
@@ -193,14 +192,18 @@ class Outbox:
         work = self._buffer.next_work(self._group_rows)
         if not (work.entries or work.confirmed):
             return False
-        group = self._encoded(work.entries, store)
+        group = _Group([], [], work.entries)
         try:
+            group = self._encoded(work.entries, store)
             dropped = store.commit(group.rows, work.confirmed, max_bytes=self._options.max_bytes)
         except BaseException:
             self._buffer.take_back(group.entries + group.rest, work.confirmed, failing=True)
             raise
         self._buffer.take_back(group.rest, [], failing=False)
         self._offer(store, group.rows, dropped)
+        if group.rows:
+            # With every commit, not every round: on a slow disk a round of small groups would never catch up and end.
+            self._group_rows = min(GROUP_ROWS, 2 * self._group_rows)
         return work.more or bool(group.rest)
 
     def _encoded(self, entries: list[Entry], store: OutboxStore) -> _Group:
@@ -212,25 +215,32 @@ class Outbox:
         for index, entry in enumerate(entries):
             if room <= 0:
                 return _Group(rows, kept, entries[index:])
+            lost_before = self._lost_before + entry.lost_before
+            delivery = number + lost_before
             try:
-                row = Row(number + entry.lost_before, entry.topic, entry.encode(number + entry.lost_before))
+                row = Row(delivery, entry.topic, entry.encode(delivery))
             except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
-                cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"
-                self._tally.drop(cause)
-                logger.warning("message for %s dropped (%s): %s", entry.topic, cause, str(exc))
+                self._drop(entry, exc)
+                self._lost_before = lost_before
                 continue
+            self._lost_before = 0
             room -= len(row.payload)
-            number = row.delivery + 1
+            number = delivery + 1
             rows.append(row)
-            kept.append(entry)
+            kept.append(replace(entry, lost_before=lost_before))
         return _Group(rows, kept, [])
+
+    def _drop(self, entry: Entry, exc: Exception) -> None:
+        cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"
+        self._tally.drop(cause)
+        logger.warning("message for %s dropped (%s): %s", entry.topic, cause, str(exc))
 
     def _offer(self, store: OutboxStore, rows: list[Row], dropped: dict[str, int]) -> None:
         """Tell the buffer what the disk holds now; what was dropped there is counted and not sent from memory."""
         for cause, count in dropped.items():
             self._tally.drop(cause, count)
-        oldest = store.oldest() if dropped else 0
-        if self._buffer.committed(rows, committed=store.next_delivery - 1, stored=store.count, oldest=oldest):
+        written = store.next_delivery - 1
+        if self._buffer.committed(rows, committed=written, stored=store.count, oldest=store.dropped_below):
             self._on_ready()
 
     def _refill(self, store: OutboxStore) -> None:
@@ -243,6 +253,5 @@ class Outbox:
         now = time.monotonic()
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_S
-            expired = store.expire(self._options.max_age_s)
-            if expired:
+            while expired := store.expire(self._options.max_age_s):
                 self._offer(store, [], {"outbox_age": expired})

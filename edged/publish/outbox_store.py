@@ -15,10 +15,10 @@ from pathlib import Path
 
 from edged.core.errors import DataError, EdgedError
 from edged.publish.identity import boot_id
+from edged.publish.outbox_reservation import read_reservation, write_reservation
 
 DATABASE = "outbox.db"
 QUARANTINE_SUFFIX = ".damaged"
-RESERVATION = "delivery.reserved"
 SCHEMA_VERSION = 1
 RESERVED_AT_ONCE = 10_000
 
@@ -62,6 +62,7 @@ class OutboxStore:
         next_delivery: the number of the next row.
         count: rows on disk.
         bytes: of their payloads.
+        dropped_below: unconfirmed rows were dropped up to this delivery, which itself was not.
 
     Raises:
         StoreCorruptError: damaged; `quarantine` it and open again.
@@ -72,7 +73,7 @@ class OutboxStore:
         self._directory = directory
         self._path = directory / DATABASE
         self._boot_id = boot_id()
-        self.count = self.bytes = 0
+        self.count = self.bytes = self.dropped_below = 0
         with _translated(self._path):
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
@@ -93,7 +94,7 @@ class OutboxStore:
         self._db.execute(f"PRAGMA wal_autocheckpoint = {max(16, self._headroom() // (4 * _PAGE_BYTES))}")
         self._db.execute(f"PRAGMA journal_size_limit = {self._headroom() // 2}")
         self._require_schema()
-        self._reserved = _read_reservation(self._directory)
+        self._reserved = read_reservation(self._directory)
         # A new file after a lost one must not reuse numbers: consumers would take its messages for repeats.
         self.next_delivery = 1 + (self._number("SELECT TOTAL(seq) FROM sqlite_sequence") or self._reserved)
         self.count = self._number("SELECT COUNT(*) FROM message")
@@ -122,8 +123,13 @@ class OutboxStore:
 
     @property
     def group_bytes(self) -> int:
-        """Payloads in one commit at most: with what it removes and the log of both, it must fit into the headroom."""
-        return max(1, self._headroom() // 8)
+        """Payloads in one commit at most: with what it removes and the log of both, it must fit into the headroom.
+
+        Raises:
+            StoreFailedError: the disk does not say how large it is.
+        """
+        with _translated(self._path):
+            return max(1, self._headroom() // 8)
 
     def _may_grow(self) -> bool:
         disk = os.statvfs(self._directory)
@@ -131,13 +137,13 @@ class OutboxStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        before = self.count, self.bytes
+        before = self.count, self.bytes, self.dropped_below
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            self.count, self.bytes = before
+            self.count, self.bytes, self.dropped_below = before
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -155,8 +161,8 @@ class OutboxStore:
         with _translated(self._path):
             following = rows[-1].delivery + 1 if rows else self.next_delivery
             if following > self._reserved:
+                write_reservation(self._directory, following + RESERVED_AT_ONCE)
                 self._reserved = following + RESERVED_AT_ONCE
-                _write_reservation(self._directory, self._reserved)
             room = max_bytes if self._may_grow() else min(self.bytes, max_bytes)
             with self._transaction():
                 self._remove(list(confirmed))
@@ -197,21 +203,27 @@ class OutboxStore:
                     break
                 oldest.append(delivery)
                 surplus -= size
-            dropped += self._remove(oldest)
+            dropped += self._drop(oldest)
         return dropped
 
+    def _drop(self, oldest: Sequence[int]) -> int:
+        self.dropped_below = oldest[-1] + 1
+        return self._remove(oldest)
+
     def expire(self, max_age_s: float) -> int:
-        """Drop rows older than `max_age_s`; how many. Within one boot the clock's steps do not count.
+        """Drop some rows older than `max_age_s`; how many, 0 where none is left.
+
+        Within one boot the clock's steps do not count.
 
         Raises:
             StoreCorruptError, StoreFailedError: nothing was changed.
         """
-        dropped = 0
         with _translated(self._path):
-            while old := self._oldest_beyond(max_age_s):
-                with self._transaction():
-                    dropped += self._remove(old)
-        return dropped
+            old = self._oldest_beyond(max_age_s)
+            if not old:
+                return 0
+            with self._transaction():
+                return self._drop(old)
 
     def _oldest_beyond(self, max_age_s: float) -> list[int]:
         boot_s, wall_s = time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
@@ -238,15 +250,6 @@ class OutboxStore:
             ).fetchall()
         return [Row(int(delivery), str(topic), bytes(payload)) for delivery, topic, payload in found]
 
-    def oldest(self) -> int:
-        """The lowest delivery on disk; of the next one where there is none.
-
-        Raises:
-            StoreCorruptError, StoreFailedError: cannot be read.
-        """
-        with _translated(self._path):
-            return self._number("SELECT MIN(delivery) FROM message") or self.next_delivery
-
     def tidy(self) -> None:
         """Give space of removed rows back to the disk, a little at a time; call when there is nothing to do."""
         with _translated(self._path):
@@ -267,30 +270,6 @@ def quarantine(directory: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):
             (directory / (DATABASE + suffix)).replace(str(aside) + suffix)
     return aside
-
-
-def _read_reservation(directory: Path) -> int:
-    try:
-        return max(0, int((directory / RESERVATION).read_text(encoding="ascii")[:20]))
-    except (FileNotFoundError, ValueError):
-        return 0
-
-
-def _write_reservation(directory: Path, highest: int) -> None:
-    """Say on disk that numbers up to `highest` may be in use, before any of them is."""
-    temporary = directory / (RESERVATION + ".tmp")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, str(highest).encode("ascii"))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(directory / RESERVATION)
-    folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +13,10 @@ import pytest
 
 from edged.core.errors import ConfigError, EdgedError
 from edged.publish import outbox as module
-from edged.publish.counters import Tally
 from edged.publish.options import OutboxOptions
-from edged.publish.outbox import Outbox
-from edged.publish.outbox_store import DATABASE, OutboxStore, Row, StoreCorruptError, StoreFailedError
+from edged.publish.outbox_store import DATABASE, OutboxStore, StoreCorruptError, StoreFailedError
 from tests.brokers import wait_for
-from tests.publish.results import outbox_options
-
-
-class Opened:
-    """An outbox, its counters and how often it said that something is ready."""
-
-    def __init__(self, folder: Path, **changes: object) -> None:
-        self.tally = Tally()
-        self.said_ready = 0
-        self.outbox = Outbox(outbox_options(folder, **changes), tally=self.tally)
-        self.outbox.start(on_ready=self._note)
-
-    def _note(self) -> None:
-        self.said_ready += 1
-
-    def put(self, count: int, *, first: int = 0) -> None:
-        for number in range(first, first + count):
-            self.outbox.put("topic", lambda delivery, n=number: json.dumps([delivery, n]).encode())  # type: ignore[misc]
-
-    def take(self, count: int) -> list[Row]:
-        """Wait for so many rows."""
-        rows: list[Row] = []
-
-        def got_them() -> bool:
-            while (row := self.outbox.take()) is not None:
-                rows.append(row)
-            return len(rows) >= count
-
-        wait_for(got_them, what=f"{count} rows")
-        return rows
-
-    def dropped(self) -> dict[str, int]:
-        return dict(self.tally.snapshot(waiting=0).dropped)
-
-
-@contextmanager
-def opened(folder: Path, **changes: object) -> Iterator[Opened]:
-    ours = Opened(folder, **changes)
-    try:
-        yield ours
-    finally:
-        ours.outbox.close(5)
-
-
-def numbers(rows: list[Row]) -> list[tuple[int, int]]:
-    """(delivery, number) as the payloads say; the rows' own delivery must agree."""
-    content = [tuple(json.loads(row.payload)) for row in rows]
-    assert [delivery for delivery, _ in content] == [row.delivery for row in rows]
-    return content
+from tests.publish.opened import Opened, numbers, opened
 
 
 def test_outbox_gives_out_in_order_what_it_committed(tmp_path: Path) -> None:

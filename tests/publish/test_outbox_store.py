@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from edged.publish import outbox_store
+from edged.publish.outbox_reservation import RESERVATION
 from edged.publish.outbox_store import (
     DATABASE,
-    RESERVATION,
     RESERVED_AT_ONCE,
     OutboxStore,
     Row,
@@ -96,6 +96,19 @@ def test_store_reservation_grows_before_it_is_needed(tmp_path: Path, monkeypatch
     store.close()
 
 
+def test_store_gives_no_number_that_could_not_be_reserved(tmp_path: Path) -> None:
+    store = OutboxStore(tmp_path)
+    blocked = tmp_path / f"{RESERVATION}.tmp"
+    blocked.mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreFailedError):
+            store.commit(rows(store, 1), [], max_bytes=BIG)
+    blocked.rmdir()
+    fill(store, 1)
+    assert int((tmp_path / RESERVATION).read_text()) >= 1
+    store.close()
+
+
 def test_store_drops_the_oldest_beyond_its_bytes(tmp_path: Path) -> None:
     store = OutboxStore(tmp_path)
     dropped = [store.commit(rows(store, 3), [], max_bytes=1000) for _ in range(6)]
@@ -113,7 +126,8 @@ def test_store_expires_by_the_clock_that_does_not_step(tmp_path: Path, monkeypat
     boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     monkeypatch.setattr(time, "clock_gettime", lambda _: boot_s + 7200)
     fill(store, 2)
-    assert store.expire(3600) == 300
+    assert [store.expire(3600), store.expire(3600), store.expire(3600)] == [256, 44, 0]
+    assert store.dropped_below == 301
     assert store.count == 2
     store.close()
     monkeypatch.setattr(outbox_store, "boot_id", lambda: "another boot")
