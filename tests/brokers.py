@@ -61,7 +61,11 @@ class Broker:
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with (self.folder / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen([MOSQUITTO, "-c", str(config), "-v"], stdout=log, stderr=log)
-        wait_for(self._listens, what="mosquitto listens")
+        try:
+            wait_for(self._listens, what="mosquitto listens")
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def _listens(self) -> bool:
@@ -113,21 +117,29 @@ class Received:
 
 
 class Subscriber:
-    """An ordinary client that notes everything, in order, across restarts of the broker."""
+    """An ordinary client that notes everything, in order, across restarts of the broker.
 
-    def __init__(self, port: int, topic: str = "#", **credentials: Any) -> None:
+    Args:
+        port: the broker's.
+        topic: what to subscribe to.
+        session: client id under which the broker keeps what comes while we are away; empty for no such session.
+        credentials: `username` and `password`.
+    """
+
+    def __init__(self, port: int, topic: str = "#", *, session: str = "", **credentials: Any) -> None:
         self.messages: list[Received] = []
         self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
         if credentials:
-            self._client.username_pw_set(**credentials)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_disconnect = lambda *_: self._subscribed.clear()
-        self._client.on_message = self._note
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect_async("127.0.0.1", port, keepalive=5)
-        self._client.loop_start()
+            client.username_pw_set(**credentials)
+        client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_disconnect = lambda *_: self._subscribed.clear()
+        client.on_message = self._note
+        client.reconnect_delay_set(1, 1)
+        client.connect_async("127.0.0.1", port, keepalive=5)
+        client.loop_start()
+        self._client: paho.Client | None = client
 
     def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self.messages.append(Received(message.topic, bytes(message.payload), message.retain))
@@ -147,14 +159,21 @@ class Subscriber:
         return (self.payloads(topic) or [b""])[-1]
 
     def close(self) -> None:
-        client = self._client
+        """Say goodbye; safe to call twice."""
+        client, self._client = self._client, None
+        if client is None:
+            return
         client.disconnect()
         client.loop_stop()
         # Its callbacks are what keeps the client, and with it two wake-up sockets, until garbage is collected.
         client.on_connect = client.on_subscribe = client.on_disconnect = client.on_message = None
 
     def __enter__(self) -> Subscriber:
-        return self.ready()
+        try:
+            return self.ready()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,7 +6,16 @@ import contextlib
 import select
 import socket
 import threading
+from dataclasses import dataclass, field
 from types import TracebackType
+
+
+@dataclass
+class Traffic:
+    """What passed on one connection, to the server and back."""
+
+    up: bytearray = field(default_factory=bytearray)
+    down: bytearray = field(default_factory=bytearray)
 
 
 class Gate:
@@ -15,21 +24,27 @@ class Gate:
     Attributes:
         upstream, downstream: whether bytes to the server, and back to the client, pass at the moment; while one
             does not, nothing is read either, so that the sender's buffers fill as they do before a frozen peer.
-        passed: bytes that reached the server so far.
+        connections: what passed so far, by connection.
     """
 
     def __init__(self, target_port: int) -> None:
         self.upstream = self.downstream = True
-        self.passed = bytearray()
+        self.connections: list[Traffic] = []
         self._target_port = target_port
         self._open = True
         self._lock = threading.Lock()
         self._pairs: dict[socket.socket, tuple[socket.socket, bool]] = {}
+        self._records: dict[socket.socket, bytearray] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="gate")
         self._thread.start()
+
+    @property
+    def passed(self) -> bytes:
+        """Everything that reached the server so far."""
+        return b"".join(traffic.up for traffic in self.connections)
 
     def close(self) -> None:
         """Cut what is connected and turn away what comes."""
@@ -83,12 +98,15 @@ class Gate:
                 return
             self._pairs[client] = (server, True)
             self._pairs[server] = (client, False)
+            traffic = Traffic()
+            self.connections.append(traffic)
+            self._records[client], self._records[server] = traffic.up, traffic.down
 
     def _relay(self, end: socket.socket) -> None:
         with self._lock:
             if end not in self._pairs:
                 return
-            other, up = self._pairs[end]
+            other, _ = self._pairs[end]
             try:
                 data = end.recv(65536)
             except OSError:
@@ -96,8 +114,7 @@ class Gate:
             if data:
                 with contextlib.suppress(OSError):
                     other.sendall(data)
-                if up:
-                    self.passed += data
+                self._records[end] += data
                 return
             for each in (end, other):
                 self._pairs.pop(each, None)

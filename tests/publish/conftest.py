@@ -6,9 +6,11 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, free_port
 from tests.gates import Gate
 
@@ -38,3 +40,19 @@ def no_descriptor_left() -> Iterator[None]:
     yield
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.fixture(autouse=True)
+def publishers_closed(monkeypatch: pytest.MonkeyPatch, no_descriptor_left: None) -> Iterator[None]:  # noqa: ARG001 - its check comes after
+    """Every publisher is closed, also where its test failed: its threads would be heard in the tests that follow."""
+    made: list[MqttPublisher] = []
+    real = MqttPublisher.__init__
+
+    def noted(self: MqttPublisher, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        made.append(self)
+
+    monkeypatch.setattr(MqttPublisher, "__init__", noted)
+    yield
+    for each in made:
+        each.close()

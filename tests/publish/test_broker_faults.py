@@ -21,6 +21,7 @@ from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.gates import Gate
 from tests.publish.deliveries import connected, deliveries, first_sights, publish_all
 from tests.publish.results import BASE, DETECTIONS, ORIGIN, options, outbox_options, publisher, result
+from tests.publish.wire import confirmed
 
 
 def test_broker_absent_at_start_drops_and_counts_then_connects(
@@ -89,7 +90,7 @@ def test_broker_that_took_but_did_not_confirm_gets_it_again(
     ours.close()
 
 
-def test_broker_killed_in_load_loses_nothing(broker: Broker, gate: Gate, tmp_path: Path) -> None:
+def test_broker_killed_in_load_gets_again_what_it_did_not_confirm(broker: Broker, gate: Gate, tmp_path: Path) -> None:
     ours = publisher(gate.port, durable=tmp_path / "outbox")
     sent = 0
     with Subscriber(broker.port) as seen:
@@ -105,9 +106,39 @@ def test_broker_killed_in_load_loses_nothing(broker: Broker, gate: Gate, tmp_pat
             seen.ready()
             gate.open()
         wait_for(lambda: ours.counters().waiting == 0, what="drained")
-        wait_for(lambda: len(set(deliveries(seen))) == sent, what="all of them")
-        assert first_sights(deliveries(seen)) == list(range(1, sent + 1))
+        assert dict(ours.counters().dropped) == {}
+        *killed, last = [confirmed(traffic) for traffic in gate.connections]
+        assert set().union(last, *killed) == set(range(1, sent + 1)), "each was confirmed, once at least"
+        # What a killed broker had confirmed and not handed on is gone with it: see the test below.
+        wait_for(lambda: last <= set(deliveries(seen)), what="all that the living broker confirmed")
+        assert first_sights(deliveries(seen)) == sorted(set(deliveries(seen)))
     ours.close()
+
+
+SAVING = ("persistence true", "autosave_on_changes true", "autosave_interval 1")  # the README's
+
+
+@pytest.mark.parametrize(("settings", "kept"), [((), 0), (SAVING, 100)], ids=["in memory", "saving"])
+def test_broker_killed_keeps_what_it_confirmed_where_it_saves_it(
+    broker: Broker, tmp_path: Path, settings: tuple[str, ...], kept: int
+) -> None:
+    broker.stop()
+    broker.settings = ("allow_anonymous true", *settings, f"persistence_location {broker.folder}/")
+    broker.start()
+    with Subscriber(broker.port, DETECTIONS, session="consumer"):
+        pass  # its session stays at the broker
+    ours = publisher(broker.port, durable=tmp_path / "outbox")
+    publish_all(ours, 100)
+    wait_for(lambda: ours.counters().acknowledged > 100 and not ours.counters().waiting, what="all confirmed")
+    saved = broker.folder / "mosquitto.db"
+    wait_for(lambda: not settings or b'"delivery":100}' in saved.read_bytes(), what="the last of them saved")
+    broker.kill()
+    ours.close()
+    broker.start()
+    with Subscriber(broker.port, DETECTIONS, session="consumer") as seen:
+        wait_for(lambda: len(deliveries(seen)) >= kept)
+        time.sleep(0.2)
+        assert deliveries(seen) == list(range(1, kept + 1))
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -1,0 +1,41 @@
+"""What a publisher and its broker said to each other, read from the bytes that passed between them (MQTT 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from tests.gates import Traffic
+from tests.publish.results import DETECTIONS
+
+PUBLISH, PUBACK = 3, 4
+FAILED = 0x80
+
+
+def confirmed(traffic: Traffic) -> set[int]:
+    """Deliveries that the broker confirmed on this connection."""
+    sent: dict[bytes, int] = {}
+    for head, body in _packets(bytes(traffic.up)):
+        end = 2 + int.from_bytes(body[:2], "big")
+        if head >> 4 == PUBLISH and body[2:end] == DETECTIONS.encode():
+            assert head & 0x06 == 0x02 and body[end + 2] == 0, "QoS 1, no properties"
+            sent[body[end : end + 2]] = json.loads(body[end + 3 :])["delivery"]
+    answers = [body for head, body in _packets(bytes(traffic.down)) if head >> 4 == PUBACK]
+    return {sent[body[:2]] for body in answers if body[:2] in sent and not (len(body) > 2 and body[2] >= FAILED)}
+
+
+def _packets(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """First byte and body of every whole packet."""
+    at = 0
+    while at + 2 <= len(stream):
+        head, length, shift = stream[at], 0, 0
+        for at in range(at + 1, len(stream)):  # noqa: B020 - goes on behind the length
+            length |= (stream[at] & 0x7F) << shift
+            shift += 7
+            if stream[at] < 0x80:
+                break
+        body = stream[at + 1 : at + 1 + length]
+        if len(body) < length:
+            return
+        yield head, body
+        at += 1 + length
