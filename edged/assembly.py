@@ -15,6 +15,7 @@ from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
 from edged.gpu.backend import open_detector
+from edged.publish.home_assistant import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
@@ -191,5 +192,6 @@ def make_publisher(settings: Settings, speaker: Origin) -> MqttPublisher:
         qos=publish.qos,
         empty_frames=publish.detections == "all",
         outbox=outbox,
-        discovery_prefix="homeassistant" if publish.home_assistant else "",
+        discovery_prefix=DISCOVERY_PREFIX if publish.home_assistant else "",
+        cameras=[camera.name for camera in settings.camera],
     )

@@ -108,10 +108,8 @@ class Reloader:
         for section in FIXED_SECTIONS:
             if getattr(new, section) != getattr(old, section):
                 logger.warning("[%s] changed: takes effect at the next restart", section)
+        host.publisher.keep_cameras([spec.name for spec in specs])  # first: nothing is said of others from now on
         host.cameras.replace(specs)
-        names = {spec.name for spec in specs}
-        for gone in [camera.name for camera in old.camera if camera.name not in names]:
-            host.publisher.remove_camera(gone)
         # Sections that stay as they were keep being compared with what runs, not with what was asked for.
         host.settings = new.model_copy(update={section: getattr(old, section) for section in FIXED_SECTIONS})
         set_up_logging(new.log.level)

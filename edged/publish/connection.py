@@ -12,11 +12,12 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -28,6 +29,8 @@ MAX_INFLIGHT = 64
 # More would only hold stale detections in the kernel when the broker freezes.
 _SEND_BUFFER_BYTES = 256 * 1024
 _TICK_S = 1.0
+# What this side takes in one packet: confirmations, and messages like our own. Nobody may fill our memory.
+MOST_INCOMING_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Connection:
         self.lost = ""
         self.lost_code = 0
         self.acknowledged: list[tuple[int, int]] = []
+        self.received = 0
+        self.granted: bool | None = None
 
     def open(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Connect and wait for the broker's answer; gives up early where `stop` becomes true.
@@ -121,6 +126,24 @@ class Connection:
             # The id of a message that is still in flight came round again: take the next.
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else 0
+
+    def subscribe(self, filters: Sequence[str], on_message: Callable[[str, bytes, bool], None]) -> None:
+        """Ask for messages, each at most once.
+
+        `granted` becomes whether the broker allows all of `filters`, `received` counts what came.
+
+        Args:
+            filters: topics with wildcards; what is retained comes in their order from most brokers.
+            on_message: told of topic, payload and whether it was retained, from `process`; must not raise.
+        """
+
+        def note(_client: object, _data: object, message: paho.MQTTMessage) -> None:
+            self.received += 1
+            on_message(message.topic, bytes(message.payload), message.retain)
+
+        self._client.on_message = note
+        self._client.on_subscribe = self._on_subscribe
+        self._client.subscribe([(each, 0) for each in filters])
 
     def step(self, timeout_s: float) -> None:
         """Wait for the network, then `process`."""
@@ -199,13 +222,21 @@ class Connection:
     def _on_publish(self, _client: object, _data: object, packet_id: int, reason: ReasonCode, _: object) -> None:
         self.acknowledged.append((packet_id, int(reason.value)))
 
+    def _on_subscribe(self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _: object) -> None:
+        self.granted = not any(code.is_failure for code in codes)
+
     def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._transport_error = text
 
 
 class _Client(paho.Client):
-    """paho's client, except that the socket of a failed TLS handshake is closed at once."""
+    """paho's client, except that it closes the socket of a failed TLS handshake at once and bounds what it reads."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MOST_INCOMING_BYTES:
+            raise ConnectionError(f"a packet of {bufsize} bytes, at most {MOST_INCOMING_BYTES} are taken")
+        return super()._sock_recv(bufsize)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         if self._ssl_context is None:
@@ -234,5 +265,9 @@ def _client(options: MqttOptions, *, client_id: str, will: Will | None, context:
             client.tls_insecure_set(True)  # noqa: FBT003 - paho's signature
     if will is not None:
         client.will_set(will.topic, will.payload, qos=1, retain=True)
-    client.connect_async(options.host, options.port, keepalive=options.keepalive_s)
+    limits = None
+    if version == MQTTProtocolVersion.MQTTv5:
+        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limits.MaximumPacketSize = MOST_INCOMING_BYTES
+    client.connect_async(options.host, options.port, keepalive=options.keepalive_s, properties=limits)
     return client

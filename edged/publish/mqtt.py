@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -11,32 +12,31 @@ from typing import Literal
 
 from edged.core.pulse import Pulse
 from edged.core.types import FrameResult
+from edged.publish.cameras import OFFLINE, ONLINE, CameraHealth, CameraStates
 from edged.publish.connection import Will
 from edged.publish.counters import PublishCounters, Tally
-from edged.publish.home_assistant import discovery
+from edged.publish.home_assistant import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
+from edged.publish.leftovers import Leftovers, Search
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
 from edged.publish.network import Network
 from edged.publish.options import MqttOptions, OutboxOptions
 from edged.publish.outbox import Outbox
 from edged.publish.payload import (
-    LIVE_STATES,
     CameraStateName,
     Payload,
     detections_payload,
     encode,
-    health_payload,
     info_payload,
     stats_payload,
 )
 from edged.publish.sender import Sender
 from edged.publish.tls import tls_context
-from edged.publish.topics import Topics, require_camera_name
+from edged.publish.topics import Topics
 
 CLOSE_TIMEOUT_S = 1.8
 
-ONLINE = b"online"
-OFFLINE = b"offline"
+logger = logging.getLogger(__name__)
 
 
 class MqttPublisher:
@@ -53,11 +53,12 @@ class MqttPublisher:
         empty_frames: also publish frames in which nothing was seen.
         outbox: keep detections on disk until the broker confirmed them; None publishes them as they come.
         discovery_prefix: announce cameras to Home Assistant under this prefix (`homeassistant`); empty: do not.
+        cameras: the cameras that there are; what the broker holds of others, from earlier runs, is removed. None: any.
 
     Raises:
         ConfigError: TLS files or the outbox's directory cannot be used.
         EdgedError: another process holds the outbox.
-        ValueError: a device id or prefix that cannot be part of a topic.
+        ValueError: a device id, prefix or camera name that cannot be part of a topic.
     """
 
     def __init__(
@@ -70,26 +71,31 @@ class MqttPublisher:
         empty_frames: bool = True,
         outbox: OutboxOptions | None = None,
         discovery_prefix: str = "",
+        cameras: Iterable[str] | None = None,
     ) -> None:
         self._options = options
         self._origin = origin
         self._qos = qos
         self._empty_frames = empty_frames
-        self._discovery_prefix = discovery_prefix
         self._closed = False
         self.topics = Topics(origin.device, prefix)
+        self._cameras = CameraStates(self.topics, names=cameras, discovery_prefix=discovery_prefix, retain=self._retain)
         context = None if options.tls is None else tls_context(options.tls)
         self._tally = Tally()
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
         self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally)
+        name = client_id(options, origin.device)
+        found = Leftovers(self.topics, discovery_prefix=discovery_prefix or DISCOVERY_PREFIX)
+        self._search = Search(options, client_id=f"{name}-leftovers", context=context, found=found, on_found=self._tidy)
         self._network = Network(
             options,
-            client_id=client_id(options, origin.device),
+            client_id=name,
             will=Will(self.topics.status, OFFLINE),
             context=context,
             mailbox=self._mailbox,
             sender=Sender(options, mailbox=self._mailbox, outbox=self._outbox, tally=self._tally),
             tally=self._tally,
+            on_connected=(lambda: None) if cameras is None else self._search.begin,
         )
         self._retain(self.topics.status, ONLINE)
         if self._outbox is not None:
@@ -98,6 +104,7 @@ class MqttPublisher:
 
     def publish(self, result: FrameResult) -> None:
         """Accept one result; dropped and counted where it cannot be sent or stored."""
+        self._cameras.count(result.meta.camera, len(result.detections))
         if not (self._empty_frames or len(result.detections)):
             self._tally.add("skipped")
             return
@@ -118,24 +125,19 @@ class MqttPublisher:
         Raises:
             ValueError: a name that no camera may have.
         """
-        require_camera_name(name)
-        health = health_payload(
-            name, device=self._origin.device, state=state, reason=reason, since=since, reconnects=reconnects
-        )
-        if self._discovery_prefix:
-            for topic, config in discovery(self.topics, name, prefix=self._discovery_prefix).items():
-                self._retain(topic, encode(config))
-        self._retain(self.topics.camera_status(name), ONLINE if state in LIVE_STATES else OFFLINE)
-        self._retain(self.topics.camera_health(name), encode(health))
+        self._cameras.tell(name, CameraHealth(state, reason, since, reconnects))
 
-    def remove_camera(self, name: str) -> None:
-        """Take what was retained for a camera that is no longer configured away from the broker."""
-        require_camera_name(name)
-        topics = [self.topics.camera_status(name), self.topics.camera_health(name)]
-        if self._discovery_prefix:
-            topics += discovery(self.topics, name, prefix=self._discovery_prefix)
-        for topic in topics:
-            self._retain(topic, b"")
+    def keep_cameras(self, names: Iterable[str]) -> None:
+        """From now on there are these cameras: take what is retained for others away from the broker.
+
+        Raises:
+            ValueError: a name that no camera may have.
+        """
+        self._cameras.keep(names)
+
+    def _tidy(self, held: set[str]) -> None:
+        if gone := self._cameras.tidy(held):
+            logger.info("removed what the broker retained of an earlier configuration: %s", ", ".join(sorted(gone)))
 
     def info(self, *, version: str, model: str, backend: str, cameras: Sequence[str], started_at: datetime) -> None:
         """Retain what runs here."""
@@ -200,9 +202,8 @@ class MqttPublisher:
         self._closed = True
         began = time.monotonic()
         self._mailbox.shut()
-        for topic in self._mailbox.states():
-            if topic.endswith("/status") and topic != self.topics.status:
-                self._mailbox.set_state(RetainedState(topic, OFFLINE))
+        self._search.stop(0)
+        self._cameras.end()
         self._mailbox.set_state(RetainedState(self.topics.status, OFFLINE))
         if self._outbox is not None:
             self._outbox.shut()
@@ -210,6 +211,7 @@ class MqttPublisher:
         self._mailbox.abandon()
         if self._outbox is not None:
             self._outbox.close(max(0.1, CLOSE_TIMEOUT_S - (time.monotonic() - began)))
+        self._search.stop(max(0, CLOSE_TIMEOUT_S - (time.monotonic() - began)))
 
     def _encode(self, result: FrameResult, origin: Origin, most_bytes: int) -> bytes:
         return self._fitted(_payload(result, origin), most_bytes)

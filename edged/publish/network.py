@@ -12,6 +12,7 @@ import select
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 from edged.core.errors import BrokerError
 from edged.core.pulse import Pulse
@@ -42,6 +43,7 @@ class Network:
         mailbox: where messages wait for the thread.
         sender: what there is to send.
         tally: where everything is counted.
+        on_connected: called from the thread when the broker accepted us; must not wait.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Network:
         mailbox: Mailbox,
         sender: Sender,
         tally: Tally,
+        on_connected: Callable[[], None],
     ) -> None:
         self._options = options
         self._client_id = client_id
@@ -62,6 +65,7 @@ class Network:
         self._mailbox = mailbox
         self._sender = sender
         self._tally = tally
+        self._on_connected = on_connected
         self._using = threading.Lock()  # connection and sender: one thread at a time
         self._live: Connection | None = None
         self._wake_lock = threading.Lock()
@@ -181,6 +185,7 @@ class Network:
             ", TLS" if self._context else ", not encrypted",
             self._tally.dropped(),
         )
+        self._on_connected()
 
     def _report(self, problem: str) -> None:
         """Log a change of what is wrong once."""

@@ -73,6 +73,10 @@ class Topics:
         """State, reason, since, reconnects of one camera, retained JSON."""
         return f"{self.base}/{camera}/health"
 
+    def camera_objects(self, camera: str) -> str:
+        """How many objects one camera sees now, retained; only where Home Assistant is told of it."""
+        return f"{self.base}/{camera}/objects"
+
     def detections(self, camera: str) -> str:
         """One JSON message a processed frame."""
         return f"{self.base}/{camera}/detections"

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from edged.publish.home_assistant import discovery
 from edged.publish.mqtt import MqttPublisher
+from edged.publish.payload import CameraStateName
 from edged.publish.topics import Topics
 from tests.brokers import Broker, Subscriber, wait_for
-from tests.publish.results import ORIGIN, options, result
+from tests.publish.results import DETECTIONS, ORIGIN, options, outbox_options, result
 
 TOPICS = Topics("box")
 
@@ -19,13 +25,77 @@ def test_discovery_topics_have_the_form_that_home_assistant_reads() -> None:
         assert re.fullmatch(r"homeassistant/(binary_sensor|sensor)/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/config", topic)
 
 
-def test_discovery_points_at_the_topics_that_are_published() -> None:
-    connectivity, objects = discovery(TOPICS, "gate").values()
-    assert connectivity["state_topic"] == TOPICS.camera_status("gate")
-    assert (connectivity["payload_on"], connectivity["payload_off"]) == ("online", "offline")
-    assert objects["state_topic"] == TOPICS.detections("gate")
-    for config in (connectivity, objects):
-        assert config["availability"] == [{"topic": TOPICS.status}]
+def shown(config: dict[str, Any], seen: Subscriber) -> str:
+    """What Home Assistant shows of an entity, by its documents: `unavailable`, or the latest payload."""
+    online = [seen.last(each["topic"]) == b"online" for each in config["availability"]]
+    if config.get("availability_mode", "latest") == "latest":
+        assert len(online) == 1, "the latest of several is what HA takes unless told otherwise"
+    return seen.last(config["state_topic"]).decode() or "unknown" if all(online) else "unavailable"
+
+
+@dataclass
+class House:
+    """What Home Assistant shows of the camera `gate`."""
+
+    seen: Subscriber
+
+    def __call__(self) -> tuple[str, str]:
+        configs = [json.loads(self.seen.last(topic) or b"null") for topic in discovery(TOPICS, "gate")]
+        return "" if None in configs else tuple(shown(config, self.seen) for config in configs)  # type: ignore[return-value]
+
+    def shows(self, connection: str, objects: str) -> None:
+        wait_for(lambda: self() == (connection, objects), what=f"{connection}, {objects} instead of {self()}")
+
+
+def told(ours: MqttPublisher, state: CameraStateName) -> None:
+    ours.camera_state("gate", state=state, reason="", since=result().meta.captured_at, reconnects=0)
+
+
+@pytest.mark.parametrize("mode", ["all", "nonempty", "qos 1", "durable"])
+def test_home_assistant_shows_what_is_seen_now_in_every_mode(broker: Broker, tmp_path: Path, mode: str) -> None:
+    ours = MqttPublisher(
+        options(broker.port),
+        ORIGIN,
+        qos=1 if mode == "qos 1" else 0,
+        empty_frames=mode != "nonempty",
+        outbox=outbox_options(tmp_path / "outbox") if mode == "durable" else None,
+        discovery_prefix="homeassistant",
+    )
+    with Subscriber(broker.port) as seen:
+        house = House(seen)
+        told(ours, "opening")
+        house.shows("offline", "unavailable")
+        told(ours, "online")
+        house.shows("online", "unknown")
+        for sequence, objects in enumerate([2, 3, 0]):
+            ours.publish(result(sequence, objects))
+            house.shows("online", str(objects))
+        ours.publish(result(4, 5))
+        with Subscriber(broker.port) as restarted:
+            House(restarted).shows("online", "5")
+        told(ours, "offline")
+        house.shows("offline", "unavailable")
+        ours.publish(result(5, 2))  # was under way
+        told(ours, "online")
+        house.shows("online", "unknown")
+        ours.publish(result(6, 1))
+        house.shows("online", "1")
+        ours.close()
+        house.shows("unavailable", "unavailable")
+        assert seen.last(TOPICS.camera_objects("gate")) == b""
+
+
+def test_home_assistant_is_told_of_changes_only_and_only_where_asked_for(broker: Broker) -> None:
+    for prefix in ("", "homeassistant"):
+        ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix=prefix)
+        with Subscriber(broker.port) as seen:
+            told(ours, "online")
+            for sequence in range(20):
+                ours.publish(result(sequence, 1 + sequence // 10))
+            wait_for(lambda s=seen: len(s.payloads(DETECTIONS)) == 20)  # type: ignore[misc]
+            ours.close()
+            counts = [payload for payload in seen.payloads(TOPICS.camera_objects("gate")) if payload]
+        assert len(counts) <= (2 if prefix else 0)
 
 
 def test_discovery_ids_are_unique_over_cameras_and_the_device_is_one() -> None:

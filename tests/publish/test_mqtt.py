@@ -102,7 +102,7 @@ def test_publisher_removed_camera_leaves_nothing_retained(broker: Broker) -> Non
     ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix="homeassistant")
     online(ours)
     wait_for(lambda: ours.counters().acknowledged >= 5)
-    ours.remove_camera("gate")
+    ours.keep_cameras([])
     wait_for(lambda: ours.counters().acknowledged >= 9)
     with Subscriber(broker.port) as late:
         wait_for(lambda: late.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import struct
@@ -23,12 +24,19 @@ NOT_AUTHORIZED, PAYLOAD_INVALID = 0x87, 0x99
 
 
 class Scripted:
-    """A server of MQTT 5 that accepts everybody; `answer` says what follows each QoS 1 message, None hangs up."""
+    """A server of MQTT 5 that accepts everybody; `answer` says what follows each QoS 1 message, None hangs up.
 
-    def __init__(self, answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK) -> None:
+    It hangs up, too, on packets whose first byte is `hang_up_on`.
+    """
+
+    def __init__(
+        self, answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK, hang_up_on: int = -1
+    ) -> None:
         self.answer = answer
+        self.hang_up_on = hang_up_on
         self.connack = connack
         self.connects = 0
+        self.serving: list[threading.Thread] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listener.getsockname()[1])
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -41,10 +49,14 @@ class Scripted:
             except OSError:
                 return
             self.connects += 1
-            with client, client.makefile("rb") as stream:
-                client.sendall(self.connack)
-                while (reply := self._reply(stream)) is not None:
-                    client.sendall(reply)
+            self.serving.append(threading.Thread(target=self._serve, args=[client], daemon=True))
+            self.serving[-1].start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, client.makefile("rb") as stream:
+            client.sendall(self.connack)
+            while (reply := self._reply(stream)) is not None:
+                client.sendall(reply)
 
     def _reply(self, stream: object) -> bytes | None:
         read: Callable[[int], bytes] = stream.read  # type: ignore[attr-defined]
@@ -60,6 +72,8 @@ class Scripted:
             body = read(length)
         except (IndexError, OSError):
             return None
+        if kind == self.hang_up_on:
+            return None
         if kind & 0xF6 != 0x32:
             return b"\xd0\0" if kind == 0xC0 else b""
         end = 2 + struct.unpack("!H", body[:2])[0]
@@ -68,12 +82,15 @@ class Scripted:
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(10)
+        for thread in (self.thread, *self.serving):
+            thread.join(10)
 
 
 @contextmanager
-def scripted(answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK) -> Iterator[Scripted]:
-    server = Scripted(answer, connack=connack)
+def scripted(
+    answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK, hang_up_on: int = -1
+) -> Iterator[Scripted]:
+    server = Scripted(answer, connack=connack, hang_up_on=hang_up_on)
     try:
         yield server
     finally:

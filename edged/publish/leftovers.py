@@ -1,0 +1,199 @@
+"""Looks once for what earlier runs left retained at the broker for cameras that are no longer configured.
+
+A retained message belongs to this device only where its own content says so: a topic may also be another device's whose
+prefix is our base. The connection is one of its own, for seconds: the one that publishes never subscribes to anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from edged.core.errors import BrokerError
+from edged.core.names import is_camera_name
+from edged.publish.connection import Connection
+from edged.publish.faults import BrokerRefusal
+from edged.publish.home_assistant import announces, discovery_filters
+from edged.publish.options import MqttOptions
+from edged.publish.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+WINDOW_S = 10.0
+QUIET_S = 1.0  # after the last message: a broker sends what it retained at once
+MOST_FOUND = 10_000  # a broker is not trusted to end
+
+OnFound = Callable[[set[str]], None]
+
+
+class Leftovers:
+    """What the broker holds below a device's base, sorted by whose it is.
+
+    Args:
+        topics: the device's.
+        discovery_prefix: where Home Assistant looks.
+    """
+
+    def __init__(self, topics: Topics, *, discovery_prefix: str) -> None:
+        self._topics = topics
+        self._discovery_prefix = discovery_prefix
+        self._held: set[str] = set()
+        self._cameras: set[str] = set()
+        self._devices: set[str] = set()
+        self._announced: set[str] = set()
+        self.readable = False
+
+    @property
+    def filters(self) -> list[str]:
+        """What to subscribe to; the device's own status, by which one sees that reading is allowed, comes last."""
+        below = [f"{self._topics.base}/+/{leaf}" for leaf in ("info", "health", "status", "objects")]
+        return [*discovery_filters(self._topics, prefix=self._discovery_prefix), *below, self._topics.status]
+
+    def note(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the connection's callback
+        """Take one message; whatever it holds, it only says whose its topic is."""
+        if topic == self._topics.status:
+            self.readable = True
+        if not retained or len(self._held) >= MOST_FOUND:
+            return
+        content = _json(payload)
+        base = f"{self._topics.base}/"
+        if not topic.startswith(base):
+            if announces(content, self._topics):
+                self._announced.add(topic)
+            return
+        name, _, leaf = topic.removeprefix(base).partition("/")
+        if is_camera_name(name):
+            self._held.add(topic)
+            if leaf == "info" and _schema(content) == "edged.info":
+                self._devices.add(name)
+            if leaf == "health" and _schema(content) == "edged.health" and self._is_of(content, name):
+                self._cameras.add(name)
+
+    def _is_of(self, content: dict[str, Any], camera: str) -> bool:
+        return content.get("device") == self._topics.device and content.get("camera") == camera
+
+    def found(self) -> set[str]:
+        """Topics that hold something of a camera of this device."""
+        ours = set(self._announced)
+        for name in self._cameras:
+            topics = {self._topics.camera_objects(name), self._topics.camera_health(name)}
+            if name not in self._devices:  # else `<name>/status` is a device's that has our base for its prefix
+                topics.add(self._topics.camera_status(name))
+            ours |= topics & self._held
+        return ours
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _schema(content: dict[str, Any]) -> str:
+    return str(content.get("schema")).partition("/")[0]
+
+
+class Search:
+    """One look at the broker, in a thread of its own.
+
+    Args:
+        options: the broker.
+        client_id: for the look; not that of the connection that publishes.
+        context: TLS; None speaks plain TCP.
+        found: empty; takes what the broker holds.
+        on_found: told of the topics that hold something of a camera of this device, in that thread.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        client_id: str,
+        context: ssl.SSLContext | None,
+        found: Leftovers,
+        on_found: Callable[[set[str]], None],
+    ) -> None:
+        self._options = options
+        self._client_id = client_id
+        self._context = context
+        self._found = found
+        self._on_found = on_found
+        self._thread: threading.Thread | None = None
+        self._done = False
+        self._said = False
+        self._stop = False
+
+    def begin(self) -> None:
+        """Look, where that was not done yet; the broker was reached a moment ago. Does not wait."""
+        if self._done or self._stop or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Look no more; waits at most `timeout_s` for the thread, which then ends by itself."""
+        self._stop = True
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self._look()
+        except BrokerRefusal as exc:
+            self._done = True
+            self._say(str(exc))
+        except BrokerError as exc:
+            logger.debug("what the broker retains is looked at again at the next connection: %s", exc)
+        except Exception:
+            self._done = True
+            logger.exception("looking for what the broker retains failed")
+
+    def _look(self) -> None:
+        connection = Connection(self._options, client_id=self._client_id, will=None, context=self._context)
+        try:
+            connection.open(stop=lambda: self._stop)
+            connection.subscribe(self._found.filters, self._found.note)
+            self._listen(connection)
+            lost = connection.lost
+            connection.close()
+        finally:
+            connection.abort()
+        if self._stop:
+            return
+        self._done = not lost
+        if lost:
+            self._say(f"the connection ended ({lost})")
+        elif not (self._found.readable and connection.granted):
+            self._say("its access rules do not let this device read its own topics, or Home Assistant's of it")
+        if topics := self._found.found():
+            self._on_found(topics)
+
+    def _listen(self, connection: Connection) -> None:
+        """Until nothing more comes."""
+        until = quiet_since = time.monotonic()
+        until += WINDOW_S
+        heard = -1
+        while not (connection.lost or self._stop) and time.monotonic() < until:
+            if heard != connection.received or connection.granted is None:
+                heard, quiet_since = connection.received, time.monotonic()
+            elif time.monotonic() - quiet_since > QUIET_S:
+                return
+            connection.step(0.1)
+
+    def _say(self, why: str) -> None:
+        level = logging.DEBUG if self._said else logging.INFO
+        self._said = True
+        logger.log(
+            level,
+            "broker %s: what it retains of cameras that were removed while edged was down is not looked for: %s",
+            self._options.address,
+            why,
+        )
