@@ -34,6 +34,8 @@ class Pipeline:
         self._health = health
         self._under_way: deque[Frame] = deque()
         self._successor: tuple[Detector, Callable[[], None]] | None = None
+        self._successor_lock = threading.Lock()
+        self._ended = False  # nobody takes a successor any more
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self.failure: Exception | None = None
@@ -50,11 +52,18 @@ class Pipeline:
     def replace_detector(self, detector: Detector, *, on_swap: Callable[[], None]) -> None:
         """Use another detector from the next frame on; frames under way finish on the old one, which is closed.
 
+        One that was to be used and is replaced before its first frame is closed, too, and its `on_swap` not called.
+
         Args:
-            detector: owned by the pipeline from now on.
+            detector: owned by the pipeline from now on; closed at once where the pipeline has ended.
             on_swap: called between the last result of the old and the first of the new.
         """
-        self._successor = (detector, on_swap)
+        with self._successor_lock:
+            unused, self._successor = self._successor, (detector, on_swap)
+            if self._ended:
+                unused, self._successor = self._successor, None
+        if unused is not None:
+            unused[0].close()
 
     def stop(self, *, timeout_s: float) -> bool:
         """Finish the frames under way, publish them and end.
@@ -82,8 +91,11 @@ class Pipeline:
         finally:
             self._release_all()
             self._detector.close()
-            if self._successor is not None:
-                self._successor[0].close()
+            with self._successor_lock:
+                self._ended = True
+                successor, self._successor = self._successor, None
+            if successor is not None:
+                successor[0].close()
 
     def _refill(self, *, wait_s: float) -> None:
         """Give the detector frames while it has room and frames wait."""
@@ -114,9 +126,12 @@ class Pipeline:
             return
         while self._under_way:
             self._finish_oldest(refill=False)
-        self._detector.close()
-        (self._detector, on_swap), self._successor = self._successor, None
-        on_swap()
+        with self._successor_lock:
+            successor, self._successor = self._successor, None
+        if successor is not None:
+            self._detector.close()
+            self._detector, on_swap = successor
+            on_swap()
 
     def _release_all(self) -> None:
         self._supply.release(self._under_way)

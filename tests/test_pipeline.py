@@ -102,3 +102,34 @@ def test_pipeline_swaps_the_detector_between_results() -> None:
     assert order.count("swap") == 1
     assert old.closed and new.closed
     assert new.collected > 0
+
+
+def test_pipeline_closes_every_detector_that_it_was_given() -> None:
+    frames = [make_frame(sequence=n) for n in range(50)]
+    old, unused, new, late = (FakeDetector() for _ in range(4))
+    swaps: list[str] = []
+    pipeline = pipeline_of(FakeSupply(frames), old, FakePublisher())
+    pipeline.replace_detector(unused, on_swap=lambda: swaps.append("unused"))
+    pipeline.replace_detector(new, on_swap=lambda: swaps.append("new"))
+    assert [each.closed for each in (unused, new)] == [True, False]
+    pipeline.start()
+    join(pipeline)
+    pipeline.replace_detector(late, on_swap=lambda: swaps.append("late"))
+    assert swaps == ["new"]
+    assert new.collected > 0
+    assert all(each.closed for each in (old, unused, new, late))
+
+
+def test_pipeline_detectors_replaced_at_any_moment_are_all_closed() -> None:
+    pipeline = pipeline_of(
+        FakeSupply([make_frame(sequence=n) for n in range(300)], endless=True), FakeDetector(), FakePublisher()
+    )
+    pipeline.start()
+    given = [FakeDetector() for _ in range(300)]
+    swaps: list[int] = []
+    for number, detector in enumerate(given):
+        pipeline.replace_detector(detector, on_swap=lambda n=number: swaps.append(n))  # type: ignore[misc]
+    assert pipeline.stop(timeout_s=5)
+    assert pipeline.failure is None
+    assert all(detector.closed for detector in given)
+    assert swaps == sorted(swaps)

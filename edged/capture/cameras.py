@@ -101,6 +101,8 @@ class Cameras:
     @property
     def ended(self) -> bool:
         """Every camera has played its file once and all its frames are taken."""
+        if self._supervisor.pending:
+            return False  # those that were asked for are not known yet
         states = self.states().values()
         return all(state.state == "ended" for state in states) and not self.waiting()
 

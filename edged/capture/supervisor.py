@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_CHECK_S = 0.05  # deadlines are looked at no more often than so, however many frames come
 LONGEST_SLEEP_S = 1.0
+ANSWER_S = 5.0
 SILENT_S = 20.0  # a turn takes a moment after its sleep; a thread that takes this long hangs
 NURSERY_FIRST_S = 1.0
 NURSERY_MAX_S = 30.0
@@ -54,9 +55,19 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; returns when the cameras wanted so far are known to it."""
+        """Start the thread; returns when the cameras wanted so far are known to it, or after `ANSWER_S`, saying so."""
         self._thread.start()
-        self._applied.wait(5.0)
+        self._await_applied()
+
+    def _await_applied(self) -> None:
+        if not self._applied.wait(ANSWER_S):
+            # Not given up: they run as soon as the thread comes to it, and one that hangs is noticed by its pulse.
+            logger.warning("capture: the cameras are not taken over within %g s; they will be when it moves", ANSWER_S)
+
+    @property
+    def pending(self) -> bool:
+        """Whether other cameras are wanted than those that `cameras` gives."""
+        return not self._applied.is_set()
 
     def wake(self) -> None:
         """Make the thread look around (any thread)."""
@@ -65,13 +76,16 @@ class Supervisor:
                 os.eventfd_write(self._wake_fd, 1)
 
     def want(self, specs: Sequence[CameraSpec]) -> None:
-        """Run exactly these from now on; returns when that is so (called by a listener, in this thread: before)."""
+        """Run exactly these from now on; returns when that is so, or after `ANSWER_S`, saying so.
+
+        Called by a listener, in this thread, it returns before.
+        """
         with self._lock:
             self._wanted = tuple(specs)
             self._applied.clear()
         self.wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._applied.wait(5.0)
+            self._await_applied()
 
     def cameras(self) -> dict[str, Camera]:
         """By name; a copy, for reading only."""
@@ -131,13 +145,14 @@ class Supervisor:
             return
         before = self._cameras
         now = {spec.name: self._applied_to(spec, before.get(spec.name)) for spec in wanted}
-        with self._lock:
-            self._cameras = now
         for name in before.keys() - now.keys():
             before[name].leave()
             self._leaving.append(before[name])
         self._next_check_s = 0.0
-        self._applied.set()
+        with self._lock:
+            self._cameras = now
+            if self._wanted is None:  # else others are wanted already
+                self._applied.set()
 
     def _applied_to(self, spec: CameraSpec, camera: Camera | None) -> Camera:
         if camera is None:
