@@ -149,7 +149,7 @@ def _describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], overrid
         return f"{where}: {name}: missing; it has no default"
     problem = error["msg"].removeprefix("Value error, ")
     value = error.get("input")
-    secret = "password" in str(key[-1]) or isinstance(value, (dict, SecretStr)) or key[-1] == "source"
+    secret = "password" in str(key[-1]) or isinstance(value, (dict, SecretStr)) or key[-1] in {"source", "host"}
     got = "" if secret or str(value) in problem else f", got {value!r}"
     return f"{where}: {name}: {problem[0].lower()}{problem[1:]}{got}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from edged.core.limits import MAX_DETECTIONS, MOST_DETECTIONS
 from edged.core.paths import MODELS, STATE_DIR
 from edged.core.sources import ACCEPTED, foreign_scheme
+from edged.publish.options import require_host
 from edged.publish.topics import Topics, require_camera_name, require_name
 
 
@@ -60,6 +62,14 @@ def _prefix(value: str) -> str:
     return Topics(device="any", prefix=value).prefix
 
 
+def _broker_host(value: str) -> str:
+    host = (
+        value[1:-1] if value.startswith("[") and value.endswith("]") and ":" in value else value
+    )  # IPv6 as it stands in a URL
+    require_host(host)
+    return host
+
+
 def _default_device_id() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
 
@@ -105,7 +115,7 @@ class Engine(_Section):
 class Mqtt(_Section):
     """`[mqtt]`."""
 
-    host: Annotated[str, Field(min_length=1)] = "localhost"
+    host: Annotated[str, AfterValidator(_broker_host)] = "localhost"
     port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -122,7 +132,10 @@ class Mqtt(_Section):
     @property
     def is_loopback(self) -> bool:
         """Whether the broker is on this machine."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Mqtt:

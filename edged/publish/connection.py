@@ -75,6 +75,7 @@ class Connection:
         self.lost = ""
         self.lost_code = 0
         self.acknowledged: list[tuple[int, int]] = []
+        self.largest_bytes = 0  # of the payloads sent
         self.received = 0
         self.granted: bool | None = None
 
@@ -121,6 +122,7 @@ class Connection:
         Raises:
             ValueError: a topic that MQTT forbids.
         """
+        self.largest_bytes = max(self.largest_bytes, len(payload))
         while True:
             info = self._client.publish(topic, payload, qos=qos, retain=retain)
             # The id of a message that is still in flight came round again: take the next.

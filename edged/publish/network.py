@@ -165,13 +165,22 @@ class Network:
             self._report(self._sender.refusal)
             return backoff.refused_s()
         if connection.lost_code == SESSION_TAKEN_OVER or backoff.contested:
-            self._report(
-                f"broker {self._options.address} accepts this client and drops it again ({connection.lost}): another"
-                f" one may use the client id {self._client_id!r}, or access rules may forbid this device's topics"
-            )
+            self._report(self._contested(connection))
             return backoff.refused_s()
         self._report(f"lost broker {self._options.address}: {connection.lost}")
         return delay_s
+
+    def _contested(self, connection: Connection) -> str:
+        """What may be wrong where the broker accepts us and drops us again, which only MQTT 5 tells apart."""
+        dropped = f"broker {self._options.address} accepts this client and drops it again ({connection.lost}): "
+        taken_over = f"another client may use the client id {self._client_id!r}"
+        if connection.lost_code == SESSION_TAKEN_OVER:
+            return dropped + taken_over
+        forbidden = "access rules may forbid this device's topics"
+        if self._options.protocol == "5":
+            return f"{dropped}{taken_over}, or {forbidden}"
+        too_large = f"a message (up to {connection.largest_bytes} bytes here) may be larger than it takes"
+        return f'{dropped}{taken_over}, {forbidden}, or {too_large}; with [mqtt] protocol = "5" a broker says which'
 
     def _connected(self) -> None:
         self._sender.connected(self._will.topic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,7 +11,9 @@ from typing import Literal
 Protocol = Literal["3.1.1", "5"]
 
 MAX_MQTT_PAYLOAD_BYTES = 268_435_455
+MAX_PORT = 65535
 _MAX_CLIENT_ID_BYTES = 128
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,8 @@ class MqttOptions:
     refused_retry_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.host or any(c.isspace() for c in self.host):
-            raise ValueError(f"broker host must be a name or an address, got {self.host!r}")
-        _require_range("broker port", self.port, 1, 65535)
+        require_host(self.host)
+        _require_range("broker port", self.port, 1, MAX_PORT)
         _require_range("keepalive_s", self.keepalive_s, 1, 65535)
         _require_range("connect_timeout_s", self.connect_timeout_s, 0.1, 300)
         _require_range("queue_messages", self.queue_messages, 1, 1_000_000)
@@ -116,6 +119,50 @@ class OutboxOptions:
         _require_range("outbox max_age_s", self.max_age_s, 1, 10 * 365 * 86400)
         _require_range("outbox commit_interval_s", self.commit_interval_s, 0, 10)
         _require_range("outbox queue_messages", self.queue_messages, 1, 1_000_000)
+
+
+def require_host(host: str) -> None:
+    """Raise ValueError unless `host` is a name or an address and nothing else; the message quotes no credentials."""
+    if _is_host(host):
+        return
+    scheme, _, rest = host.rpartition("://")
+    if scheme.lower() in {"ws", "wss"}:
+        raise ValueError("MQTT over WebSockets is not supported: name the broker and its MQTT port")
+    problem = (
+        f"{scheme}:// does not belong there: " if scheme.isalnum() else "the name or address alone belongs there: "
+    )
+    if "@" in rest:
+        problem = "credentials have keys of their own, username and password: "
+    name, port = _split_port(rest.rpartition("@")[2].partition("/")[0])
+    if _is_host(name) and (not port or 0 < int(port) <= MAX_PORT):
+        more = f", port = {port}" if port else ""
+        tls = ", tls = true" if scheme.lower() in {"mqtts", "ssl", "tls"} else ""
+        raise ValueError(f'{problem}say host = "{name}"{more}{tls}')
+    # What has a colon or @ may hold a password.
+    got = "" if {":", "@"} & set(host) else f", got {host!r}"
+    raise ValueError(f"the broker's name or address is expected{got}")
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        return _NAME.fullmatch(text.encode("idna").decode("ascii")) is not None  # as the resolver encodes it
+    except UnicodeError:
+        return False
+
+
+def _split_port(text: str) -> tuple[str, str]:
+    """Name or address, and port; empty where there is none."""
+    if text.startswith("["):
+        name, _, port = text[1:].partition("]")
+        return name, port[1:] if port[1:].isdecimal() else ""
+    name, _, port = text.rpartition(":")
+    return (name, port) if name and port.isdecimal() else (text, "")
 
 
 def _require_range(name: str, value: float, low: float, high: float) -> None:

@@ -83,6 +83,16 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             '[mqtt]\ntls = true\ncert_file = "c"\n' + MINIMAL, "cert_file and key_file go together", id="pair"
         ),
         pytest.param('[mqtt]\nhost = "far.example"\n' + MINIMAL, "say tls = true (recommended), or", id="plain"),
+        pytest.param(
+            '[mqtt]\nhost = "127.example"\n' + MINIMAL, "is another machine", id="plain, by a name like an address"
+        ),
+        pytest.param(
+            '[mqtt]\nhost = "mqtt://localhost:1884"\n' + MINIMAL,
+            'toml:2: [mqtt] host: mqtt:// does not belong there: say host = "localhost", port = 1884',
+            id="broker as an address of the web",
+        ),
+        pytest.param('[mqtt]\nhost = "u:p@x/y z"\n' + MINIMAL, 'password: say host = "x"', id="broker with password"),
+        pytest.param('[mqtt]\nhost = ""\n' + MINIMAL, "address is expected", id="no broker"),
         pytest.param("[publish]\ndurable = 1\n" + MINIMAL, "[publish] durable: expected true or false", id="flag"),
         pytest.param(
             '[[camera]]\nname = "a"\nsource = "ftp://joe:hunter2@h/x"\n',
@@ -122,6 +132,12 @@ def test_load_never_shows_a_password(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, '[mqtt]\npassword = "hunter2"\n' + MINIMAL))
     assert "hunter2" not in repr(settings) + str(settings)
     assert settings.mqtt.password.get_secret_value() == "hunter2"
+
+
+def test_load_broker_address_in_brackets_is_the_address(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[mqtt]\nhost = "[::1]"\n' + MINIMAL))
+    assert settings.mqtt.host == "::1"
+    assert settings.mqtt.is_loopback and not settings.mqtt.uses_tls
 
 
 def test_load_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,8 +173,22 @@ def test_check_broker_tls_file_that_is_no_pem_is_a_configuration_error(tmp_path:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"host": ""}, "host"),
-        ({"host": "a b"}, "host"),
+        ({"host": ""}, "name or address is expected, got ''$"),
+        ({"host": "a b"}, "name or address is expected, got 'a b'"),
+        ({"host": "mqtt://x"}, '^mqtt:// does not belong there: say host = "x"$'),
+        ({"host": "x:1883"}, 'address alone belongs there: say host = "x", port = 1883$'),
+        ({"host": "[::1]:1883"}, 'say host = "::1", port = 1883$'),
+        ({"host": "mqtts://u:secret@x:8883/y"}, '^credentials have .*: say host = "x", port = 8883, tls = true$'),
+        ({"host": "u:secret@"}, "address is expected$"),
+        ({"host": "mqtt://x:secret"}, "address is expected$"),
+        (
+            {"host": "wss://u:secret@x/mqtt"},
+            "^MQTT over WebSockets is not supported: name the broker and its MQTT port$",
+        ),
+        ({"host": "x:99999"}, "address is expected$"),
+        ({"host": "a..b"}, "address is expected, got 'a..b'"),
+        ({"host": "a" * 64}, "address is expected, got 'aaa"),
+        ({"host": "x\0"}, "address is expected"),
         ({"port": 0}, "1 to 65535, got 0"),
         ({"port": 70000}, "1 to 65535, got 70000"),
         ({"protocol": "4"}, '"3.1.1" or "5"'),
@@ -189,6 +203,13 @@ def test_check_broker_tls_file_that_is_no_pem_is_a_configuration_error(tmp_path:
 def test_mqtt_options_impossible_value_is_named(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MqttOptions(**{"host": "localhost", **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "a.b", "a.b.", "my_broker", "bröker.example", "10.0.0.1", "::1", "fe80::1%eth0"]
+)
+def test_mqtt_options_name_or_address_is_taken(host: str) -> None:
+    assert MqttOptions(host).host == host
 
 
 def test_tls_options_half_a_pair_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from dataclasses import replace
 from typing import Any, Literal
@@ -177,6 +178,25 @@ def test_publisher_respects_the_brokers_packet_limit(broker: Broker) -> None:
     ours.close()
 
 
+def test_publisher_packet_limit_that_only_mqtt_5_tells_is_among_the_causes(broker: Broker) -> None:
+    broker.stop()
+    broker.settings = ("allow_anonymous true", "max_packet_size 2000")
+    broker.start()
+    ours = started(broker.port, protocol="3.1.1", reconnect_max_s=0.05)
+    ours.publish(result(0, objects=1))
+
+    def named() -> bool:
+        if ours.counters().connected:
+            ours.publish(result(1, objects=300))
+        return "larger than it takes" in ours.counters().last_error
+
+    wait_for(named, what="the limit as a cause")
+    said = re.search(r"a message \(up to (\d+) bytes here\).* protocol = \"5\"", ours.counters().last_error)
+    assert said is not None
+    assert int(said[1]) > 2000
+    ours.close()
+
+
 def test_publisher_message_that_is_no_json_is_dropped_and_counted(broker: Broker) -> None:
     ours = started(broker.port)
     bad = result(0)
@@ -207,9 +227,12 @@ def test_publisher_close_twice_and_publish_after_are_harmless(broker: Broker) ->
     assert dict(ours.counters().dropped) == {"closed": 2}
 
 
-def test_publisher_second_client_with_same_id_is_named(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_publisher_second_client_with_same_id_is_named(
+    broker: Broker, caplog: pytest.LogCaptureFixture, protocol: str
+) -> None:
     with caplog.at_level(logging.WARNING):
-        both = [publisher(broker.port, refused_retry_s=30) for _ in range(2)]
+        both = [publisher(broker.port, refused_retry_s=30, protocol=protocol) for _ in range(2)]
         wait_for(lambda: "client id" in caplog.text)
     assert "'edged-box'" in caplog.text
     time.sleep(0.3)
