@@ -168,23 +168,25 @@ class Search:
             connection.abort()
         if self._stop:
             return
-        self._done = not lost
+        self._done = not lost and connection.granted is not None
         if lost:
             self._say(f"the connection ended ({lost})")
+        elif connection.granted is None:
+            self._say("the broker does not answer")
         elif not (self._found.readable and connection.granted):
-            self._say("its access rules do not let this device read its own topics, or Home Assistant's of it")
+            self._say("its access rules seem to forbid this device to read its own topics, or Home Assistant's of it")
         if topics := self._found.found():
             self._on_found(topics)
 
     def _listen(self, connection: Connection) -> None:
-        """Until nothing more comes."""
+        """Until nothing more comes; what should come, and does not, is waited for longer."""
         until = quiet_since = time.monotonic()
         until += WINDOW_S
         heard = -1
         while not (connection.lost or self._stop) and time.monotonic() < until:
             if heard != connection.received or connection.granted is None:
                 heard, quiet_since = connection.received, time.monotonic()
-            elif time.monotonic() - quiet_since > QUIET_S:
+            elif (self._found.readable or not connection.granted) and time.monotonic() - quiet_since > QUIET_S:
                 return
             connection.step(0.1)
 

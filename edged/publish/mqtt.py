@@ -35,6 +35,7 @@ from edged.publish.tls import tls_context
 from edged.publish.topics import Topics
 
 CLOSE_TIMEOUT_S = 1.8
+MOST_SHOWN = 20  # topics in one line of the log
 
 logger = logging.getLogger(__name__)
 
@@ -136,8 +137,9 @@ class MqttPublisher:
         self._cameras.keep(names)
 
     def _tidy(self, held: set[str]) -> None:
-        if gone := self._cameras.tidy(held):
-            logger.info("removed what the broker retained of an earlier configuration: %s", ", ".join(sorted(gone)))
+        if gone := sorted(self._cameras.tidy(held)):
+            shown = ", ".join(gone[:MOST_SHOWN]) + (f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else "")
+            logger.info("removed what the broker retained of an earlier configuration: %s", shown)
 
     def info(self, *, version: str, model: str, backend: str, cameras: Sequence[str], started_at: datetime) -> None:
         """Retain what runs here."""

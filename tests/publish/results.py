@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def outbox_options(folder: Path, **changes: object) -> OutboxOptions:
     return OutboxOptions(folder, **changes)  # type: ignore[arg-type]
 
 
-def publisher(port: int, *, durable: Path | None = None, **changes: object) -> MqttPublisher:
+def publisher(
+    port: int, *, durable: Path | None = None, cameras: Sequence[str] | None = None, **changes: object
+) -> MqttPublisher:
     """A publisher to loopback; `changes` are those of MqttOptions."""
     outbox = None if durable is None else outbox_options(durable)
-    return MqttPublisher(options(port, **changes), ORIGIN, outbox=outbox)
+    return MqttPublisher(options(port, **changes), ORIGIN, outbox=outbox, cameras=cameras)

@@ -8,16 +8,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edged.publish import leftovers
 from edged.publish.connection import MOST_INCOMING_BYTES, Connection
 from edged.publish.home_assistant import discovery
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.topics import Topics
 from tests.brokers import Broker, Subscriber, free_port, wait_for
+from tests.gates import Gate
 from tests.publish.deliveries import connected
-from tests.publish.results import BASE, ORIGIN, options, result
+from tests.publish.results import BASE, ORIGIN, options, publisher, result
 from tests.publish.test_network import puback, scripted
 
 NOW = result().meta.captured_at
@@ -189,8 +192,9 @@ def test_huge_retained_message_is_not_read_and_harms_nothing(
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_broker_that_lets_the_device_only_write_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, protocol: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
+    monkeypatch.setattr(leftovers, "WINDOW_S", 2.0)
     rules = tmp_path / "rules"
     rules.write_text("topic write #\n")
     broker = Broker(tmp_path, free_port(), ("allow_anonymous true", f"acl_file {rules}")).start()
@@ -205,7 +209,30 @@ def test_broker_that_lets_the_device_only_write_is_said_once(
     finally:
         broker.kill()
     assert caplog.text.count("is not looked for") == 1
-    assert "do not let this device read" in caplog.text
+    assert "seem to forbid this device to read" in caplog.text
+
+
+def test_network_that_goes_deaf_is_not_taken_for_an_access_rule(
+    broker: Broker, gate: Gate, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "WINDOW_S", 2.0)
+    killed(broker.port, ["gate", "yard"])
+    real = Connection.subscribe
+
+    def deaf(connection: Connection, *arguments: Any) -> None:
+        gate.downstream = False
+        real(connection, *arguments)
+
+    with monkeypatch.context() as first, caplog.at_level(logging.INFO):
+        first.setattr(Connection, "subscribe", deaf)
+        ours = publisher(gate.port, cameras=["gate"], keepalive_s=1)
+        wait_for(lambda: "is not looked for" in caplog.text)
+    assert "the connection ended" in caplog.text or "does not answer" in caplog.text
+    gate.close()
+    gate.open()
+    searched(ours)
+    assert not of(retained(broker.port), "yard"), "looked again with the next connection"
+    ours.close()
 
 
 def test_broker_that_hangs_up_on_subscribing_costs_no_connection_but_the_look(
