@@ -11,7 +11,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from edged.core.exits import INTERRUPTED, exit_code
+from edged.core.exits import CommandParser, exit_code
 
 COMMANDS = ("run", "check", "detect", "demo", "bench")
 
@@ -38,12 +38,19 @@ class _Version(argparse.Action):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
-    parser = argparse.ArgumentParser(
-        prog="edged", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    argv = sys.argv[1:] if arguments is None else arguments
+
+    def command() -> int:
+        chosen = _parser().parse_args(argv)
+        return int(chosen.run(chosen))
+
+    return exit_code(command, program="edged", extra="cpu")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="edged", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    argv = sys.argv[1:] if arguments is None else arguments
     for name in COMMANDS:
         # Command modules import what they need inside run(): a camera's child process imports this module too.
         module = import_module(f"edged.commands.{name}")
@@ -52,11 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
-    chosen = parser.parse_args(argv)
-    try:
-        return exit_code(lambda: int(chosen.run(chosen)), program="edged", extra="cpu")
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return parser
 
 
 if __name__ == "__main__":

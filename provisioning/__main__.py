@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from edged import __version__
-from edged.core.exits import INTERRUPTED, exit_code
+from edged.core.exits import CommandParser, exit_code
 from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
@@ -20,21 +20,16 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
-    parser = _parser()
 
     def command() -> int:
-        chosen = parser.parse_args(arguments)
+        chosen = _parser().parse_args(arguments)
         return int(chosen.run(chosen))
 
-    try:
-        return exit_code(command, program="edged-provision", extra="provision")
-    except KeyboardInterrupt:
-        print("edged-provision: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code(command, program="edged-provision", extra="provision")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="edged-provision", description=recipe.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"edged-provision {__version__}")

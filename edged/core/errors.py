@@ -10,9 +10,10 @@ EdgedError            70  anything of ours
 │  ├─ CameraError     69  a camera or file cannot be opened, or its stream is lost
 │  │  └─ DamagedFile  65  a file is there, but holds no video or picture that can be decoded
 │  └─ BrokerError     69  the MQTT broker cannot be reached or refuses us
-└─ DetectorError      70  the device or the model failed while running
+├─ DetectorError      70  the device or the model failed while running
+└─ OutputError        74  standard output cannot be written
 
-Codes follow sysexits.h: 65 EX_DATAERR, 69 EX_UNAVAILABLE, 70 EX_SOFTWARE, 78 EX_CONFIG.
+Codes follow sysexits.h: 65 EX_DATAERR, 69 EX_UNAVAILABLE, 70 EX_SOFTWARE, 74 EX_IOERR, 78 EX_CONFIG.
 """
 
 from typing import ClassVar
@@ -84,3 +85,9 @@ class BrokerError(Unreachable):
 
 class DetectorError(EdgedError):
     """The device or the model failed while running."""
+
+
+class OutputError(EdgedError):
+    """Standard output cannot be written, e.g. to a full disk."""
+
+    exit_code = 74

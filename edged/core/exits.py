@@ -1,36 +1,179 @@
-"""How a command line ends: what a command raises becomes one line on standard error and an exit code."""
+"""How a command line begins and ends: standard streams that are there, one line for what fails, an exit code."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
+import logging
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Callable
+from typing import Any, NoReturn, TextIO
 
-from edged.core.errors import EdgedError
+from edged.core.errors import EdgedError, OutputError
 from edged.core.extras import not_installed
+from edged.core.redact import redact
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose complaints show no secrets: they quote arguments, and an address is one."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and exit with 2."""
+        super().error(redact(message))
 
 
 def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
     """Run a command.
 
     Args:
-        command: gives its exit code.
+        command: reads the command line and gives its exit code.
         program: its name, in front of what is said.
         extra: of pyproject.toml, the one to name where several bring a package that is missing.
 
     Returns:
-        The command's code, or that of the error that it raised; 0 where the reader of its output had seen enough.
+        The command's code, or that of the error that it raised; 0 where the reader of its output had seen enough. A
+        closed standard output or error is as good as /dev/null.
     """
+    open_standard_streams()
+    _keep_secrets_of_records()
+    output = _watch_output()
     try:
-        code = command()
-        sys.stdout.flush()  # a reader that has left is noticed here, not at exit
-    except (EdgedError, ModuleNotFoundError) as exc:
-        error = exc if isinstance(exc, EdgedError) else not_installed(exc, prefer=extra)
-        print(f"{program}: error: {error}", file=sys.stderr)  # noqa: T201 - this is where commands speak
-        return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _code_of(command)
+        sys.stdout.flush()  # a reader that has left, or a full disk, is noticed here, not at exit
+        # argparse passes over a help text that cannot be written
+        return code if output.failure is None else _say(_unwritten(output.failure), program)
+    except KeyboardInterrupt:
+        complain(f"{program}: interrupted")
+        return INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - the last place that can say anything of it
+        if output.failure is exc:
+            return _say(_unwritten(output.failure), program)
+        return _failed(exc, program=program, extra=extra)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _give_up_unwritten(stream)
+
+
+def complain(text: str) -> None:
+    """A line on standard error, without secrets; lost where nobody can read it, which is no reason to fail."""
+    try:
+        print(redact(text), file=sys.stderr, flush=True)  # noqa: T201 - this is where commands speak
+    except (OSError, ValueError):
+        _give_up_unwritten(sys.stderr)
+
+
+def open_standard_streams() -> None:
+    """/dev/null for each of the descriptors 0, 1 and 2 that is closed.
+
+    Else the next socket or file would get its number, and whoever prints would write into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - os has no keyword; the lowest free one
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+
+
+def _code_of(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit as exc:  # argparse, after its help or a usage error
+        if isinstance(exc.code, str):
+            complain(exc.code)
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+
+
+def _say(error: EdgedError | None, program: str) -> int:
+    """Say what went wrong, if anything did; the exit code."""
+    if error is None:
         return 0
-    return code
+    complain(f"{program}: error: {error}")
+    return error.exit_code
+
+
+def _failed(exc: Exception, *, program: str, extra: str) -> int:
+    if isinstance(exc, ModuleNotFoundError):
+        with contextlib.suppress(ModuleNotFoundError):  # one of our own is a defect
+            return _say(not_installed(exc, prefer=extra), program)
+    if isinstance(exc, EdgedError):
+        return _say(exc, program)
+    complain("".join(traceback.format_exception(exc)) + f"{program}: error: a defect of {program}; please report it")
+    return EdgedError.exit_code
+
+
+class _Output(io.FileIO):
+    """Standard output that remembers why it could not be written."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - as FileIO takes it
+        try:
+            return super().write(data)
+        except OSError as exc:
+            self.failure = exc
+            raise
+
+
+def _watch_output() -> _Output:
+    """Make standard output one that remembers, unless somebody else has it (a test)."""
+    output, before = _Output(1, "w", closefd=False), sys.stdout
+    if before is sys.__stdout__ and isinstance(before, io.TextIOWrapper):
+        sys.stdout = io.TextIOWrapper(
+            output if before.write_through else io.BufferedWriter(output),  # as Python itself does
+            encoding=before.encoding,
+            errors=before.errors,
+            line_buffering=before.line_buffering,
+            write_through=before.write_through,
+        )
+    return output
+
+
+def _unwritten(failure: OSError) -> EdgedError | None:
+    """A reader that has seen enough is no error."""
+    if isinstance(failure, BrokenPipeError):
+        return None
+    return OutputError(f"standard output cannot be written: {failure.strerror}", remedy="write it elsewhere")
+
+
+def _give_up_unwritten(stream: TextIO) -> None:
+    """What waits in a stream that cannot be written goes nowhere, lest the interpreter fails at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    except ValueError:  # closed
+        pass
+
+
+class _Record(logging.LogRecord):
+    """A log record that shows no secret, whichever handler writes it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as LogRecord takes them
+        super().__init__(*args, **kwargs)
+        if self.exc_info:
+            self.exc_text = redact(logging.Formatter().formatException(self.exc_info))
+
+    def getMessage(self) -> str:  # noqa: N802 - logging's name
+        return redact(super().getMessage())
+
+
+def _keep_secrets_of_records() -> None:
+    """Log records, and tracebacks of threads that nobody catches, show no secrets from now on."""
+    logging.setLogRecordFactory(_Record)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda args: complain(
+            f"thread {args.thread.name if args.thread else '?'}: "
+            + "".join(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
+        )

@@ -16,6 +16,8 @@ from tqdm import tqdm
 from edged.assembly import LoadedModel, load_model
 from edged.config.schema import Device, Engine, Model
 from edged.core.errors import EdgedError, UsageError
+from edged.core.exits import complain
+from edged.core.redact import redact
 from edged.oneshot.look import detect, frames
 from edged.oneshot.outputs import JsonLines, Pictures
 from edged.oneshot.sources import Item, expand
@@ -110,8 +112,8 @@ class _Report:
 
     def failed(self, item: Item, error: EdgedError) -> None:
         """Say what could not be read, and remember the first exit code."""
-        named = "" if item.shown in str(error) else f"{item.shown}: "
-        print(f"edged: error: {named}{error}", file=sys.stderr)
+        said = redact(str(error))
+        complain(f"edged: error: {said}" if item.shown in said else f"edged: error: {item.shown}: {said}")
         self.exit_code = self.exit_code or error.exit_code
 
     def add(self, item: Item, class_ids: list[int], milliseconds: float) -> None:

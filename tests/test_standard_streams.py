@@ -1,0 +1,93 @@
+"""Closed, full and abandoned standard streams: the exit code and at most one line, never a traceback, never a crash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.boxes import Box
+from tests.brokers import Broker, Subscriber, free_port, wait_for
+from tests.faults.processes import descendants
+
+FULL = "standard output cannot be written: No space left on device; write it elsewhere"
+
+
+def shell(command: str, folder: Path, *, unbuffered: str = "") -> subprocess.CompletedProcess[str]:
+    """`edged` and `edged-provision` in a line of bash, its exit code that of the first one that fails."""
+    programs = f'edged() {{ {sys.executable} -m edged "$@"; }}; ep() {{ {sys.executable} -m provisioning "$@"; }}'
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    if unbuffered:
+        environment["PYTHONUNBUFFERED"] = unbuffered
+    line = f"{programs}; cd {folder}; {command}"
+    root = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """Everything well but the broker: 69."""
+    box = Box(tmp_path, free_port(), cameras={"gate": {"source": "test:"}})
+    return box.write().name
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        pytest.param("edged check --config {config} >&-", 69, "", id="check-closed"),
+        pytest.param("edged check --config {config} --json >&- 2>&-", 69, "", id="check-both-closed"),
+        pytest.param("edged check --config {config} >/dev/full", 74, FULL, id="check-full"),
+        pytest.param("edged check --config {config} --json >/dev/full", 74, FULL, id="check-json-full"),
+        pytest.param("edged check --config {config} 2>/dev/full", 69, "", id="check-stderr-full"),
+        pytest.param("edged check --config {config} | true", 0, "", id="check-nobody-reads"),
+        pytest.param("edged --help >/dev/full", 74, FULL, id="help-full"),
+        pytest.param("edged detect --help >&- 2>&-", 0, "", id="help-closed"),
+        pytest.param("edged nonsense 2>/dev/full", 2, "", id="usage-full"),
+        pytest.param("edged run --config nothing.toml 2>&-", 78, "", id="run-closed"),
+        pytest.param("edged detect nothing.jpg --model models/squares --jsonl - >&-", 69, "nothing.jpg", id="detect"),
+        pytest.param("ep list --store models >&-", 0, "", id="list-closed"),
+        pytest.param("ep list --store models <&- >&- 2>&-", 0, "", id="list-all-closed"),
+        pytest.param("ep list --store models >/dev/full", 74, FULL, id="list-full"),
+        pytest.param("ep --version >/dev/full", 74, FULL, id="version-full"),
+        pytest.param("ep show nothing --store models 2>/dev/full", 78, "", id="show-full"),
+        pytest.param("ep show nothing --store models 2>&1 | true", 78, "", id="show-nobody-reads"),
+    ],
+)
+def test_streams_that_cannot_be_written(
+    tmp_path: Path, config: str, command: str, code: int, said: str, unbuffered: str
+) -> None:
+    done = shell(command.format(config=config), tmp_path, unbuffered=unbuffered)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert said in done.stderr
+    if said == FULL:
+        assert len([line for line in done.stderr.splitlines() if "edged" in line]) == 1
+
+
+def test_the_service_runs_with_all_streams_closed_and_none_of_its_sockets_takes_their_place(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, free_port())
+    broker.start()
+    box = Box(tmp_path, broker.port, cameras={"gate": {"source": "test:?fps=10"}, "yard": {"source": "test:?fps=10"}})
+    command = f"exec {sys.executable} -m edged run --config {box.write()} <&- >&- 2>&-"
+    try:
+        with Subscriber(broker.port) as subscriber:
+            box.process = subprocess.Popen(["bash", "-c", command], text=True)
+            wait_for(lambda: subscriber.last("edged/box/gate/status") == b"online", timeout_s=30, what="gate online")
+            wait_for(lambda: subscriber.payloads("edged/box/gate/detections"), what="detections")
+            processes = [box.process.pid, *descendants(box.process.pid)]
+            assert len(processes) == 4  # the daemon, the nursery, a child a camera
+            for pid in processes:
+                targets = {number: os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)}
+                # A camera's child catches what decoders print.
+                assert set(targets.values()) <= {"/dev/null", "/memfd:edged-log (deleted)"}, (pid, targets)
+            assert box.stop() == 0
+    finally:
+        box.__exit__(None, None, None)
+        broker.kill()
