@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from edged.core.redact import redact
 from edged.core.types import FrameResult
 
 WINDOW = 512  # latest frames that percentiles and rates are taken over
@@ -135,7 +136,7 @@ def notify_systemd(*lines: str) -> bool:
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
+            sender.sendto(redact("\n".join(lines)).encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError:  # no descriptor left, or nobody listens: the next word may arrive
         return False
     return True

@@ -17,12 +17,13 @@ from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 from tqdm import tqdm
 
 from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
-from edged.core.redact import redact
+from edged.core.redact import redact, remember_source
+from provisioning.address import request_to
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def origin(path: Path) -> Mapping[str, Any]:
 
 
 def _address(wanted: str, licence: str) -> Source:
+    remember_source(wanted)
     parts = urlsplit(wanted)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(
@@ -260,7 +262,7 @@ def _continue(url: str, part: Path) -> str:
     headers = {"User-Agent": "edged-provision", "Accept-Encoding": "identity"}
     if validator:  # without one the server could not tell us that the file has changed since
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    request = Request(url, headers=headers)  # noqa: S310 - `resolve` admits http and https only
+    request = request_to(url, headers)  # `resolve` admits http and https only
     try:
         with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             _refuse_downgrade(url, response.url)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from edged.core.secrets import forget
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -24,3 +27,9 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"EDGED_TEST_DATA={folder} is not a directory")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_secret() -> Iterator[None]:  # what one test holds for a password must not be hidden in another's messages
+    yield
+    forget()

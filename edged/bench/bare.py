@@ -1,4 +1,5 @@
-"""The limit of the machine, and the plain loop, each in a process of its own: `python -m edged.bench.bare REQUEST`.
+"""The limit of the machine, and the plain loop, each in a process of its own: `python -m edged.bench.bare`, the
+request on standard input: everyone may read the arguments of a process, and a source may hold a password.
 
 The limit does nothing but decode the video and run the model: `together` gives every core to one frame after the
 other, `side by side` calls one single-threaded session from as many threads as cores, each with its own video.
@@ -27,6 +28,7 @@ from edged.bench.scenario import is_file
 from edged.capture.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DetectorError
+from edged.core.redact import redact, remember_source
 from edged.core.types import Pixels
 
 TIMEOUT_S = 600.0
@@ -74,13 +76,15 @@ def measure_bare(request: BareRequest) -> BareFigures:
     Raises:
         DetectorError: it failed.
     """
-    command = [sys.executable, "-m", "edged.bench.bare", json.dumps(asdict(request))]
+    for source in request.sources:
+        remember_source(source)
+    command, said = [sys.executable, "-m", "edged.bench.bare"], json.dumps(asdict(request))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as exc:
         raise DetectorError(f"the bare loop did not end within {TIMEOUT_S:g} s") from exc
     if done.returncode:
-        raise DetectorError(f"the bare loop failed: {done.stderr.strip()[-500:]}")
+        raise DetectorError(f"the bare loop failed: {redact(done.stderr.strip())[-500:]}")
     found = json.loads(done.stdout.splitlines()[-1])
     return BareFigures(
         **{**found, "read_ms": Percentiles(**found["read_ms"]), "run_ms": Percentiles(**found["run_ms"])}
@@ -179,4 +183,4 @@ def _main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(sys.stdin.read())

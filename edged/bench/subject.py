@@ -18,6 +18,7 @@ from edged.bench.listener import Heard, Listener
 from edged.bench.meters import TreeMemory, machine_busy_s, tree_cpu_s, tree_memory
 from edged.bench.scenario import DEVICE, Scenario
 from edged.core.errors import DetectorError
+from edged.core.redact import redact
 
 STOP_S = 15.0
 SILENCE_S = 90.0  # a window without a frame for so long is a failure, not a slow machine
@@ -115,7 +116,7 @@ class RunningDaemon:
             self._process.wait()
 
     def _said(self) -> str:
-        return " ".join(self._log.read_text(encoding="utf-8", errors="replace")[-1500:].split())
+        return " ".join(redact(self._log.read_text(encoding="utf-8", errors="replace"))[-1500:].split())
 
 
 def _environment() -> dict[str, str]:

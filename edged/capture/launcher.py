@@ -125,6 +125,10 @@ class Launcher:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails."""
+    """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails.
+
+    Without settings, which may be passwords.
+    """
     fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(LEVEL)}
-    return {**os.environ, **fixed}
+    ours = {key: value for key, value in os.environ.items() if not key.upper().startswith("EDGED_")}
+    return {**ours, **fixed}

@@ -18,10 +18,12 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from edged.capture.spec import CameraSpec
+from edged.core.redact import redact
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -164,7 +166,7 @@ def _child(control: socket.socket, descriptor: int, spec: dict[str, Any], parent
             run(sock, CameraSpec(**spec))
         code = 0
     except BaseException:  # noqa: BLE001 - the last line of defence of a forked child; its code says it failed
-        sys.excepthook(*sys.exc_info())
+        sys.stderr.write(redact(traceback.format_exc()))
     finally:
         os._exit(code)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from edged.core.names import MAX_NAME_LENGTH, RESERVED_CAMERA_NAMES, is_name
-from edged.core.redact import redact
+from edged.core.redact import redact, remember_source
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
@@ -22,7 +22,7 @@ MAX_PIXELS = 1 << 28  # 805 MB a picture; beyond it no camera is meant
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """One camera, stream, file or folder and how to read it.
+    """One camera, stream, file or folder and how to read it. From its birth `redact` knows the secrets in `source`.
 
     Attributes:
         name: of lower-case letters, digits, `_` and `-`; part of MQTT topics.
@@ -55,6 +55,8 @@ class CameraSpec:
     acceleration: Literal["none", "any"] = "none"
 
     def __post_init__(self) -> None:
+        if isinstance(self.source, str):
+            remember_source(self.source)  # in every process that may speak of this camera
         problem = _first_problem(self)
         if problem:
             raise ValueError(f"camera {self.name!r}: {problem}")

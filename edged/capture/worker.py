@@ -30,6 +30,7 @@ from edged.capture.wire import (
     parse_from_supervisor,
 )
 from edged.core.errors import CameraError, DataError
+from edged.core.redact import redact
 from edged.core.types import Pixels
 
 PAIRS = 40  # of pictures compared within the window for frozen ones: a sample costs a cache miss a point
@@ -49,12 +50,13 @@ def run(sock: socket.socket, spec: CameraSpec) -> None:
             worker.work()
         except CameraError as exc:
             lines = worker.complaints + log.fresh()
-            sock.send(pack_lost(_reason(exc, cause(lines)), auth=refused(lines)))
+            # Without secrets before it is cut to a packet: half a password would not be recognised any more.
+            sock.send(pack_lost(redact(_reason(exc, cause(lines))), auth=refused(lines)))
             sock.send(pack_place(resolve(spec.source)))  # may take long, and may be killed
         except (SupervisorGone, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
-            sock.send(pack_lost(f"internal error: {type(exc).__name__}: {exc}", auth=False))
+            sock.send(pack_lost(redact(f"internal error: {type(exc).__name__}: {exc}"), auth=False))
 
 
 def _reason(exc: CameraError, why: str) -> str:

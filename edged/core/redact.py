@@ -1,18 +1,86 @@
-"""Source addresses without their secrets: what logs, status messages and MQTT may show."""
+"""Texts without their secrets, by value and by form: what logs, status messages and MQTT may show."""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote
 
+from edged.core.secrets import HIDDEN, hide, remember
+
+_HIDDEN_KEYS = (
+    r"pass(?:word|wort|wd|phrase|code)?|passw|pwd|psw|psd|pw|(?:user|proxy)-pw|(?:access[-_]?)?token|secret|sid|"
+    r"session(?:[-_]?id)?|(?:api[-_]?|access[-_]?)?key|auth|sig(?:nature)?|credentials?"
+)
+_USER_KEYS = r"user(?:name)?|usr|login(?:use)?|account|(?:user|proxy)-id"
+# To the next `&key=`, `;key=`, `_key=`, as cameras write it in a path; nothing else ends a password surely.
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|(?:(?![&;,_/?!][A-Za-z][A-Za-z0-9-]*=)[^\s\"'])+)"
+_KEYED_PASSWORD = re.compile(rf"(?<![A-Za-z])(?:{_HIDDEN_KEYS})=({_VALUE})", re.IGNORECASE)
+_KEYED = re.compile(rf"(?<![A-Za-z])({_HIDDEN_KEYS}|{_USER_KEYS})=({_VALUE})", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*)\S.*", re.IGNORECASE)
+
+_WORD = r"[^\s\"'=(<]"  # what may stand in front of the user of an address
+_SCHEME = r"(?:[A-Za-z][A-Za-z0-9+.-]*:?)?/{1,3}"
 # Greedy up to the last @ of the word: an unescaped @ or / in a password must not leak its tail.
-_USERINFO = re.compile(r"://\S*@")
-_QUERY = re.compile(r"(://[^\s?]*)\?\S*")
-_GSTREAMER_SECRET = re.compile(r"\b(user-id|user-pw|proxy-id|proxy-pw)=(\"[^\"]*\"|\S+)")
+_USERINFO = re.compile(r"(:?/{2,3})\S*@")
+_WITHOUT_SCHEME = re.compile(rf"{_WORD}*:\S*@")
+_CUT = re.compile(
+    r"(://)[^\s/?#@:\[]+:(?!\d{1,5}(?!\w))[^\s\"'].*?(?=$|[\s\"'])"
+)  # a user and a password, cut before the @
+_QUERY = re.compile(r"((?:://|\b(?:rtsps?|https?):?/)[^\s?]*)\?\S*")
+
+_PARTS = re.compile(rf"(?:^|(?<=[\s\"'=(<]))(?:{_SCHEME})?([^\s/:@\"'=]*):(?!//)(\S*)@")
+_WHOLE = re.compile(rf"(?:{_SCHEME})?([^/:@]*):(?!//)(.*)@", re.DOTALL)
+_TOKEN = re.compile(r"//([^\s/:@]+)@")
+_PIECES = re.compile(r"[\s/?#@:&;]")
+_PLACES = {"", "{password}", "{username}", "{username}:{password}"}  # where edged.toml wants them put
+_LEAST_PIECE = 4  # letters of a part of a password that a parser of addresses may have cut off
 
 
-def redact(source: str) -> str:
-    """`source` with the user, password and query of every URL in it replaced by `***`.
+def redact(text: str) -> str:
+    """`text` with `***` for every secret that this process knows, and for what stands where secrets stand.
 
-    Works on any text, GStreamer pipelines and messages that quote a URL included.
+    The latter is the user, password and query of every address in it, whole or misspelt, and the values of `password=`
+    and the like in paths and GStreamer pipelines. Works on any text: messages, tracebacks, lines of FFmpeg.
     """
-    text = _USERINFO.sub("://***@", source)
-    text = _QUERY.sub(r"\1?***", text)
-    return _GSTREAMER_SECRET.sub(r"\1=***", text)
+    text = hide(text)
+    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    text = _WITHOUT_SCHEME.sub(_without_user, text)
+    text = _CUT.sub(rf"\1{HIDDEN}", text)
+    text = _QUERY.sub(rf"\1?{HIDDEN}", text)
+    text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
+    return _KEYED.sub(rf"\1={HIDDEN}", text)
+
+
+def remember_source(source: str) -> None:
+    """Know the secrets that a camera's source, or any other address, holds."""
+    remember(value for value in _secrets_in(source) if value.strip(":") not in _PLACES)
+
+
+def holds_secret(source: str) -> bool:
+    """Whether a camera's source, or any other address, holds a password or a token."""
+    return any(value.strip(":") not in _PLACES for value in _secrets_in(source))
+
+
+def _without_user(match: re.Match[str]) -> str:
+    text = match[0]
+    return text if f"//{HIDDEN}@" in text else f"{HIDDEN}@"
+
+
+def _secrets_in(source: str) -> Iterator[str]:
+    # An address may hold a blank that should have been %20; only a pipeline has several words.
+    whole = None if source.startswith("gst:") else _WHOLE.match(source)
+    for match in [*_PARTS.finditer(source), *filter(None, [whole])]:
+        user, password = match.groups()
+        yield from _decoded(password)
+        yield f"{unquote(user)}:{unquote(password)}"  # as HTTP's Basic has it
+        yield from (piece for piece in _PIECES.split(password) if len(piece) >= _LEAST_PIECE)
+    for match in _TOKEN.finditer(source):
+        yield from _decoded(match[1])
+    for match in _KEYED_PASSWORD.finditer(source):
+        yield from _decoded(match[1].strip("\"'"))
+
+
+def _decoded(value: str) -> tuple[str, str]:
+    """As written, and as meant."""
+    return value, unquote(value)

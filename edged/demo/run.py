@@ -14,7 +14,8 @@ from pathlib import Path
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError, UsageError
-from edged.core.redact import redact
+from edged.core.exits import complain
+from edged.core.redact import redact, remember_source
 from edged.demo.broker import start_broker
 from edged.demo.film import render_film
 from edged.demo.watch import Watcher
@@ -40,6 +41,7 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
     """
     bundle = Bundle.open(model)  # a missing model is told before anything starts
     shown = source or "a rendered street scene"
+    remember_source(shown)
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-")))
         source = source or str(render_film(folder / "street.avi"))
@@ -54,7 +56,7 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
         code = _watch_daemon(config, log, watcher)
         print("\n" + "\n".join(watcher.tally.summary()), flush=True)
         if code != OK:
-            sys.stderr.write(log.read_text(errors="replace")[-4000:])
+            complain(redact(log.read_text(errors="replace"))[-4000:].rstrip("\n"))
         elif frames and watcher.tally.messages < frames:
             print(f"the source ended after {watcher.tally.messages} of {frames} frames")
     return code

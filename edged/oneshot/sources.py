@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from edged.capture.kinds import PICTURE_SUFFIXES
 from edged.core.errors import UsageError
-from edged.core.redact import redact
+from edged.core.redact import redact, remember_source
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
 
@@ -44,6 +44,8 @@ def expand(sources: Sequence[str]) -> list[Item]:
     Raises:
         UsageError: a folder or glob that holds no picture or video.
     """
+    for source in sources:
+        remember_source(source)
     taken: Counter[str] = Counter()
     return [_item(single, taken) for source in sources for single in _singles(source)]
 
@@ -88,6 +90,6 @@ def _slug_parts(source: str) -> Iterator[str]:
     if "://" in source:
         text = urlsplit(redact(source)).netloc.rpartition("@")[2]
     else:
-        text = Path(source.partition("?")[0]).stem
+        text = Path(redact(source).partition("?")[0]).stem
     slug = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:48]
     yield "camera-" + slug if slug in {"status", "info", "stats"} else slug

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edged.core.errors import CameraError, DataError, EdgedError, UsageError
-from edged.core.redact import redact
+from edged.core.redact import redact, remember_source
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS
 from provisioning.frames.frameset import FrameRecord, FrameSet, pixels_sha256, uses
@@ -76,6 +76,8 @@ def sample(
     """
     if not sources or count < 1 or verification < 0:
         raise UsageError(f"expected sources and at least one frame, got {len(sources)} sources and {count} frames")
+    for source in sources:
+        remember_source(source)
     temporary = folder.with_name(f".{folder.name}.sampling")
     try:
         if folder.exists() and any(folder.iterdir()):
@@ -148,7 +150,7 @@ def _candidates(
     if path.is_dir() or path.suffix.lower() in {*FORMATS, ".txt"}:
         return folder_candidates(path, wanted, rng, unreadable)
     if not path.exists():
-        raise DataError(f"{source} does not exist")
+        raise DataError(f"{redact(source)} does not exist")
     return video_candidates(path, wanted, rng, unreadable)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edged.core.errors import DataError
+from edged.core.redact import redact, remember_source
+from edged.core.secrets import hide
 from provisioning.data.label_files import label_path
 from provisioning.data.places import is_hidden
 from provisioning.data.samples import list_pictures
@@ -23,9 +25,10 @@ def of_source(source: str) -> str:
     """
     path = Path(source)
     if is_stream(source):
-        return hashlib.sha256(source.encode()).hexdigest()  # it may hold a password
+        remember_source(source)
+        return hashlib.sha256(hide(source).encode()).hexdigest()  # of a weak password even a hash tells too much
     if not path.exists():
-        raise DataError(f"{source} does not exist", remedy="correct frames in [provision]")
+        raise DataError(f"{redact(source)} does not exist", remedy="correct frames in [provision]")
     below = (file for file in path.rglob("*") if file.is_file() and not is_hidden(file, below=path))
     return _of_files(sorted(below) if path.is_dir() else [path])
 

@@ -1,0 +1,130 @@
+"""The secrets that this process knows of, and every spelling of them taken out of a text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from edged.core.folding import fold
+
+HIDDEN = "***"
+_SHORT = 4  # bytes; below it a secret is taken for one only where it stands alone, or no word could be read any more
+_LEAST_CORE = 6  # letters of base64 that are no accident
+_BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789/-_=")  # folded; + is a blank there
+_lock = threading.Lock()
+_needles: tuple[_Needle, ...] = ()
+_literals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Needle:
+    """A spelling to look for, folded; `inside_base64` takes the whole word around it along."""
+
+    folded: bytes
+    inside_base64: bool = False
+
+
+def remember(values: Iterable[str]) -> None:
+    """From now on no text that went through `hide` shows one of these, however it is spelt."""
+    global _needles, _literals  # noqa: PLW0603 - what is secret holds for the whole process
+    secrets = [value for value in values if value.strip("* \t\r\n")]
+    with _lock:
+        _needles = tuple({*_needles, *(needle for value in secrets for needle in _spellings(value))})
+        _literals = tuple({*_literals, *(literal for value in secrets for literal in _as_written(value))})
+
+
+def forget() -> None:
+    """Know no secret any more; for tests."""
+    global _needles, _literals
+    with _lock:
+        _needles, _literals = (), ()
+
+
+def hide(text: str) -> str:
+    """`text` with `***` for every known secret: plain, percent-encoded, escaped, in base64 or hex, in any case."""
+    needles = _needles
+    if not needles:
+        return text
+    hidden = bytearray(len(text))
+    for literal in _literals:
+        first = text.find(literal)
+        while first >= 0:
+            hidden[first : first + len(literal)] = b"\1" * len(literal)
+            first = text.find(literal, first + 1)
+    folded = fold(text)
+    for needle in needles:
+        first = folded.data.find(needle.folded)
+        while first >= 0:
+            begin, end = _extent(folded.data, first, needle)
+            if begin < end:
+                low, high = folded.starts[begin], folded.ends[end - 1]
+                hidden[low:high] = b"\1" * (high - low)
+            first = folded.data.find(needle.folded, first + 1)
+    return _masked(text, hidden)
+
+
+def _masked(text: str, hidden: bytearray) -> str:
+    if not any(hidden):
+        return text
+    shown: list[str] = []
+    for letter, secret in zip(text, hidden, strict=True):
+        if not secret:
+            shown.append(letter)
+        elif not shown or shown[-1] != HIDDEN:
+            shown.append(HIDDEN)
+    return "".join(shown)
+
+
+def _as_written(value: str) -> Iterable[str]:
+    """Spellings to look for as they are: folding would join their ends with what stands beside them."""
+    if len(value.encode("utf-8", "surrogatepass")) >= _SHORT:
+        percent = quote(value, safe="", errors="replace")
+        yield from (value, percent, percent.replace("%20", "+"), quote(value, errors="replace"))
+        yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1])
+
+
+def _spellings(value: str) -> Iterable[_Needle]:
+    for encoding in ("utf-8", "latin-1"):
+        try:
+            coded = value.encode(encoding)
+            folded = fold(value, encoding=encoding).data.strip()
+        except UnicodeEncodeError:
+            continue
+        if folded:
+            yield _Needle(folded)
+        if len(coded) >= _SHORT:
+            yield _Needle(coded.hex().encode())
+            yield from (_Needle(fold(core).data, inside_base64=True) for core in _base64_cores(coded))
+
+
+def _base64_cores(coded: bytes) -> Iterable[str]:
+    """What stands in the base64 of any text that holds `coded`: it may begin at any of the three places of a group."""
+    for before in range(3):
+        whole = base64.b64encode(bytes(before) + coded).decode()
+        core = whole[(0, 2, 3)[before] : (before + len(coded)) * 8 // 6]
+        if len(core) >= _LEAST_CORE:
+            yield core
+            yield core.translate(str.maketrans("+/", "-_"))
+    yield base64.b64encode(coded).decode()
+
+
+def _extent(data: bytes, first: int, needle: _Needle) -> tuple[int, int]:
+    """Where the secret stands that was found at `first`; an empty extent where it is none."""
+    begin, end = first, first + len(needle.folded)
+    if needle.inside_base64:
+        while begin and data[begin - 1] in _BASE64:
+            begin -= 1
+        while end < len(data) and data[end] in _BASE64:
+            end += 1
+    elif len(needle.folded) < _SHORT and _is_part_of_a_word(data, begin, end):
+        return 0, 0
+    return begin, end
+
+
+def _is_part_of_a_word(data: bytes, begin: int, end: int) -> bool:
+    around = data[max(begin - 1, 0) : begin] + data[end : end + 1]
+    return any(chr(byte).isalnum() or byte >= 0x80 for byte in around)  # noqa: PLR2004 - a byte of no ASCII letter
