@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from edged.assembly import load_model, mqtt_options
 from edged.config.schema import Engine, Model, Mqtt
@@ -83,4 +84,4 @@ def test_mqtt_port_follows_tls_unless_said() -> None:
 
 def test_mqtt_password_without_a_user_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"\[mqtt\] a broker password is given without a username"):
-        mqtt_options(Mqtt.model_validate({"password": "x"}))
+        mqtt_options(Mqtt.model_construct(password=SecretStr("x")))

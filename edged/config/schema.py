@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from edged.core.limits import MAX_DETECTIONS, MOST_DETECTIONS
 from edged.core.paths import MODELS, STATE_DIR
-from edged.core.sources import ACCEPTED, foreign_scheme
+from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
 from edged.publish.options import require_host
 from edged.publish.topics import Topics, require_camera_name, require_name
 
@@ -45,6 +45,8 @@ def _devices(value: object) -> tuple[str, ...]:
 def _source(value: str) -> str:
     if foreign := foreign_scheme(value):
         raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
+    if (problem := misspelt(value)) and not Path(value).exists():
+        raise ValueError(problem)
     return value
 
 
@@ -73,6 +75,8 @@ def _broker_host(value: str) -> str:
 def _default_device_id() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
 
+
+_USERNAME, _PASSWORD = "{username}", "{password}"  # where they go into a source that has another place for them
 
 Flag = Annotated[bool, BeforeValidator(_no_number)]
 Whole = Annotated[int, BeforeValidator(_no_bool)]
@@ -119,6 +123,7 @@ class Mqtt(_Section):
     port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
     username: str = ""
     password: SecretStr = SecretStr("")
+    password_file: Path | None = None
     client_id: str = ""
     prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
     protocol: Literal["3.1.1", "5"] = "3.1.1"
@@ -136,6 +141,12 @@ class Mqtt(_Section):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host.lower() == "localhost"
+
+    @model_validator(mode="after")
+    def _password_has_a_user(self) -> Mqtt:
+        if self.password.get_secret_value() and not self.username:
+            raise ValueError("a broker password is given without a username; add username")
+        return self
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Mqtt:
@@ -174,9 +185,10 @@ class Camera(_Section):
     """`[[camera]]`."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
-    source: Annotated[str, Field(min_length=1), AfterValidator(_source)]
+    source: Annotated[str, Field(min_length=1, repr=False), AfterValidator(_source)]
     username: str = ""
     password: SecretStr = SecretStr("")
+    password_file: Path | None = None
     fps: Annotated[Real, Field(ge=0, le=1000)] = 0.0
     rotate: Literal[0, 90, 180, 270] = 0
     pace: Literal["realtime", "fast"] = "realtime"
@@ -188,14 +200,43 @@ class Camera(_Section):
     decode_threads: Annotated[Whole, Field(ge=1, le=64)] = 1
     acceleration: Literal["none", "any"] = "none"
 
+    @model_validator(mode="after")
+    def _credentials_have_a_place(self) -> Camera:
+        password, placed = bool(self.password.get_secret_value()), self._has_places
+        if placed and password != (_PASSWORD in self.source):
+            lacks = f"no password for {_PASSWORD}" if not password else f"no {_PASSWORD} for the password"
+            raise ValueError(f"source says where username and password go, but there is {lacks}")
+        if not self.username and (_USERNAME in self.source if placed else password):
+            raise ValueError("a password is given without a username; add username")
+        if self.username and not placed and scheme_of(self.source) not in SCHEMES:
+            raise ValueError(
+                "username and password go into a URL, and source is none; write rtsp://... or http://..., "
+                f"put {_PASSWORD} where the password belongs, or remove them"
+            )
+        return self
+
+    @property
+    def _has_places(self) -> bool:
+        return _USERNAME in self.source or _PASSWORD in self.source
+
     def source_with_credentials(self) -> str:
-        """`source` with `username` and `password` put into its URL. Never to be shown."""
+        """`source` with `username` and `password` put into its URL, or where it names them. Never to be shown."""
+        password = self.password.get_secret_value()
+        if self._has_places:
+            return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
         if not self.username:
             return self.source
         parts = urlsplit(self.source)
-        secret = quote(self.password.get_secret_value(), safe="")
-        netloc = f"{quote(self.username, safe='')}:{secret}@{parts.netloc.rpartition('@')[2]}"
+        netloc = f"{quote(self.username, safe='')}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}"
         return urlunsplit(parts._replace(netloc=netloc))
+
+
+def _filled(source: str, place: str, value: str) -> str:
+    """`value` at `place`: percent-encoded in a URL, quoted as the value of a GStreamer property."""
+    if source.startswith("gst:"):
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        source = source.replace(f"={place}", f'="{quoted}"')
+    return source.replace(place, quote(value, safe=""))
 
 
 class Log(_Section):

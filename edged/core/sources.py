@@ -4,6 +4,8 @@ import re
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
+_MISSPELT = re.compile(rf"(?:{'|'.join(SCHEMES)})(?::/?(?!/)|;/|/{{2}})", re.IGNORECASE)
+_BARE_ADDRESS = re.compile(r"(?!gst:|test:)[^\s/:@]+:\S*@[^\s/]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -17,3 +19,12 @@ def foreign_scheme(source: str) -> str:
     """The scheme of a URL that no camera can have, as `ftp://`; else empty."""
     scheme = scheme_of(source)
     return f"{scheme}://" if scheme and scheme not in SCHEMES else ""
+
+
+def misspelt(source: str) -> str:
+    """What is wrong with a text that is meant to be a URL and is none; empty where it may be something else."""
+    if _MISSPELT.match(source):
+        return "a URL has two slashes behind its scheme: rtsp://ADDRESS/PATH"
+    if _BARE_ADDRESS.match(source) and not scheme_of(source):
+        return "an address begins with its scheme: rtsp://USER:PASSWORD@ADDRESS/PATH"
+    return ""

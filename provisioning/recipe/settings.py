@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ else:
 
 MAX_BYTES = 1 << 20
 SECTION = "provision"
+_VARIABLE = "EDGED_PROVISION__"
 _SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
 
 Batch = Annotated[int, Field(ge=1, le=MOST_BATCH)]
@@ -141,6 +143,8 @@ def read_settings(path: Path) -> ProvisionSettings:
     Raises:
         ConfigError: one line a problem, `file:line: [provision] key: problem; remedy`.
     """
+    if unread := sorted(name for name in os.environ if name.upper().startswith(_VARIABLE)):
+        raise ConfigError(f"environment {unread[0]}: not read", remedy=f"write it below [{SECTION}] in {path}")
     text = _text(path)
     try:
         table = tomllib.loads(text).get(SECTION)

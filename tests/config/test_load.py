@@ -57,6 +57,22 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param(
             MINIMAL + "fsp = 5\n", 'edged.toml:4: [[camera]] number 1 fsp: unknown key; did you mean "fps"?', id="key"
         ),
+        pytest.param(
+            MINIMAL + "literalx = 1\n", "4: [[camera]] number 1 literalx: unknown key; allowed", id="literalx"
+        ),
+        pytest.param("[mqtt]\nfunction = 1\n" + MINIMAL, "2: [mqtt] function: unknown key; allowed", id="function"),
+        pytest.param(MINIMAL + 'transport = "udp"\n', "transport: unknown key; RTSP is read over TCP; for", id="udp"),
+        pytest.param(MINIMAL + 'fourcc = "MJPG"\n', "fourcc: unknown key; the format of a device is", id="fourcc"),
+        pytest.param(MINIMAL + 'url = "x"\n', 'url: unknown key; did you mean "source"?', id="url"),
+        pytest.param("[mqtt]\nqos = 1\n" + MINIMAL, "[mqtt] qos: unknown key; it stands in [publish]", id="qos"),
+        pytest.param(MINIMAL.replace("[[camera]]", "[camera]"), "1: [camera]: write [[camera]], in two br", id="table"),
+        pytest.param('[camera.gate]\nsource = "x"\n', '[[camera]] and below it name = "gate"; once', id="named-table"),
+        pytest.param(
+            '[cameras.gate]\nsource = "x"\n', "[cameras]: unknown key; did you mean [[camera]]?", id="cameras"
+        ),
+        pytest.param('camera = "x"\n', ":1: camera: write [[camera]], and its name and source below", id="camera-key"),
+        pytest.param('[[mqtt]]\nhost = "h"\n' + MINIMAL, ":1: [[mqtt]]: write [mqtt], in one bracket", id="array"),
+        pytest.param('mqtt = "h"\n' + MINIMAL, ":1: mqtt: write [mqtt], and its keys below it", id="section-key"),
         pytest.param("[mqt]\n" + MINIMAL, 'edged.toml:1: [mqt]: unknown key; did you mean "mqtt"?', id="section"),
         pytest.param("[log]\nfile = 1\n" + MINIMAL, "edged.toml:2: [log] file: unknown key; allowed here: ", id="far"),
         pytest.param(
@@ -129,7 +145,7 @@ def test_load_reports_every_problem_at_once(tmp_path: Path) -> None:
 def test_load_never_shows_a_password(tmp_path: Path) -> None:
     text = '[mqtt]\npassword = ["hunter2"]\n[[camera]]\nname = "a"\nsource = ["rtsp://u:hunter2@h/"]\n'
     assert "hunter2" not in refused(tmp_path, text)
-    settings = load_settings(write(tmp_path, '[mqtt]\npassword = "hunter2"\n' + MINIMAL))
+    settings = load_settings(write(tmp_path, '[mqtt]\nusername = "u"\npassword = "hunter2"\n' + MINIMAL))
     assert "hunter2" not in repr(settings) + str(settings)
     assert settings.mqtt.password.get_secret_value() == "hunter2"
 
@@ -144,7 +160,7 @@ def test_load_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("EDGED_MQTT__PASSWORD", "from-env")
     monkeypatch.setenv("EDGED_MQTT__PORT", "1884")
     monkeypatch.setenv("EDGED_TEST_DATA", "not ours")
-    settings = load_settings(write(tmp_path, "[mqtt]\nport = 1885\n" + MINIMAL))
+    settings = load_settings(write(tmp_path, '[mqtt]\nport = 1885\nusername = "u"\n' + MINIMAL))
     assert settings.mqtt.password.get_secret_value() == "from-env"
     assert settings.mqtt.port == 1884
 
@@ -172,8 +188,24 @@ def test_load_takes_gpus_from_the_environment(
     assert load_settings(write(tmp_path, MINIMAL)).engine.device == names
 
 
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("person", ("person",)),
+        ("person, car", ("person", "car")),
+        ('["person", "cell phone"]', ("person", "cell phone")),
+        ("", ()),
+    ],
+)
+def test_load_takes_names_with_commas_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("EDGED_MODEL__CLASSES", value)
+    assert load_settings(write(tmp_path, MINIMAL)).model.classes == names
+
+
 def test_load_names_the_variable_of_a_list_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGED_MODEL__CLASSES", "person")
+    monkeypatch.setenv("EDGED_MODEL__CLASSES", "[1]")
     assert "environment EDGED_MODEL__CLASSES: [model] classes: input should be a valid" in refused(tmp_path, MINIMAL)
 
 
@@ -190,11 +222,12 @@ def test_load_names_the_environment_variable_that_is_wrong(tmp_path: Path, monke
 def test_load_reads_the_password_from_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mqtt-password").write_text("from-credential\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert load_settings(write(tmp_path, MINIMAL)).mqtt.password.get_secret_value() == "from-credential"
+    settings = load_settings(write(tmp_path, '[mqtt]\nusername = "u"\n' + MINIMAL))
+    assert settings.mqtt.password.get_secret_value() == "from-credential"
 
 
 def test_load_warns_of_a_password_that_everyone_may_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path, '[mqtt]\npassword = "x"\n' + MINIMAL)
+    path = write(tmp_path, '[mqtt]\npassword = "x"\nusername = "u"\n' + MINIMAL)
     with caplog.at_level(logging.WARNING):
         load_settings(path)
         assert not caplog.records
@@ -207,7 +240,7 @@ def test_load_warns_of_a_password_in_a_url(tmp_path: Path, caplog: pytest.LogCap
     text = '[[camera]]\nname = "a"\nsource = "rtsp://me:hunter2@h/s"\n'
     with caplog.at_level(logging.WARNING):
         load_settings(write(tmp_path, text))
-    assert "edged.toml:3: [[camera]] number 1 source: a password in the URL; give it by the keys" in caplog.text
+    assert "edged.toml:3: [[camera]] number 1 source: a password in the source; give it by the keys" in caplog.text
     assert "hunter2" not in caplog.text
 
 
@@ -245,7 +278,7 @@ def test_load_takes_the_tls_key_from_a_credential_and_no_empty_one(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "mqtt-key").write_text("PEM")
     (tmp_path / "mqtt-password").write_text("\n")
-    mqtt = '[mqtt]\npassword = "of the file"\ncert_file = "/etc/edged/client.crt"\n'
+    mqtt = '[mqtt]\nusername = "u"\npassword = "of the file"\ncert_file = "/etc/edged/client.crt"\n'
     settings = load_settings(write(tmp_path, mqtt + MINIMAL))
     assert settings.mqtt.key_file == tmp_path / "mqtt-key"
     assert settings.mqtt.password.get_secret_value() == "of the file"

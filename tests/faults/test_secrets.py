@@ -3,119 +3,289 @@
 from __future__ import annotations
 
 import base64
+import html
+import http.server
 import json
+import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
 from tests.boxes import Box, run_edged, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 from tests.faults.processes import descendants
+from tests.handmade import write_bundle
 
 MQTT_PASSWORD = "mqtt pass/word@1"
 URL_PASSWORD = "url-passw0rd"
 KEY_PASSWORD = "key:p@ss/w0rd"
+PATH_PASSWORD = "p4th&Passwort"
+FILE_PASSWORD = "file+p%41ss"
+CREDENTIAL_PASSWORD = 'credential "p\\ss"'
+ENVIRONMENT_PASSWORD = "umgebung-pässwort"
 TOKEN = "query-t0ken"
+SECRETS = (
+    *(MQTT_PASSWORD, URL_PASSWORD, KEY_PASSWORD, PATH_PASSWORD, FILE_PASSWORD, CREDENTIAL_PASSWORD),
+    *(ENVIRONMENT_PASSWORD, TOKEN),
+)
+ROOT = Path(__file__).parents[2]
 
 
 def forms(secret: str) -> list[bytes]:
-    """A secret as it might leak: plain, percent-encoded, base64 (as HTTP Basic sends it)."""
+    """A secret as it might leak: plain, percent-encoded, escaped, in base64 (as HTTP Basic sends it) and hex."""
+    percent = quote(secret, safe="")
+    said = [
+        secret,
+        percent,
+        percent.lower(),
+        quote(secret),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+        html.escape(secret),
+    ]
+    said += [
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        secret.encode().hex(),
+    ]
     encoded = base64.b64encode(f"joe:{secret}".encode())
-    return [secret.encode(), quote(secret, safe="").encode(), encoded, base64.b64encode(secret.encode())]
+    return [*(text.encode() for text in said), encoded, base64.b64encode(secret.encode())]
 
 
 def leaks(content: bytes) -> list[str]:
-    return [s for s in (MQTT_PASSWORD, URL_PASSWORD, KEY_PASSWORD, TOKEN) for form in forms(s) if form in content]
+    return [secret for secret in SECRETS for form in forms(secret) if form in content]
+
+
+class _Tattler(http.server.BaseHTTPRequestHandler):
+    """Repeats what it was sent where FFmpeg quotes it: in redirections, and segments that are not there."""
+
+    def do_GET(self) -> None:
+        host = f"http://127.0.0.1:{self.server.server_address[1]}"  # type: ignore[index]
+        if self.path.startswith("/live.m3u8"):
+            said = self.headers.get("Authorization", "").rpartition(" ")[2]
+            lines = [f"{host}/{number}.ts?token={TOKEN}&was={said}&pw={quote(KEY_PASSWORD)}" for number in range(3)]
+            body = "\n#EXTINF:1,\n".join(["#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1", *lines]).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+        elif self.path.startswith("/moved"):
+            body = b""
+            self.send_response(302)
+            self.send_header("Location", f"http://joe:{URL_PASSWORD}@127.0.0.1:{free_port()}/elsewhere?{TOKEN}")
+        else:
+            body = self.headers.get("Authorization", "").encode()
+            self.send_response(404, f"{self.path} for {self.headers.get('Authorization')}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Broker:
+def tattler() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tattler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Broker]:
     folder = tmp_path / "broker"
     folder.mkdir()
     write_passwords(folder / "passwords", box=MQTT_PASSWORD)
-    return Broker(folder, free_port(), settings=("allow_anonymous false", f"password_file {folder}/passwords"))
+    broker = Broker(folder, free_port(), settings=("allow_anonymous false", f"password_file {folder}/passwords"))
+    broker.start()
+    yield broker
+    broker.kill()
 
 
-def box_of(folder: Path, port: int, *, password: str = MQTT_PASSWORD) -> Box:
-    dead = free_port()
-    cameras: dict[str, dict[str, object]] = {
-        "file": {"source": str(write_video(folder / "a.avi"))},
-        "url": {"source": f"rtsp://joe:{URL_PASSWORD}@127.0.0.1:{dead}/cam?token={TOKEN}"},
-        "keys": {"source": f"http://127.0.0.1:{dead}/cam?key={TOKEN}", "username": "joe", "password": KEY_PASSWORD},
-        "pipe": {"source": f"gst:rtspsrc location=rtsp://127.0.0.1:{dead}/cam user-id=joe user-pw={URL_PASSWORD}"},
+def cameras_of(folder: Path, http_port: int) -> dict[str, dict[str, object]]:
+    """One for each way by which a password may come and go."""
+    dead, alive = f"127.0.0.1:{free_port()}", f"127.0.0.1:{http_port}"
+    password_file = folder / "password-of-file"
+    password_file.write_text(FILE_PASSWORD + "\n")
+    password_file.chmod(0o600)
+    (folder / "credentials").mkdir(exist_ok=True)
+    (folder / "credentials" / "camera-creds-password").write_text(CREDENTIAL_PASSWORD + "\n")
+    return {
+        "film": {"source": str(write_video(folder / "a.avi"))},
+        "url": {"source": f"rtsp://joe:{URL_PASSWORD}@{dead}/cam?token={TOKEN}"},
+        "keys": {"source": f"http://{alive}/cam?key={TOKEN}", "username": "joe", "password": KEY_PASSWORD},
+        "playlist": {"source": f"http://{alive}/live.m3u8", "username": "joe", "password": KEY_PASSWORD},
+        "moved": {"source": f"http://{alive}/moved?{TOKEN}", "username": "joe", "password": URL_PASSWORD},
+        "path": {"source": f"rtsp://{dead}/user=joe_password={PATH_PASSWORD}_channel=1_stream=0.sdp"},
+        "cgi": {"source": f"http://{alive}/video.cgi;user=joe;pwd={PATH_PASSWORD};x=1"},
+        "filed": {"source": f"http://{alive}/cam", "username": "joe", "password_file": str(password_file)},
+        "creds": {"source": f"http://{alive}/cam/{{username}}/{{password}}", "username": "joe"},
+        "env": {"source": f"rtsp://{dead}/cam", "username": "joe"},
+        "pipe": {"source": f"gst:rtspsrc location=rtsp://{dead}/cam user-id=joe user-pw={URL_PASSWORD}"},
+        "bare": {"source": str(folder / f"user=joe&password={PATH_PASSWORD}&x=1")},
     }
-    outbox = json.dumps(str(folder / "outbox"))
-    extra = f'[log]\nlevel = "debug"\n[publish]\ndurable = true\noutbox = {outbox}\nstats_interval_s = 0.3'
-    box = Box(folder, port, cameras=cameras, extra=extra)
-    box.write()
-    credentials = f'[mqtt]\nusername = "box"\npassword = {json.dumps(password)}'
-    write = box.write
 
-    def with_credentials() -> Path:
-        path = write()
-        path.write_text(path.read_text().replace("[mqtt]", credentials))
+
+@dataclass
+class GuardedBox(Box):
+    """With credentials for the broker, and for the cameras from everywhere."""
+
+    password: str = MQTT_PASSWORD
+    code: Path = ROOT
+
+    def write(self) -> Path:
+        path = super().write()
+        credentials = f'[mqtt]\nusername = "box"\npassword = {json.dumps(self.password)}'
+        path.write_text(path.read_text().replace("[mqtt]", credentials), encoding="utf-8")
         return path
 
-    box.write = with_credentials  # type: ignore[method-assign]
+    def environment(self) -> dict[str, str]:
+        secret = {"EDGED_CAMERA__ENV__PASSWORD": ENVIRONMENT_PASSWORD, "CREDENTIALS_DIRECTORY": ""}
+        return {**os.environ, **secret, "PYTHONPATH": str(self.code)}
+
+    def start(self) -> GuardedBox:
+        command = [sys.executable, "-m", "edged", "run", "--config", str(self.write())]
+        with (self.folder / "edged.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, text=True, cwd=self.code, env=self.environment()
+            )
+        return self
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """A command of `edged`: its exit code, and all that it said."""
+        command = [sys.executable, "-m", "edged", *arguments, "--config", str(self.config)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, cwd=self.code, env=self.environment()
+        )
+        return done.returncode, done.stdout + done.stderr
+
+
+def box_of(
+    folder: Path, port: int, *, http_port: int = 9, password: str = MQTT_PASSWORD, code: Path = ROOT
+) -> GuardedBox:
+    outbox = json.dumps(str(folder / "outbox"))
+    publish = f"durable = true\noutbox = {outbox}\nstats_interval_s = 0.3\nhome_assistant = true"
+    extra = f'[log]\nlevel = "debug"\n[publish]\n{publish}'
+    box = GuardedBox(folder, port, cameras=cameras_of(folder, http_port), extra=extra, password=password, code=code)
+    box.write()
     return box
 
 
-def test_secrets_show_in_no_log_message_argument_or_file(tmp_path: Path, guarded: Broker) -> None:
-    guarded.start()
+def all_settled(subscriber: Subscriber, cameras: Iterable[str]) -> None:
+    waited_for = {f"edged/box/{camera}/health": b'"online"' if camera == "film" else b'"offline"' for camera in cameras}
+    wait_for(
+        lambda: all(state in subscriber.last(topic) for topic, state in waited_for.items()),
+        timeout_s=40,
+        what="all cameras settled",
+    )
+    wait_for(lambda: subscriber.payloads("edged/box/stats"), what="statistics")
+
+
+def test_secrets_show_in_no_log_message_argument_or_file(tmp_path: Path, guarded: Broker, tattler: int) -> None:
     credentials = {"username": "box", "password": MQTT_PASSWORD}
-    try:
-        with Subscriber(guarded.port, **credentials) as subscriber, box_of(tmp_path, guarded.port) as box:
-            for camera in ("url", "keys", "pipe"):
-                topic = f"edged/box/{camera}/health"
-                wait_for(lambda topic=topic: b'"offline"' in subscriber.last(topic), timeout_s=30, what=f"{camera} off")  # type: ignore[misc]
-            wait_for(lambda: subscriber.payloads("edged/box/stats"), what="statistics")
-            assert box.process is not None
-            for pid in (box.process.pid, *descendants(box.process.pid)):
-                assert not leaks(Path(f"/proc/{pid}/cmdline").read_bytes())
+    box = box_of(tmp_path, guarded.port, http_port=tattler)
+    with Subscriber(guarded.port, **credentials) as subscriber, box:
+        all_settled(subscriber, box.cameras)
+        assert box.process is not None
+        for pid in (box.process.pid, *descendants(box.process.pid)):
+            assert not leaks(Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes())
+            if pid != box.process.pid:  # whose own holds what the operator put there
                 assert not leaks(Path(f"/proc/{pid}/environ").read_bytes())
-            time.sleep(1)
-            assert box.stop() == 0
-            assert len(subscriber.messages) > 10
-            for message in subscriber.messages:
-                assert not leaks(message.payload + message.topic.encode()), message
-        assert "rtsp://***@127.0.0.1" in box.log()
-        assert not leaks(box.log().encode())
-        for path in (tmp_path / "outbox").iterdir():
-            assert not leaks(path.read_bytes()), path
-    finally:
-        guarded.kill()
+        box.signal(signal.SIGHUP)
+        box.wait_log("reloaded")
+        time.sleep(1)
+        assert box.stop() == 0
+        assert len(subscriber.messages) > 10
+        for message in subscriber.messages:
+            assert not leaks(message.payload + message.topic.encode()), message
+    assert "rtsp://***@127.0.0.1" in box.log()
+    assert not leaks(box.log().encode()), [line for line in box.log().splitlines() if leaks(line.encode())]
+    for path in (tmp_path / "outbox").iterdir():
+        assert not leaks(path.read_bytes()), path
 
 
-def test_secrets_show_in_no_message_of_failing_commands(tmp_path: Path, guarded: Broker) -> None:
-    guarded.start()
-    try:
-        box = box_of(tmp_path, guarded.port, password=MQTT_PASSWORD + "x")
-        done = run_edged("check", "--config", box.write())
-        assert "refuses the credentials of user 'box'" in done.stdout + done.stderr
-        assert not leaks((done.stdout + done.stderr).encode())
-        box.config.write_text(box.config.read_text() + "colour = 1\n")
-        refused = run_edged("run", "--config", box.config)
-        assert refused.returncode == 78
-        assert not leaks((refused.stdout + refused.stderr).encode())
-    finally:
-        guarded.kill()
+def test_secrets_show_in_no_message_of_failing_commands(tmp_path: Path, guarded: Broker, tattler: int) -> None:
+    box = box_of(tmp_path, guarded.port, http_port=tattler, password=MQTT_PASSWORD + "x")
+    for options in ((), ("--json",)):
+        code, said = box.run("check", *options)
+        assert code == 69
+        assert "refuses the credentials of user 'box'" in said
+        assert not leaks(said.encode()), [line for line in said.splitlines() if leaks(line.encode())]
+    box.config.write_text(box.config.read_text() + "colour = 1\n")
+    code, said = box.run("run")
+    assert code == 78
+    assert not leaks(said.encode())
+
+
+def test_the_search_finds_what_a_daemon_that_hides_nothing_shows(tmp_path: Path, guarded: Broker, tattler: int) -> None:
+    """The same box with `redact` and `hide` taken out: else the tests above might pass because they look nowhere."""
+    code = tmp_path / "code"
+    shutil.copytree(ROOT / "edged", code / "edged", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, function in (("redact", "redact"), ("secrets", "hide")):
+        with (code / "edged" / "core" / f"{name}.py").open("a") as file:
+            file.write(f"\n\ndef {function}(text: str) -> str:\n    return text\n")
+    box = box_of(tmp_path, guarded.port, http_port=tattler, code=code)
+    with Subscriber(guarded.port, username="box", password=MQTT_PASSWORD) as subscriber, box:
+        all_settled(subscriber, box.cameras)
+        assert box.stop() == 0
+        published = b"".join(message.payload for message in subscriber.messages)
+    of_cameras = {*SECRETS} - {MQTT_PASSWORD}
+    assert set(leaks(published)) == of_cameras
+    assert set(leaks(box.log().encode())) == of_cameras
+    _, said = box.run("check", "--json")
+    assert set(leaks(said.encode())) == of_cameras
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"rtsp://joe:{URL_PASSWORD}@127.0.0.1:1/s?{TOKEN}",
+        f"rtsp://127.0.0.1:1/user=joe_password={PATH_PASSWORD}_channel=1",
+        f"joe:{URL_PASSWORD}@127.0.0.1",
+        f"rtsp:/joe:{URL_PASSWORD}@127.0.0.1/s",
+        f"//joe:{URL_PASSWORD}@/dev/video0",
+        f"gst:rtspsrc location=rtsp://127.0.0.1:1/s user-id=joe user-pw={URL_PASSWORD} ! appsink",
+    ],
+)
+def test_secrets_on_the_command_line_are_not_repeated(tmp_path: Path, source: str) -> None:
+    bundle = write_bundle(tmp_path / "model")
+    jsonl = tmp_path / "seen.jsonl"
+    for command in (
+        ["edged", "detect", source, "--model", str(bundle), "--out", str(tmp_path / "out"), "--jsonl", str(jsonl)],
+        ["edged", "bench", "--model", str(bundle), "--source", source, "--frames", "nonsense"],
+        ["edged", "check", source],
+        ["provisioning", "sample", source, "--out", str(tmp_path / "frames"), "--count", "1", "--verification", "0"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+        )
+        assert done.returncode in {2, 65, 69}, done.stderr
+        assert not leaks((done.stdout + done.stderr).encode()), done.stderr
+        assert "Traceback" not in done.stderr
+    assert not jsonl.exists() or not leaks(jsonl.read_bytes())
 
 
 def test_state_is_for_the_daemon_alone(tmp_path: Path, guarded: Broker) -> None:
-    guarded.start()
-    try:
-        with box_of(tmp_path, guarded.port) as box:
-            box.wait_log("camera file: online")
-            time.sleep(1)
-            outbox = tmp_path / "outbox"
-            for path in (outbox, *outbox.iterdir()):
-                assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
-            assert box.stop() == 0
-    finally:
-        guarded.kill()
+    with box_of(tmp_path, guarded.port) as box:
+        box.wait_log("camera film: online")
+        time.sleep(1)
+        outbox = tmp_path / "outbox"
+        for path in (outbox, *outbox.iterdir()):
+            assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+        assert box.stop() == 0
 
 
 @pytest.mark.parametrize("file", ["", "manifest.json", "model.onnx"])
@@ -129,7 +299,7 @@ def test_model_that_others_may_write_is_refused_by_the_daemon(tmp_path: Path, fi
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("secret", [MQTT_PASSWORD, URL_PASSWORD, KEY_PASSWORD, TOKEN])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_leaks_are_recognised_in_every_form(secret: str) -> None:
     for form in forms(secret):
-        assert set(leaks(b"before " + form + b" after")) == {secret}
+        assert set(leaks(b"before " + form + b" after")) >= {secret}

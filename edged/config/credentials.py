@@ -1,0 +1,101 @@
+"""Secrets from where they are kept: systemd's credentials, and files of their own beside edged.toml."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edged.core.errors import ConfigError
+
+MAX_BYTES = 65_536
+_OF_CAMERA = re.compile(r"camera-(.+)-password")
+
+logger = logging.getLogger(__name__)
+
+
+def read_credentials(config: Path, cameras: object) -> dict[str, Any]:
+    """What systemd's `LoadCredential=` gives: `mqtt-password`, `camera-NAME-password`, and `mqtt-key`, of `cert_file`.
+
+    Without systemd, as for `sudo edged check`, they come from where it takes them: the folder `credentials` beside
+    edged.toml, where this user may read it. An empty one is the unit's way to say that there is none. Cameras are
+    given by their number.
+
+    Args:
+        config: edged.toml.
+        cameras: `[[camera]]` of the file.
+
+    Raises:
+        ConfigError: a credential cannot be read.
+    """
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY", "") or config.absolute().parent / "credentials")
+    if not os.access(directory, os.R_OK | os.X_OK):
+        return {}
+    mqtt: dict[str, Any] = {}
+    if password := _credential(directory / "mqtt-password"):
+        mqtt["password"] = password
+    if _credential(key_file := directory / "mqtt-key"):
+        mqtt["key_file"] = key_file
+    found: dict[int, Any] = {}
+    for number, name in _names(cameras).items():
+        if password := _credential(directory / f"camera-{name}-password"):
+            found[number] = {"password": password}
+    _warn_of_others(directory, set(_names(cameras).values()))
+    return {section: value for section, value in (("mqtt", mqtt), ("camera", found)) if value}
+
+
+def read_password_file(path: object) -> str:
+    """The content of a `password_file`, without its last line break.
+
+    Raises:
+        ConfigError: not a file with one password in UTF-8 that this user may read.
+    """
+    if not isinstance(path, str) or not path:
+        raise ConfigError("expected the path of a file that holds the password")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"{path} is not a regular file")
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise ConfigError(f"{path} cannot be read by user {os.geteuid()}: {reason}") from exc
+    if mode & stat.S_IROTH:
+        logger.warning("%s holds a password and everyone may read it; chmod 640 %s", path, path)
+    try:
+        password = content.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}") from exc
+    if not password or "\n" in password or len(content) > MAX_BYTES:
+        raise ConfigError(f"{path} does not hold one line with a password")
+    return password
+
+
+def _names(cameras: object) -> dict[int, str]:
+    """Of cameras that are not checked yet, by their number."""
+    listed = enumerate(cameras if isinstance(cameras, list) else [])
+    names = {number: camera.get("name") for number, camera in listed if isinstance(camera, Mapping)}
+    return {number: name for number, name in names.items() if isinstance(name, str) and "/" not in name}
+
+
+def _credential(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: the credential cannot be read: {type(exc).__name__}") from exc
+
+
+def _warn_of_others(directory: Path, cameras: set[str]) -> None:
+    """A name that is spelt otherwise than in edged.toml would silently leave a camera without its password."""
+    for path in sorted(directory.glob("camera-*-password")):
+        match = _OF_CAMERA.fullmatch(path.name)
+        if match and match[1] not in cameras and _credential(path):
+            logger.warning("credential %s: there is no [[camera]] of that name", path.name)

@@ -1,0 +1,77 @@
+"""What to say to a key that edged.toml does not have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+_FORMAT = (
+    "the format of a device is OpenCV's choice; another needs a pipeline, and an OpenCV with GStreamer: "
+    'source = "gst:v4l2src device=/dev/video0 ! image/jpeg,width=1280,height=720 ! jpegdec ! videoconvert ! appsink"'
+)
+_TRANSPORT = 'RTSP is read over TCP; for UDP set OPENCV_FFMPEG_CAPTURE_OPTIONS="rtsp_transport;udp" in the environment'
+_SENTENCES: dict[tuple[str, str], str] = {  # what other programs have a key for, and we have not
+    **{("camera", key): _TRANSPORT for key in ("transport", "rtsp_transport", "protocol", "tcp", "udp")},
+    **{
+        ("camera", key): _FORMAT
+        for key in (
+            "fourcc",
+            "format",
+            "pixel_format",
+            "input_format",
+            "codec",
+            "width",
+            "height",
+            "resolution",
+            "size",
+        )
+    },
+    **{("camera", key): "put # before its lines to leave a camera out" for key in ("enabled", "disabled", "active")},
+    ("mqtt", "qos"): "it stands in [publish]",
+    ("mqtt", "retain"): "state is retained, detections are not",
+    ("model", "size"): "the bundle says it; provision another with [provision] size",
+    ("model", "precision"): "it stands in [engine]",
+    ("model", "device"): "it stands in [engine]",
+}
+_OTHER_NAMES: dict[str, str] = {  # whichever of them the section has
+    **dict.fromkeys(("url", "uri", "path", "input", "address", "stream", "file", "device"), "source host bundle"),
+    **dict.fromkeys(("user", "login", "usr"), "username"),
+    **dict.fromkeys(("pass", "pwd", "passwd", "secret"), "password"),
+    **dict.fromkeys(("passfile", "secret_file"), "password_file"),
+    **dict.fromkeys(("broker", "server", "hostname", "ip"), "host"),
+    **dict.fromkeys(("topic", "base_topic", "topic_prefix", "root"), "prefix"),
+    **dict.fromkeys(("ssl", "secure"), "tls"),
+    **dict.fromkeys(("ca", "cafile", "ca_cert", "ca_certs"), "ca_file"),
+    **dict.fromkeys(("cert", "certfile", "client_cert"), "cert_file"),
+    **dict.fromkeys(("key", "keyfile", "client_key"), "key_file"),
+    **dict.fromkeys(("clientid", "client"), "client_id"),
+    **dict.fromkeys(("framerate", "frame_rate", "rate", "max_fps", "fps_limit"), "fps"),
+    **dict.fromkeys(("timeout", "timeout_s"), "read_timeout_s keepalive_s"),
+    **dict.fromkeys(("hwaccel", "hardware", "hw"), "acceleration"),
+    **dict.fromkeys(("rotation", "orientation", "angle"), "rotate"),
+    **dict.fromkeys(("weights", "model", "engine"), "bundle"),
+    **dict.fromkeys(("threshold", "conf", "score", "min_score", "conf_threshold"), "confidence"),
+    **dict.fromkeys(("nms", "iou_threshold", "nms_threshold", "overlap"), "iou"),
+    **dict.fromkeys(("labels", "names", "objects"), "classes"),
+    **dict.fromkeys(("max_det", "limit"), "max_detections"),
+    **dict.fromkeys(("id", "title", "label", "camera"), "name"),
+}
+_LIKE = 0.66  # as difflib measures: "fsp" for "fps" is a slip, anything less alike another word
+
+
+def hint(section: str, key: str, allowed: Sequence[str]) -> str:
+    """What the writer of `key` in `[section]` may want to know.
+
+    Args:
+        section: its name; empty for the whole file.
+        key: the unknown one.
+        allowed: all keys there.
+    """
+    written = key.lower().replace("-", "_")
+    if sentence := _SENTENCES.get((section, written)):
+        return sentence
+    meant = next((name for name in _OTHER_NAMES.get(written, "").split() if name in allowed), "")
+    nearest = [meant] if meant else difflib.get_close_matches(written, allowed, n=1, cutoff=_LIKE)
+    if not nearest:
+        return f"allowed here: {', '.join(allowed)}"
+    return "did you mean [[camera]]?" if (section, nearest[0]) == ("", "camera") else f'did you mean "{nearest[0]}"?'

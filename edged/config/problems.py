@@ -1,0 +1,83 @@
+"""What is wrong with edged.toml, one line a problem: `file:line: [section] key: problem; remedy`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import ErrorDetails
+
+from edged.config.environment import Overrides
+from edged.config.hints import hint
+from edged.config.lines import Key, line_of
+from edged.config.schema import Camera, Settings
+from edged.core.redact import redact
+
+_TABLES = tuple(name for name in Settings.model_fields if name != "camera")
+
+
+def shape_problems(raw: Mapping[str, Any], *, path: Path, lines: dict[Key, int]) -> Iterator[str]:
+    """Sections in the wrong number of brackets, and keys where sections belong."""
+    cameras = raw.get("camera", [])
+    if isinstance(cameras, Mapping):
+        named = next((name for name, table in cameras.items() if isinstance(table, Mapping)), "")
+        where = line_of(lines, ("camera", named) if named else ("camera",))
+        how = f'[[camera]] and below it name = "{named}"' if named else "[[camera]], in two brackets"
+        yield f"{path}:{where}: [camera{'.' * bool(named)}{named}]: write {how}; once for each camera"
+    elif not (isinstance(cameras, list) and all(isinstance(camera, Mapping) for camera in cameras)):
+        yield f"{path}:{line_of(lines, ('camera',))}: camera: write [[camera]], and its name and source below it"
+    for name in _TABLES:
+        table = raw.get(name, {})
+        if isinstance(table, list):
+            where = line_of(lines, (name, 0) if (name, 0) in lines else (name,))
+            yield f"{path}:{where}: [[{name}]]: write [{name}], in one bracket; there is one of it"
+        elif not isinstance(table, Mapping):
+            yield f"{path}:{line_of(lines, (name,))}: {name}: write [{name}], and its keys below it"
+
+
+def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], overrides: Overrides) -> str:
+    """One line for one problem; values are quoted except where they may be secret."""
+    key = _place(error["loc"])
+    where = f"{path}:{line_of(lines, key)}"
+    if variable := overrides.name_of(key):
+        where = f"environment {variable}"
+    name = shown(key)
+    if error["type"] == "extra_forbidden":
+        section = str(key[0]) if len(key) > 1 else ""
+        return f"{where}: {name}: unknown key; {hint(section, str(key[-1]), _keys_at(key[:-1]))}"
+    if error["type"] == "missing":
+        return f"{where}: {name}: missing; it has no default"
+    problem = redact(error["msg"].removeprefix("Value error, "))
+    value = error.get("input")
+    secret = "password" in str(key[-1]) or isinstance(value, (dict, SecretStr)) or key[-1] in {"source", "host"}
+    got = "" if secret or str(value) in problem else f", got {redact(repr(value))}"
+    return f"{where}: {name}: {problem[0].lower()}{problem[1:]}{got}"
+
+
+def shown(key: Key) -> str:
+    """`("camera", 0, "fps")` -> `[[camera]] number 1 fps`."""
+    *table, last = key
+    if len(key) > 1 and isinstance(key[1], int):
+        return " ".join([f"[[{key[0]}]]", f"number {key[1] + 1}", *(str(part) for part in key[2:])])
+    return " ".join([f"[{'.'.join(map(str, table))}]", str(last)]) if table else f"[{last}]"
+
+
+def _place(loc: tuple[int | str, ...]) -> Key:
+    """The key that a person wrote: pydantic goes on with the branch of a union or the element of a list."""
+    deepest = 3 if loc[:1] == ("camera",) else 2
+    return loc[:deepest]
+
+
+def _keys_at(table: Key) -> list[str]:
+    """The keys that the schema allows in `table`."""
+    if not table:
+        return list(Settings.model_fields)
+    if table[0] == "camera":
+        return list(Camera.model_fields)
+    annotation = Settings.model_fields[str(table[0])].annotation
+    models = [
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+    ]
+    return list(models[0].model_fields) if models else []
