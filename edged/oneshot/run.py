@@ -18,6 +18,7 @@ from edged.config.schema import Device, Engine, Model
 from edged.core.errors import EdgedError, UsageError
 from edged.core.exits import complain
 from edged.core.redact import redact
+from edged.core.stderr import redacted_stderr
 from edged.oneshot.look import detect, frames
 from edged.oneshot.outputs import JsonLines, Pictures
 from edged.oneshot.sources import Item, expand
@@ -60,6 +61,7 @@ def run_once(request: Request) -> int:
     report = _Report(manifest.classes, quiet=request.jsonl == "-")
     with ExitStack() as resources:
         resources.enter_context(closing(loaded.detector))
+        resources.enter_context(redacted_stderr())
         pictures = lines = None
         if request.out:
             pictures = resources.enter_context(closing(Pictures(request.out, classes=manifest.classes)))

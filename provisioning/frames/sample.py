@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from edged.core.errors import CameraError, DataError, EdgedError, UsageError
 from edged.core.redact import redact, remember_source
+from edged.core.stderr import redacted_stderr
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS
 from provisioning.frames.frameset import FrameRecord, FrameSet, pixels_sha256, uses
@@ -84,7 +85,8 @@ def sample(
             raise UsageError(f"{folder} is not empty", remedy="name another folder")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        chosen = _choose(sources, temporary, count=count + verification, seed=seed, every_s=every_s)
+        with redacted_stderr():
+            chosen = _choose(sources, temporary, count=count + verification, seed=seed, every_s=every_s)
         frames = _assigned(chosen.frames, verification)
         FrameSet(temporary, seed, frames, chosen.skipped).write_list()
         temporary.replace(folder)

@@ -75,7 +75,9 @@ class _Tattler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/live.m3u8"):
             said = self.headers.get("Authorization", "").rpartition(" ")[2]
             lines = [f"{host}/{number}.ts?token={TOKEN}&was={said}&pw={quote(KEY_PASSWORD)}" for number in range(3)]
-            body = "\n#EXTINF:1,\n".join(["#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1", *lines]).encode()
+            body = "\n#EXTINF:1,\n".join(
+                ["#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1", *lines, "#EXT-X-ENDLIST"]
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/vnd.apple.mpegurl")
         elif self.path.startswith("/moved"):
@@ -297,6 +299,21 @@ def test_model_that_others_may_write_is_refused_by_the_daemon(tmp_path: Path, fi
     assert done.returncode == 65
     assert "is writable by everyone; refused" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_ffmpeg_says_in_the_process_of_a_command_loses_its_secrets(tmp_path: Path, tattler: int) -> None:
+    source = f"http://joe:{quote(KEY_PASSWORD, safe='')}@127.0.0.1:{tattler}/live.m3u8?{TOKEN}"
+    bundle = str(write_bundle(tmp_path / "model"))
+    for command in (
+        ["edged", "detect", source, "--model", bundle],
+        ["provisioning", "sample", source, "--out", str(tmp_path / "frames")],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+        )
+        assert done.returncode == 69
+        assert "first segment 'http://127.0.0.1:" in done.stderr, "FFmpeg quotes nothing any more"
+        assert not leaks((done.stdout + done.stderr).encode()), done.stderr
 
 
 @pytest.mark.parametrize("secret", SECRETS)
