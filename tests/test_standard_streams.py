@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boxes import Box
+from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.faults.processes import descendants
 
@@ -33,6 +33,7 @@ def shell(command: str, folder: Path, *, unbuffered: str = "") -> subprocess.Com
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     """Everything well but the broker: 69."""
+    write_video(tmp_path / "a.avi", frames=5)
     box = Box(tmp_path, free_port(), cameras={"gate": {"source": "test:"}})
     return box.write().name
 
@@ -52,6 +53,8 @@ def config(tmp_path: Path) -> str:
         pytest.param("edged nonsense 2>/dev/full", 2, "", id="usage-full"),
         pytest.param("edged run --config nothing.toml 2>&-", 78, "", id="run-closed"),
         pytest.param("edged detect nothing.jpg --model models/squares --jsonl - >&-", 69, "nothing.jpg", id="detect"),
+        pytest.param("edged detect a.avi --model models/squares --jsonl - 2>/dev/full", 0, "", id="detect-stderr-full"),
+        pytest.param("edged detect a.avi --model models/squares --jsonl - | head -c 9", 0, "", id="detect-left"),
         pytest.param("ep list --store models >&-", 0, "", id="list-closed"),
         pytest.param("ep list --store models <&- >&- 2>&-", 0, "", id="list-all-closed"),
         pytest.param("ep list --store models >/dev/full", 74, FULL, id="list-full"),
@@ -69,6 +72,51 @@ def test_streams_that_cannot_be_written(
     assert said in done.stderr
     if said == FULL:
         assert len([line for line in done.stderr.splitlines() if "edged" in line]) == 1
+
+
+@pytest.mark.parametrize(("redirection", "code"), [("| head -c 5", 0), (">/dev/full", 74)])
+def test_the_demo_ends_when_nobody_reads_it(tmp_path: Path, config: str, redirection: str, code: int) -> None:
+    assert config
+    done = shell(f"edged demo --source test: --model models/squares {redirection}", tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+LEAKY = """
+import logging, sys, threading
+from edged.core.errors import ConfigError
+from edged.core.exits import complain, exit_code
+from edged.core.secrets import remember
+
+def fail():
+    raise RuntimeError("hunter2 in a thread")
+
+def command():
+    remember(["hunter2"])
+    logging.getLogger("any").warning("hunter2 in %s", "a record of hunter2")
+    try:
+        raise ValueError("hunter2 in a trace")
+    except ValueError:
+        logging.getLogger("any").exception("traced")
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    complain("hunter2 in a complaint")
+    raise {error}("hunter2 in an error")
+
+sys.exit(exit_code(command, program="edged", extra="cpu"))
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("ConfigError", 78), ("RuntimeError", 70)])
+def test_nothing_that_a_command_says_shows_a_secret(tmp_path: Path, error: str, code: int) -> None:
+    (tmp_path / "leaky.py").write_text(LEAKY.format(error=error))
+    done = shell(f"{sys.executable} leaky.py", tmp_path)
+    assert done.returncode == code
+    for place in ("a record of ***", "a trace", "a thread", "a complaint", "an error"):
+        assert f"*** in {place}" in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 def test_the_service_runs_with_all_streams_closed_and_none_of_its_sockets_takes_their_place(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class RunningDaemon:
             self._process.wait()
 
     def _said(self) -> str:
-        return " ".join(redact(self._log.read_text(encoding="utf-8", errors="replace"))[-1500:].split())
+        return " ".join(redact(self._log.read_text(encoding="utf-8", errors="replace")[-15_000:])[-1500:].split())
 
 
 def _environment() -> dict[str, str]:

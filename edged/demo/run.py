@@ -23,6 +23,7 @@ from edged.demo.watch import Watcher
 DEVICE = "demo"
 CAMERA = "demo-camera"
 STOP_S = 10.0
+_LOG_READ, _LOG_SHOWN = 40_000, 4000  # its end; what may be half a password at its beginning is not shown
 OK = 0
 PERSON = Path(__file__).parent / "person"  # the model that ships; MODEL_CARD.md beside it says what it is
 
@@ -39,6 +40,8 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
     Returns:
         0, or the daemon's exit code where it ended by itself with an error.
     """
+    # Whoever ends the demo must not leave a daemon and a broker behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bundle = Bundle.open(model)  # a missing model is told before anything starts
     shown = source or "a rendered street scene"
     remember_source(shown)
@@ -56,7 +59,7 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
         code = _watch_daemon(config, log, watcher)
         print("\n" + "\n".join(watcher.tally.summary()), flush=True)
         if code != OK:
-            complain(redact(log.read_text(errors="replace"))[-4000:].rstrip("\n"))
+            complain(redact(log.read_text(errors="replace")[-_LOG_READ:])[-_LOG_SHOWN:].rstrip("\n"))
         elif frames and watcher.tally.messages < frames:
             print(f"the source ended after {watcher.tally.messages} of {frames} frames")
     return code
@@ -73,6 +76,9 @@ def _watch_daemon(config: Path, log: Path, watcher: Watcher) -> int:
             pass
     except KeyboardInterrupt:
         pass
+    except SystemExit:
+        _stop(daemon)
+        raise
     return _stop(daemon)
 
 

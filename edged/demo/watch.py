@@ -84,13 +84,19 @@ class Watcher:
         if kind == "detections" and not self.done.is_set():
             content = json.loads(message.payload)
             self.tally.add(content)
-            print(line(content), flush=True)
+            self._say(line(content))
             if self._enough and self.tally.messages >= self._enough:
                 self.done.set()
         elif kind == "health":
             content = json.loads(message.payload)
             if content["state"] == "offline":
-                print(f"camera {content['camera']} is offline: {content['reason']}", flush=True)
+                self._say(f"camera {content['camera']} is offline: {content['reason']}")
+
+    def _say(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except OSError:  # nobody reads it any more: whoever waits for `done` finds the same, and may say so
+            self.done.set()
 
 
 def line(message: dict[str, Any]) -> str:

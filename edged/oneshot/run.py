@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -106,7 +105,7 @@ class _Report:
 
     def __init__(self, classes: tuple[str, ...], *, quiet: bool) -> None:
         self._classes = classes
-        self._stream = sys.stderr if quiet else sys.stdout
+        self._quiet = quiet  # results go to standard output
         self._objects: Counter[str] = Counter()
         self._frames = 0
         self._milliseconds = 0.0
@@ -141,7 +140,8 @@ class _Report:
 
     def _say(self, text: str) -> None:
         # A file name that is no UTF-8 must not end the run.
-        print(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), file=self._stream)
+        shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        complain(shown) if self._quiet else print(shown)
 
 
 def _listed(counts: Counter[str]) -> str:

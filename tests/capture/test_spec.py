@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edged.capture.spec import MAX_PIXELS, CameraSpec
+from edged.core.redact import redact
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,5 @@ def test_spec_shows_no_password() -> None:
     spec = CameraSpec(name="gate", source="rtsp://joe:secret@10.0.0.5/cam?key=hidden")
     for text in (repr(spec), str(spec), spec.shown_source):
         assert "secret" not in text and "hidden" not in text and "10.0.0.5" in text
+    # In the camera's own process as well, which has nothing but the spec: whatever a decoder says.
+    assert redact("option 'secret' of key hidden is unknown") == "option '***' of key *** is unknown"
