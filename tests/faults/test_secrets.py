@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import http.server
 import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from edged.core.secrets import remember
+from edged.health import notify_systemd
 from tests.boxes import Box, run_edged, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 from tests.faults.processes import descendants
@@ -314,6 +318,36 @@ def test_what_ffmpeg_says_in_the_process_of_a_command_loses_its_secrets(tmp_path
         assert done.returncode == 69
         assert "first segment 'http://127.0.0.1:" in done.stderr, "FFmpeg quotes nothing any more"
         assert not leaks((done.stdout + done.stderr).encode()), done.stderr
+
+
+def test_the_source_of_a_bench_is_no_argument_of_its_children(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model")
+    source = f"test:?size=64x64&seed={int.from_bytes(TOKEN.encode()[:3], 'big')}"
+    command = [sys.executable, "-m", "edged", "bench", "--model", str(tmp_path / "model"), "--source", source]
+    bench = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    seen: set[bytes] = set()
+
+    def bare_loop_runs() -> bool:
+        for pid in descendants(bench.pid):
+            with contextlib.suppress(OSError):
+                seen.add(Path(f"/proc/{pid}/cmdline").read_bytes())
+        return any(b"edged.bench.bare" in arguments for arguments in seen)
+
+    try:
+        wait_for(bare_loop_runs, timeout_s=20, what="the bare loop")
+        assert not [arguments for arguments in seen if source.encode() in arguments]
+    finally:
+        bench.terminate()
+        bench.wait(20)
+
+
+def test_what_systemd_is_told_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        remember([KEY_PASSWORD])
+        assert notify_systemd(f"STATUS=cannot start: {KEY_PASSWORD} of rtsp://joe:{URL_PASSWORD}@h/ is wrong")
+        assert systemd.recv(1000) == b"STATUS=cannot start: *** of rtsp://***@h/ is wrong"
 
 
 @pytest.mark.parametrize("secret", SECRETS)
