@@ -18,9 +18,11 @@ Codes follow sysexits.h: 65 EX_DATAERR, 69 EX_UNAVAILABLE, 70 EX_SOFTWARE, 74 EX
 
 from typing import ClassVar
 
+from edged.core.redact import redact
+
 
 class EdgedError(Exception):
-    """A failure with a message for a person: what, where, expected, got, how to mend.
+    """A failure with a message for a person: what, where, expected, got, how to mend; without secrets from its birth.
 
     Args:
         message: one sentence without a trailing full stop.
@@ -30,7 +32,7 @@ class EdgedError(Exception):
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(f"{message}; {remedy}" if remedy else message)
+        super().__init__(redact(f"{message}; {remedy}" if remedy else message))
 
 
 class UsageError(EdgedError):

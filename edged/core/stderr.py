@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import io
 import os
+import select
 import sys
+import termios
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 from edged.core.redact import redact
 
 _BLOCK_BYTES = 1 << 16
+_PATIENCE_S = 0.5
 
 
 @contextlib.contextmanager
 def redacted_stderr() -> Iterator[None]:
-    """What is written to descriptor 2 meanwhile goes through `redact`, line by line; `sys.stderr` does not.
+    """What is written to descriptor 2 meanwhile goes through `redact`, line by line, in order with `sys.stderr`.
 
     For processes that decode by themselves; a camera's child keeps what is said in memory.
     """
@@ -24,30 +31,81 @@ def redacted_stderr() -> Iterator[None]:
     read_end, write_end = os.pipe()
     # A library that writes while it keeps Python from running must lose a line rather than wait for the reader.
     os.set_blocking(write_end, False)
-    reader = threading.Thread(target=_pass_on, args=(read_end, outlet), name="stderr", daemon=True)
+    filtered = _Filter(read_end, outlet)
     before = sys.stderr
     os.dup2(write_end, 2)
     os.close(write_end)
     if isinstance(before, io.TextIOWrapper) and before is sys.__stderr__:  # else it is not descriptor 2: a test's
         sys.stderr = io.TextIOWrapper(
-            io.FileIO(outlet, "w", closefd=False),  # as Python's own, when unbuffered
+            _Outlet(outlet, filtered),  # as Python's own, when unbuffered
             encoding=before.encoding,
             errors="backslashreplace",
             write_through=True,
         )
-    reader.start()
+    filtered.start()
     try:
         yield
     finally:
         sys.stderr = before
         os.dup2(outlet, 2)
-        reader.join(1.0)  # a child of this process may still hold the end that is written to
-        if not reader.is_alive():
+        filtered.join(_PATIENCE_S)  # a child of this process may still hold the end that is written to
+        if not filtered.is_alive():
+            os.close(read_end)
             os.close(outlet)
 
 
-def _pass_on(read_end: int, outlet: int) -> None:
-    with os.fdopen(read_end, "rb") as lines:
-        for line in iter(lambda: lines.readline(_BLOCK_BYTES), b""):
+class _Filter(threading.Thread):
+    """Passes lines on without their secrets."""
+
+    def __init__(self, read_end: int, outlet: int) -> None:
+        super().__init__(name="stderr", daemon=True)
+        self._read_end, self._outlet = read_end, outlet
+        self._busy = threading.Lock()
+        self._rest = b""
+
+    def run(self) -> None:
+        """Until nobody can write any more."""
+        more = True
+        while more:
+            select.select([self._read_end], [], [])
+            with self._busy:
+                more = self._pass_on()
+
+    def _pass_on(self) -> bool:
+        """What can be read now; False at the end."""
+        block = os.read(self._read_end, _BLOCK_BYTES)
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        if not block and self._rest:
+            lines.append(self._rest)
+        for line in lines:
             with contextlib.suppress(OSError):  # nobody reads it
-                os.write(outlet, redact(line.decode("utf-8", "replace")).encode())
+                os.write(self._outlet, redact(line.decode("utf-8", "replace")).encode() + b"\n")
+        return bool(block)
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that nobody has read yet."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self._read_end, termios.FIONREAD, count)
+        return count[0]
+
+    def settle(self) -> None:
+        """Wait until what was written so far is passed on."""
+        until_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until_s:
+            with self._busy:
+                if not self._waiting:
+                    return
+            time.sleep(0.001)
+
+
+class _Outlet(io.FileIO):
+    """Where Python writes: behind what libraries wrote before."""
+
+    def __init__(self, descriptor: int, filtered: _Filter) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._filtered = filtered
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - as FileIO takes it
+        self._filtered.settle()
+        return super().write(data)
