@@ -40,6 +40,8 @@ def _number(key: object) -> object:
 
 
 def _text(name: object, index: int) -> str:
+    if isinstance(name, bool):
+        raise ValueError(f"YAML reads the name of class {index} as {name}: put yes, no, on and off in quotes")  # noqa: TRY004
     if not isinstance(name, (str, int, float)):
         raise ValueError(f"the name of class {index} must be text, got {type(name).__name__}")  # noqa: TRY004
     text = str(name).strip()
