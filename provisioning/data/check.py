@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from edged.core.errors import DataError
-from edged.core.types import Pixels
 from provisioning.data.label_files import holds_labels, label_path
 from provisioning.data.labels import Defect, Severity
-from provisioning.data.pictures import FORMATS, decode_picture, inspect_picture, read_bytes
+from provisioning.data.pictures import FORMATS, decode_and_complain, inspect_picture, read_bytes
+from provisioning.data.places import is_unwritable
 from provisioning.data.samples import (
     LABELS_ELSEWHERE,
     MISSING_PICTURE,
@@ -33,6 +31,7 @@ from provisioning.data.spec import SPLITS, DataSpec
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SMALL_PX, _LARGE_PX = 32, 96  # COCO's borders between small, medium and large, square roots of the area
 _UPRIGHT = 1
+_SPARE = "test"  # the split that no training needs
 _NO_LABELS = frozenset({"classes.txt", "readme.txt", "notes.txt"})  # what annotation tools leave among the labels
 
 
@@ -123,13 +122,17 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
         progress: show a bar on a terminal.
 
     Raises:
-        DataError: a source that the specification names does not exist.
+        DataError: a source of train or val does not exist.
     """
     splits: dict[str, SplitCounts] = {}
     defects = list(spec.defects)
     seen: dict[bytes, tuple[str, Path]] = {}
     listed: dict[Path, list[Path]] = {}  # pictures by their label file
     for split in (name for name in SPLITS if name in spec.sources):
+        if split == _SPARE and not any(map(os.path.exists, spec.sources[split])):
+            what = f"{split}: {spec.sources[split][0]} does not exist"
+            defects.append(Defect(spec.file, 0, Severity.WARNING, "missing split", what))
+            continue
         pictures = list_pictures(spec.sources[split], root=spec.folder)
         for picture in pictures:
             listed.setdefault(label_path(picture, root=spec.folder), []).append(picture)
@@ -167,14 +170,15 @@ def _check_split(
     if counts.polygons:
         message = f"{split} holds {counts.polygons} polygons: the box around each is taken"
         yield Defect(spec.file, 0, Severity.NOTE, "polygons", message)
+    severity = Severity.WARNING if split == _SPARE else Severity.ERROR
     if not pictures:
         where = ", ".join(map(str, spec.sources[split]))
         message = f"{split} holds no picture ({', '.join(FORMATS)}; hidden ones do not count) in {where}"
-        yield Defect(spec.file, 0, Severity.ERROR, "empty split", message)
+        yield Defect(spec.file, 0, severity, "empty split", message)
     elif not counts.boxes:
         kinds = {defect.kind for defect in found if defect.severity is Severity.ERROR}
         if kinds <= {LABELS_ELSEWHERE}:  # other errors say themselves why there is none
-            yield Defect(spec.file, 0, Severity.ERROR, "no box", without_box(spec, split, pictures))
+            yield Defect(spec.file, 0, severity, "no box", without_box(spec, split, pictures))
     else:
         yield from _missing_classes(spec, split, counts)
 
@@ -184,7 +188,7 @@ def _check_picture(
 ) -> Iterator[Defect]:
     """Count one sample and report what is wrong with its picture; `sound` tells that its labels are right."""
     path = sample.picture
-    if not path.name.isprintable():  # no list file, report or table can hold it
+    if is_unwritable(path.name):
         yield Defect(path, 0, Severity.ERROR, "unprintable name", f"its name is {path.name!r}; rename it")
     try:
         content = read_bytes(path)
@@ -192,7 +196,7 @@ def _check_picture(
         yield Defect(path, 0, Severity.ERROR, "unreadable picture", str(exc))
         return
     facts = inspect_picture(content)
-    pixels, complaint = _decoded(content) if facts.whole and not facts.too_large else (None, "")
+    pixels, complaint = decode_and_complain(content) if facts.whole and not facts.too_large else (None, "")
     if facts.too_large:
         yield Defect(path, 0, Severity.ERROR, "huge picture", facts.too_large)
     elif not facts.whole:
@@ -220,22 +224,6 @@ def _check_picture(
         yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"{what}{where}")
 
 
-def _decoded(content: bytes) -> tuple[Pixels | None, str]:
-    """The pixels, and what the decoder complains of: damage within a picture is only written to descriptor 2."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as said:
-        kept = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            pixels = decode_picture(content)
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-        said.seek(0)
-        lines = said.read().decode(errors="replace").splitlines()
-    return pixels, next((line for line in lines if line.strip() and "warn" not in line.lower()), "")
-
-
 def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sound: bool) -> None:
     counts.pictures += 1
     counts.polygons += sample.labels.polygons
@@ -248,20 +236,22 @@ def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sou
 
 
 def _labels_without_picture(expected: Collection[Path]) -> Iterator[Defect]:
-    for folder in sorted({path.parent for path in expected}):
+    for folder in sorted(filter(os.path.isdir, {path.parent for path in expected})):
         for path in sorted(folder.glob("*.txt")):
             if path in expected or path.name.startswith(".") or path.name.lower() in _NO_LABELS:
                 continue
-            if holds_labels(path) or not path.stat().st_size:  # a list of pictures may lie there, too
-                message = "labels without a picture of that name"
-                yield Defect(path, 0, Severity.WARNING, "labels without picture", message)
+            is_list = path.is_file() and path.stat().st_size and not holds_labels(path)  # of pictures, or a note
+            if not is_list:
+                what = "labels without a picture of that name"
+                yield Defect(path, 0, Severity.WARNING, "labels without picture", what)
 
 
 def _shared_labels(listed: Mapping[Path, Sequence[Path]]) -> Iterator[Defect]:
     for path, pictures in listed.items():
         first, *others = dict.fromkeys(pictures)
-        for picture in others if path.exists() else ():
-            yield Defect(picture, 0, Severity.WARNING, "shared labels", f"has the same labels as {first}: {path}")
+        if others and os.path.exists(path):
+            what = f"has the same labels as {first}: {path}"
+            yield from (Defect(picture, 0, Severity.WARNING, "shared labels", what) for picture in others)
 
 
 def _missing_classes(spec: DataSpec, split: str, counts: SplitCounts) -> Iterator[Defect]:

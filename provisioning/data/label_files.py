@@ -29,12 +29,12 @@ def label_path(picture: Path, *, root: Path | None = None) -> Path:
             beside the picture count.
     """
     expected = _counterpart(picture)
-    if expected.exists():
+    if os.path.lexists(expected):  # a link that leads nowhere is a fault of the labels, no background
         return expected
     others = [_counterpart(picture.resolve())]
     if root is not None and picture.is_relative_to(root) and _IMAGES not in picture.relative_to(root).parts[:-1]:
         others.insert(0, picture.with_suffix(".txt"))
-    return next((path for path in others if path.exists()), expected)
+    return next((path for path in others if os.path.lexists(path)), expected)
 
 
 class MisplacedLabels:
@@ -42,18 +42,38 @@ class MisplacedLabels:
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, list[str]]] = {}
+        self._near: dict[tuple[Path, Path], list[Path]] = {}
+        self._in_use: dict[Path, bool] = {}
 
     def of(self, picture: Path, expected: Path) -> Path | None:
         """The labels of a picture that has none at `expected`: beside it, in a folder `Labels` or `label`, as `.TXT`.
 
         A file counts only when it holds label lines and belongs to no other picture.
         """
-        for folder in self._candidates(picture, expected):
-            for name in self._named(folder).get(f"{picture.stem}.txt".lower(), ()):
+        places = picture.parent, expected.parent
+        if places not in self._near:
+            self._near[places] = list(dict.fromkeys(self._candidates(picture, expected)))
+        wanted = f"{picture.stem}.txt".lower()
+        for folder in self._near[places]:
+            for name in self._named(folder).get(wanted, ()):
                 path = folder / name
                 if path != expected and not self._is_anothers(path, picture) and holds_labels(path):
                     return path
         return None
+
+    def is_certain(self, picture: Path, expected: Path, found: Path) -> bool:
+        """Whether labels that were `found` can only be meant for the picture.
+
+        Where the folder of the `expected` ones holds labels of others, one of another name may be of another kind or
+        what a selection was made from.
+        """
+        folder = expected.parent
+        if found.parent in {folder, picture.parent}:
+            return True
+        if folder not in self._in_use:
+            names = (name for key, names in self._named(folder).items() if key for name in names)
+            self._in_use[folder] = any(holds_labels(folder / name) for name in names)
+        return not self._in_use[folder]
 
     def _candidates(self, picture: Path, expected: Path) -> Iterator[Path]:
         yield expected.parent

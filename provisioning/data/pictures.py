@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +109,25 @@ def decode_picture(content: bytes) -> Pixels | None:
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
     except cv2.error:
         return None
+
+
+def decode_and_complain(content: bytes) -> tuple[Pixels | None, str]:
+    """`decode_picture`, and what the decoder complains of, empty for nothing.
+
+    Damage within a picture is only written to descriptor 2, which is read meanwhile: for one thread at a time.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            pixels = decode_picture(content)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+    return pixels, next((line for line in lines if line.strip() and "warn" not in line.lower()), "")
 
 
 def _claim(content: bytes) -> str:

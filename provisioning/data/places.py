@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edged.core.errors import DataError
 from provisioning.data.pictures import FORMATS
 
 _CVAT_ROOT = "data"  # CVAT writes every path below a folder that its archive does not hold
+_UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, broken encoding, ends of lines
 
 
 def is_hidden(path: Path, *, below: Path) -> bool:
@@ -36,10 +38,26 @@ def find_place(text: str, *folders: Path) -> Path:
         An absolute path without `..`; symbolic links are kept, for labels belong to the name that the data set uses.
     """
     plain = _path(text.replace("\\", "/"))
-    meanings = dict.fromkeys(folder / each for folder in folders for each in (_path(text), plain, _shortened(plain)))
-    found = next((path for path in meanings if path.exists()), folders[0] / plain)
-    lexical = Path(os.path.abspath(found))
-    return found.resolve() if found.exists() and not lexical.exists() else lexical  # `..` behind a linked folder
+    meanings = dict.fromkeys((_path(text), plain, _shortened(plain)))
+    candidates = (folder / each for folder in folders for each in meanings)
+    found = next((path for path in candidates if os.path.exists(path)), None)
+    lexical = Path(os.path.abspath(found or folders[0] / plain))
+    return found.resolve() if found and not os.path.exists(lexical) else lexical  # `..` behind a linked folder
+
+
+def plain_place(text: str, folder: Path) -> Path:
+    """What a path says word for word, absolute and without `..`, whether it exists or not."""
+    return Path(os.path.abspath(folder / _path(text.replace("\\", "/"))))
+
+
+def place_beside(text: str, folder: Path) -> Path:
+    """What `find_place` takes where the plain path does not exist: without its leading `..` or `data/`."""
+    return Path(os.path.abspath(folder / _shortened(_path(text.replace("\\", "/")))))
+
+
+def is_unwritable(text: str) -> bool:
+    """Whether a path holds what no list file, report or table can hold. Spaces of any script and emoji are fine."""
+    return not text.isprintable() and any(unicodedata.category(letter) in _UNWRITABLE for letter in text)
 
 
 def decoded_text(content: bytes) -> str:
@@ -67,7 +85,7 @@ def _shortened(path: Path) -> Path:
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
-    """Every picture in a folder and its subfolders, linked ones too; nothing hidden.
+    """Every picture in a folder and its subfolders, linked ones too, even where the link leads nowhere; nothing hidden.
 
     Raises:
         DataError: a folder that cannot be read.
@@ -76,15 +94,20 @@ def pictures_below(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"folder {error.filename} cannot be read: {error.strerror}") from error
 
-    seen: set[tuple[int, int]] = set()  # a link to a folder above would never end
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+    def identity(place: str | Path) -> tuple[int, int]:
         status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:
+        return status.st_dev, status.st_ino
+
+    seen = {identity(above) for above in folder.resolve().parents}  # a link to one of them would bring in other splits
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        if identity(place) in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity(place))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             path = Path(place, name)
-            if not name.startswith(".") and path.suffix.lower() in FORMATS and path.is_file():
+            if name.startswith(".") or path.suffix.lower() not in FORMATS:
+                continue
+            if path.is_file() or not path.exists():
                 yield path

@@ -14,12 +14,13 @@ from edged.core.errors import DataError
 from provisioning.data.label_files import MisplacedLabels, folder_of_labels, label_path
 from provisioning.data.labels import Defect, Labels, Severity, read_labels
 from provisioning.data.pictures import FORMATS, read_picture
-from provisioning.data.places import decoded_text, find_place, is_hidden, pictures_below
+from provisioning.data.places import decoded_text, find_place, is_unwritable, pictures_below
 from provisioning.data.spec import DataSpec
 
 logger = logging.getLogger(__name__)
 
 MAX_LIST_BYTES = 1 << 28
+_MAX_PATH_BYTES = 4095  # of Linux; a longer line holds several paths, or none
 MISSING_PICTURE, LABELS_ELSEWHERE = "missing picture", "labels elsewhere"  # kinds of defects
 
 
@@ -64,14 +65,27 @@ def read_samples(
     for picture in pictures:
         path = label_path(picture, root=root)
         labels, defects = Labels.empty(), []
-        if not picture.exists():
-            defects = [Defect(picture, 0, Severity.ERROR, MISSING_PICTURE, "a list names it, but it does not exist")]
-        elif path.exists():
+        if not os.path.exists(picture):
+            defects = [_missing(picture)]
+        elif os.path.lexists(path):
             labels, defects = read_labels(path, classes=classes, polygons=polygons)
-        elif (misplaced := near.of(picture, path)) is not None:
-            message = f"its labels are looked for as {path}, but lie as {misplaced}; move them there"
-            defects = [Defect(picture, 0, Severity.ERROR, LABELS_ELSEWHERE, message)]
+        elif (found := near.of(picture, path)) is not None:
+            defects = [_elsewhere(picture, path, found, certain=near.is_certain(picture, path, found))]
         yield Sample(picture, labels), defects
+
+
+def _missing(picture: Path) -> Defect:
+    is_link = os.path.islink(picture)
+    what = f"it is a link to {os.readlink(picture)}, which" if is_link else "a list names it, but it"
+    return Defect(picture, 0, Severity.ERROR, MISSING_PICTURE, f"{what} does not exist")
+
+
+def _elsewhere(picture: Path, expected: Path, found: Path, *, certain: bool) -> Defect:
+    if certain:
+        message = f"its labels are looked for as {expected}, but lie as {found}; move them there"
+        return Defect(picture, 0, Severity.ERROR, LABELS_ELSEWHERE, message)
+    message = f"it has no labels as {expected} and is background, but {found} holds some"
+    return Defect(picture, 0, Severity.WARNING, LABELS_ELSEWHERE, message)
 
 
 def load_split(
@@ -125,7 +139,7 @@ def load_split(
 def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
     """What to say of a split whose pictures hold no box: where labels were looked for, and where there are some."""
     expected = {picture: label_path(picture, root=spec.folder) for picture in pictures}
-    missing = [picture for picture, path in expected.items() if not path.exists()]
+    missing = [picture for picture, path in expected.items() if not os.path.lexists(path)]
     start = f"{split} holds no box"
     if not missing:
         return f"{start}: the label files of its {len(pictures)} pictures hold no usable line"
@@ -156,9 +170,9 @@ def _readable(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _expand(source: Path, root: Path | None) -> Iterator[Path]:
-    if source.is_dir():
+    if os.path.isdir(source):
         yield from map(_absolute, pictures_below(source))
-    elif not source.exists():
+    elif not os.path.exists(source):
         raise DataError(f"{source} does not exist", remedy="correct path, train, val or test in the data-set YAML")
     elif source.suffix.lower() in FORMATS:
         yield _absolute(source)
@@ -177,13 +191,26 @@ def _listed(list_file: Path, root: Path | None) -> Iterator[Path]:
         raise DataError(f"{list_file} is larger than {MAX_LIST_BYTES} bytes: no list of pictures")
     folder = _absolute(list_file.parent)
     folders = (folder,) if root is None else (folder, root)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    paths: list[Path] = []
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line:
             continue
-        path = find_place(line.strip(), *folders)
-        if path.suffix.lower() not in FORMATS:
-            raise DataError(f"{list_file}:{number}: {line.strip()[:120]!r} is not a picture ({', '.join(FORMATS)})")
-        if not is_hidden(path, below=folder):
+        if Path(line).suffix.lower() not in FORMATS or is_unwritable(line) or len(os.fsencode(line)) > _MAX_PATH_BYTES:
+            raise DataError(f"{list_file}:{number}: {line[:120]!r} is not a picture ({', '.join(FORMATS)})")
+        paths.append(find_place(line, *folders))
+    yield from _without_hidden(paths)
+
+
+def _without_hidden(paths: Sequence[Path]) -> Iterator[Path]:
+    """What a list names, less what tools hid beside its pictures. The whole data set may lie in a hidden folder."""
+    folders = {path.parent for path in paths}
+    hidden = {
+        folder
+        for folder in folders
+        if any(part.name.startswith(".") and part.parent in folders for part in (folder, *folder.parents))
+    }
+    for path in paths:
+        if not path.name.startswith(".") and path.parent not in hidden:
             yield path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from edged.core.errors import DataError
 from provisioning.data.darknet import read_darknet
 from provisioning.data.labels import Defect, Severity
-from provisioning.data.places import decoded_text, find_place
+from provisioning.data.places import decoded_text, find_place, is_unwritable, place_beside, plain_place
 from provisioning.names import ordered_names
 
 SPLITS = ("train", "val", "test")
@@ -71,9 +72,9 @@ def read_spec(file: Path) -> DataSpec:
     if not isinstance(root, str):
         raise DataError(f"{file}: path must be text, got {root!r}")
     base = find_place(root, file.resolve().parent)
-    defects: list[Defect] = []
+    defects = list(_remarks(root, file.resolve().parent, base, where="path", file=file))
     sources = {
-        split: _sources(given, base, where=f"{file}: {split}", defects=defects, file=file)
+        split: _sources(given, base, split=split, defects=defects, file=file)
         for split in SPLITS
         if (given := _given(content, split)) not in (None, "", [])
     }
@@ -128,34 +129,35 @@ def _load(file: Path) -> Mapping[str, Any]:
     return content
 
 
-def _sources(value: object, base: Path, *, where: str, defects: list[Defect], file: Path) -> tuple[Path, ...]:
+def _sources(value: object, base: Path, *, split: str, defects: list[Defect], file: Path) -> tuple[Path, ...]:
+    where = f"{file}: {split}"
     paths = []
     for entry in value if isinstance(value, list) else [value]:
         if not isinstance(entry, str) or not entry.strip():
             raise DataError(f"{where} must be a path or a list of paths, got {value!r}")
-        if not entry.isprintable():
+        if is_unwritable(entry):
             raise DataError(
                 f"{where} holds a control character: {entry!r}",
                 remedy="between double quotes a backslash is an escape: write paths with /",
             )
         path = find_place(entry, base)
-        defects += _remarks(entry, base, path, where=where, file=file)
+        defects += _remarks(entry, base, path, where=split, file=file)
         paths.append(path)
     return tuple(paths)
 
 
 def _remarks(entry: str, base: Path, taken: Path, *, where: str, file: Path) -> Iterator[Defect]:
-    """Of a path that starts with `..`: whether what lies beside the YAML is taken for it, or could be meant by it."""
-    beside = entry.replace("\\", "/").lstrip("./")
-    meant = find_place(beside, base)
-    if not entry.startswith("..") or not beside or not meant.exists():
+    """Of a path that may mean two places: whether the one beside the YAML is taken for it, or could be meant by it."""
+    plain, beside = plain_place(entry, base), place_beside(entry, base)
+    if beside in {plain, base} or not os.path.exists(beside):
         return
-    short = where.rpartition(": ")[2]
-    if meant == taken:
-        message = f"{short}: {entry} is not there; {taken} is read"
+    if beside == taken:
+        if file.suffix.lower() == _DARKNET_SUFFIX:
+            return  # CVAT always writes data/, and nobody means it
+        message = f"{where}: {entry} is not there; {taken} is read"
         yield Defect(file, 0, Severity.NOTE, "path beside the YAML", message)
-    else:
-        message = f"{short}: {entry} is {taken}, not {meant}, which is there, too; make sure that it is meant"
+    elif entry.startswith(".."):
+        message = f"{where}: {entry} is {taken}, not {beside}, which is there, too; make sure that it is meant"
         yield Defect(file, 0, Severity.WARNING, "ambiguous path", message)
 
 

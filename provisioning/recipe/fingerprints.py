@@ -37,10 +37,13 @@ def of_dataset(file: Path) -> str:
     """Of a data set: its YAML, its classes, every picture that it names, and their labels.
 
     Raises:
-        DataError: the YAML or one of its sources cannot be read.
+        DataError: the YAML or one of its sources for train and val cannot be read.
     """
     spec = read_spec(file)
-    pictures = list_pictures([source for sources in spec.sources.values() for source in sources], root=spec.folder)
+    sources = [
+        source for split, given in spec.sources.items() for source in given if split != "test" or source.exists()
+    ]
+    pictures = list_pictures(sources, root=spec.folder)
     labels = [label_path(picture, root=spec.folder) for picture in pictures]
     files = _of_files([spec.file, *filter(Path.exists, [*pictures, *labels])])
     return hashlib.sha256(

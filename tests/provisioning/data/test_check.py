@@ -180,3 +180,28 @@ def test_check_reports_a_listed_picture_that_does_not_exist_once(folder: Path) -
     (folder / "data.yaml").write_text("train: train.txt\nval: images/val\nnames: [a, b]\n")
     assert ("gone.png", "missing picture", Severity.ERROR) in kinds(check(folder))
     assert check(folder).errors == 1
+
+
+def test_check_goes_on_where_labels_without_picture_are_a_dead_link(folder: Path) -> None:
+    (folder / "labels" / "train" / "gone.txt").symlink_to("/nonexistent/gone.txt")
+    assert [defect.kind for defect in check(folder).defects] == ["labels without picture"]
+
+
+@pytest.mark.parametrize("test", ["images/test", "images/unlabelled"], ids=["missing", "without labels"])
+def test_check_is_ready_without_a_test_split_that_can_be_used(folder: Path, test: str) -> None:
+    """Roboflow names one that it does not export; of a competition the labels are secret. No training needs it."""
+    write_picture(folder / "images" / "unlabelled" / "z.png", seed=99)
+    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\ntest: {test}\nnames: [a, b]\n")
+    report = check(folder)
+    [defect] = [defect for defect in report.defects if defect.severity is not Severity.NOTE]
+    assert (report.ready, defect.severity) == (True, Severity.WARNING)
+    assert f"{folder}/{test}" in str(defect) or "test holds no box" in str(defect)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("a\u202fPM.png", []), ("a\u3000b.png", []), ("a\nb.png", ["unprintable name"])]
+)
+def test_check_takes_names_with_spaces_of_any_script(folder: Path, name: str, kinds: list[str]) -> None:
+    """macOS writes U+202F into the names of its screenshots."""
+    write_picture(folder / "images" / "train" / name, seed=99)
+    assert [defect.kind for defect in check(folder).defects] == kinds

@@ -7,7 +7,8 @@ import pytest
 
 from edged.core.errors import DataError
 from provisioning.data.label_files import label_path
-from provisioning.data.samples import list_pictures, load_split
+from provisioning.data.labels import Severity
+from provisioning.data.samples import list_pictures, load_split, read_samples
 from provisioning.data.spec import read_spec
 from tests.provisioning.data.pictures import write_dataset, write_picture
 
@@ -226,4 +227,50 @@ def test_load_split_names_a_listed_picture_that_does_not_exist(tmp_path: Path) -
 def test_load_split_prints_a_command_that_a_shell_takes(tmp_path: Path) -> None:
     file = write_dataset(tmp_path / "my set", {"train/a": "7 .5 .5 .2 .2"})
     with pytest.raises(DataError, match=f"with: edged-provision dataset check '{file}';"):
+        load_split(read_spec(file), "train")
+
+
+def test_list_pictures_takes_a_listed_data_set_that_lies_in_a_hidden_folder(tmp_path: Path) -> None:
+    pictures = [write_picture(tmp_path / place) for place in (".cache/set/images/a.png", "set/images/b.png")]
+    hidden = write_picture(tmp_path / ".cache/set/images/.thumbs/a.png")
+    listed = tmp_path / "train.txt"
+    listed.write_text("\n".join(map(str, [*pictures, hidden])))
+    assert list_pictures([listed]) == pictures
+    listed.write_text(".cache/set/images/a.png\n")
+    assert list_pictures([listed]) == pictures[:1]
+
+
+@pytest.mark.parametrize("line", ["a\0.png", ",".join(["images/train/a.png"] * 400)], ids=["nul", "one line of all"])
+def test_list_pictures_refuses_a_line_that_no_path_can_be(tmp_path: Path, line: str) -> None:
+    listed = tmp_path / "train.txt"
+    listed.write_text(line)
+    with pytest.raises(DataError, match=r"train\.txt:1: .* is not a picture"):
+        list_pictures([listed])
+
+
+def test_list_pictures_does_not_follow_a_link_to_a_folder_above(tmp_path: Path) -> None:
+    seen = write_picture(tmp_path / "images" / "train" / "a.png")
+    write_picture(tmp_path / "images" / "val" / "b.png")
+    (tmp_path / "images" / "train" / "all").symlink_to(tmp_path / "images")
+    assert list_pictures([tmp_path / "images" / "train"]) == [seen]
+
+
+def test_load_split_keeps_background_whose_labels_a_selection_left_out(tmp_path: Path) -> None:
+    """Beside labels/ people keep labels_all/ or labels_seg/, which say nothing of a picture without labels."""
+    file = write_dataset(tmp_path, {"train/a": LINE, "train/b": LINE})
+    shutil.copytree(tmp_path / "labels", tmp_path / "labels_all")
+    (tmp_path / "labels" / "train" / "b.txt").unlink()
+    samples, left_out = load_split(read_spec(file), "train")
+    assert ([len(sample.labels) for sample in samples], left_out) == ([1, 0], 0)
+    [(_, none), (_, [defect])] = read_samples([sample.picture for sample in samples], classes=2)
+    assert (none, defect.severity, defect.kind) == ([], Severity.WARNING, "labels elsewhere")
+
+
+@pytest.mark.parametrize("link", ["labels/train/b.txt", "images/train/b.png"])
+def test_load_split_refuses_a_link_that_leads_nowhere(tmp_path: Path, link: str) -> None:
+    """Its labels would else be those of the background, and its picture be left out, without a word."""
+    file = write_dataset(tmp_path, {"train/a": LINE, "train/b": LINE})
+    (tmp_path / link).unlink()
+    (tmp_path / link).symlink_to("/nonexistent/b")
+    with pytest.raises(DataError, match=rf"1 defects in 1 pictures of train, the first: {tmp_path / link}: "):
         load_split(read_spec(file), "train")

@@ -28,7 +28,7 @@ def write(folder: Path, text: str) -> Path:
             tuple("abcdefghijk"),
             id="ids in quotes are no text",
         ),
-        pytest.param("train: t\nnames: [1, yes]", ("1", "True"), id="names that YAML reads as other types"),
+        pytest.param("train: t\nnames: [1, 2.5, 'yes']", ("1", "2.5", "yes"), id="numbers, and a word in quotes"),
     ],
 )
 def test_read_spec_takes_names(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
@@ -68,6 +68,29 @@ def test_read_spec_warns_where_two_folders_could_be_meant(tmp_path: Path) -> Non
     spec = read_spec(write(tmp_path / "set", "train: ../train/images\nnames: [a]"))
     assert spec.sources["train"] == (tmp_path / "train" / "images",)
     assert [defect.kind for defect in spec.defects] == ["ambiguous path"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("path: ../pool\ntrain: t", "path: ../pool is not there; {}/pool is read", id="path"),
+        pytest.param("train: data/pool/t", "train: data/pool/t is not there; {}/pool/t is read", id="data/"),
+        pytest.param("train: .cache/t", "", id="hidden, and there"),
+    ],
+)
+def test_read_spec_says_what_it_takes_for_a_path_that_is_not_there(tmp_path: Path, text: str, said: str) -> None:
+    for place in ("pool/t", ".cache/t", "cache/t"):
+        (tmp_path / "set" / place).mkdir(parents=True)
+    spec = read_spec(write(tmp_path / "set", f"{text}\nnames: [a]"))
+    assert [defect.message for defect in spec.defects] == [said.format(tmp_path / "set")] * bool(said)
+
+
+def test_read_spec_takes_folders_in_any_script(tmp_path: Path) -> None:
+    folder = tmp_path / "写真\u3000集" / "a\u00a0b \U0001f468\u200d\U0001f469"
+    folder.mkdir(parents=True)
+    text = f"path: {folder.parent.name}\ntrain: {folder.name}\nnames: [a]\n"
+    (tmp_path / "data.yaml").write_text(text, "utf-8")
+    assert read_spec(tmp_path).sources["train"] == (folder,)
 
 
 def test_read_spec_takes_what_cvat_exports(tmp_path: Path) -> None:
@@ -115,6 +138,10 @@ def test_read_spec_refuses_of_darknet(tmp_path: Path, text: str, names: str, mes
         pytest.param("train: t\nnames: {0: a, 2: b}", "without gaps", id="gap in names"),
         pytest.param("train: t\nnames: {0: a, '0': b}", "without gaps", id="the same class twice"),
         pytest.param("train: t\nnames: [a, null]", "name of class 1 must be text", id="nothing as name"),
+        pytest.param("train: t\nnames: {0: on, 1: off}", "class 0 as True: put yes, no, on and off", id="on and off"),
+        pytest.param(
+            f"train: {'x' * 300}.txt\nval: []\nnames: []", "got an empty list", id="a name that no folder has"
+        ),
         pytest.param("train: t\nnc: 3\nnames: [a]", "nc says 3 classes, names lists 1", id="nc contradicts"),
         pytest.param("train: 5\nnames: [a]", "must be a path", id="number as path"),
         pytest.param("train: t\nkpt_shape: [2, 2]\nnames: [a]", "key points are not trained", id="key points"),
