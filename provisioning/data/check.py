@@ -128,6 +128,7 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
     defects = list(spec.defects)
     seen: dict[bytes, tuple[str, Path]] = {}
     listed: dict[Path, list[Path]] = {}  # pictures by their label file
+    earlier: dict[str, set[Path]] = {}
     for split in (name for name in SPLITS if name in spec.sources):
         if split == _SPARE and not any(map(os.path.exists, spec.sources[split])):
             what = f"{split}: {spec.sources[split][0]} does not exist"
@@ -142,6 +143,8 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
         found = [defect for sample, known in bar for defect in _check_sample(sample, known, counts, split, seen)]
         defects += found
         defects += _check_split(spec, split, pictures, counts, found)
+        defects += _shared_pictures(spec, split, pictures, earlier)
+        earlier[split] = set(pictures)
     defects += _shared_labels(listed)
     defects += _labels_without_picture(listed)
     return CheckReport(spec.names, splits, defects)
@@ -218,10 +221,9 @@ def _check_picture(
         yield Defect(path, 0, Severity.WARNING, "EXIF rotation", message)
     digest = hashlib.blake2b(content, digest_size=16).digest()
     first = seen.setdefault(digest, (split, path))
-    if content and first != (split, path):
-        what = "the same file as that" if first[1] == path else f"the same bytes as {first[1]}"
+    if content and first[1] != path:
         where = "" if first[0] == split else f" of {first[0]}: the evaluation would look too good"
-        yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"{what}{where}")
+        yield Defect(path, 0, Severity.WARNING, "duplicate picture", f"the same bytes as {first[1]}{where}")
 
 
 def _count(sample: Sample, counts: SplitCounts, *, size_wh: tuple[int, int], sound: bool) -> None:
@@ -244,6 +246,18 @@ def _labels_without_picture(expected: Collection[Path]) -> Iterator[Defect]:
             if not is_list:
                 what = "labels without a picture of that name"
                 yield Defect(path, 0, Severity.WARNING, "labels without picture", what)
+
+
+def _shared_pictures(
+    spec: DataSpec, split: str, pictures: Sequence[Path], earlier: Mapping[str, Collection[Path]]
+) -> Iterator[Defect]:
+    """Whether a split holds files of one before it; once, for it may hold all of them."""
+    for other, theirs in earlier.items():
+        shared = [picture for picture in pictures if picture in theirs]
+        if shared:
+            which = f"{len(shared)} of {len(pictures)} pictures of {split} are those of {other}, the first {shared[0]}"
+            message = f"{which}: the evaluation would look too good"
+            yield Defect(spec.file, 0, Severity.WARNING, "shared pictures", message)
 
 
 def _shared_labels(listed: Mapping[Path, Sequence[Path]]) -> Iterator[Defect]:
