@@ -46,16 +46,16 @@ class MisplacedLabels:
         self._in_use: dict[Path, bool] = {}
 
     def of(self, picture: Path, expected: Path) -> Path | None:
-        """The labels of a picture that has none at `expected`: beside it, in a folder `Labels` or `label`, as `.TXT`.
+        """The labels of a picture that has none at `expected`: beside it, in a folder `Labels`, as `.TXT`, `.jpg.txt`.
 
         A file counts only when it holds label lines and belongs to no other picture.
         """
         places = picture.parent, expected.parent
         if places not in self._near:
             self._near[places] = list(dict.fromkeys(self._candidates(picture, expected)))
-        wanted = f"{picture.stem}.txt".lower()
+        wanted = f"{picture.stem}.txt".lower(), f"{picture.name}.txt".lower()
         for folder in self._near[places]:
-            for name in self._named(folder).get(wanted, ()):
+            for name in (name for each in wanted for name in self._named(folder).get(each, ())):
                 path = folder / name
                 if path != expected and not self._is_anothers(path, picture) and holds_labels(path):
                     return path
@@ -136,7 +136,7 @@ def folder_of_labels(pictures: Sequence[Path], root: Path, *, known: Collection[
         root: where to search, not without end.
         known: where they were looked for already.
     """
-    stems = {picture.stem for picture in pictures}
+    stems = {name for picture in pictures for name in (picture.stem.lower(), picture.name.lower())}
     found: Counter[Path] = Counter()
     looked_at = 0
     for place, folders, files in os.walk(root):
@@ -144,7 +144,12 @@ def folder_of_labels(pictures: Sequence[Path], root: Path, *, known: Collection[
         looked_at += len(files)
         for name in files:
             path = Path(place, name)
-            if path.suffix.lower() == ".txt" and path.stem in stems and path not in known and holds_labels(path):
+            if (
+                path.suffix.lower() == ".txt"
+                and path.stem.lower() in stems
+                and path not in known
+                and holds_labels(path)
+            ):
                 found[path.parent] += 1
         if looked_at > _SEARCHED:
             break

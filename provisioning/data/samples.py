@@ -149,7 +149,7 @@ def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
     found = next(filter(None, (folder_of_labels(missing, root, known=known) for root in roots)), None)
     if found is None:
         return f"{where}; below {' and '.join(map(str, roots))} there is none of these names"
-    return f"{where}; {found[1]} .txt files of these names lie in {found[0]}: move them to where they are looked for"
+    return f"{where}; {found[1]} .txt files of these names lie in {found[0]}: move or rename them to what is looked for"
 
 
 def _readable(samples: Sequence[Sample]) -> list[Sample]:

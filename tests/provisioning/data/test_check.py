@@ -208,3 +208,12 @@ def test_check_takes_names_with_spaces_of_any_script(folder: Path, name: str, ki
     """macOS writes U+202F into the names of its screenshots."""
     write_picture(folder / "images" / "train" / name, seed=99)
     assert [defect.kind for defect in check(folder).defects] == kinds
+
+
+@pytest.mark.parametrize("name", ["{}.TXT", "{}.png.txt"])
+def test_check_finds_labels_by_other_names_for_a_split_as_for_a_picture(folder: Path, name: str) -> None:
+    for path in (folder / "labels").rglob("*.txt"):
+        path.rename(path.with_name(name.format(path.stem)))
+    told = [str(defect) for defect in check(folder).defects if defect.severity is Severity.ERROR]
+    assert f"but lie as {folder}/labels/train/{name.format('a')}" in told[0]
+    assert f"1 .txt files of these names lie in {folder}/labels/train" in told[1]

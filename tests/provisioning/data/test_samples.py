@@ -136,6 +136,7 @@ PLACES = {
     "label": "label/train/{}.txt",
     "flat": "labels/{}.txt",
     "upper case": "labels/train/{}.TXT",
+    "behind the suffix": "labels/train/{}.png.txt",
     "annotations": "annotations/train/{}.txt",
 }
 
