@@ -89,7 +89,7 @@ def say_taken(data: Path) -> None:
     """Which file of a data set's folder is read, on standard error; nothing when the file itself was named."""
     from provisioning.data.spec import spec_file
 
-    if data.is_dir():
+    if os.path.isdir(data):
         sys.stderr.write(f"{data}: reading {spec_file(data)}\n")
 
 

@@ -17,7 +17,7 @@ from edged.core.errors import DataError
 from provisioning.data.label_files import holds_labels, label_path
 from provisioning.data.labels import Defect, Severity
 from provisioning.data.pictures import FORMATS, decode_and_complain, inspect_picture, read_bytes
-from provisioning.data.places import is_unwritable
+from provisioning.data.places import is_there, is_unwritable
 from provisioning.data.samples import (
     LABELS_ELSEWHERE,
     MISSING_PICTURE,
@@ -130,7 +130,7 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
     listed: dict[Path, list[Path]] = {}  # pictures by their label file
     earlier: dict[str, set[Path]] = {}
     for split in (name for name in SPLITS if name in spec.sources):
-        if split == _SPARE and not any(map(os.path.exists, spec.sources[split])):
+        if split == _SPARE and not any(map(is_there, spec.sources[split])):
             what = f"{split}: {spec.sources[split][0]} does not exist"
             defects.append(Defect(spec.file, 0, Severity.WARNING, "missing split", what))
             continue
@@ -242,7 +242,7 @@ def _labels_without_picture(expected: Collection[Path]) -> Iterator[Defect]:
         for path in sorted(folder.glob("*.txt")):
             if path in expected or path.name.startswith(".") or path.name.lower() in _NO_LABELS:
                 continue
-            is_list = path.is_file() and path.stat().st_size and not holds_labels(path)  # of pictures, or a note
+            is_list = os.path.isfile(path) and path.stat().st_size and not holds_labels(path)  # of pictures, or a note
             if not is_list:
                 what = "labels without a picture of that name"
                 yield Defect(path, 0, Severity.WARNING, "labels without picture", what)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from provisioning.data.pictures import FORMATS
-from provisioning.data.places import decoded_text
+from provisioning.data.places import decoded_text, is_there
 
 _IMAGES, _LABELS = "images", "labels"
 _LIKE_LABELS = ("label", "annotation", "txt")  # what else people call that folder
@@ -29,12 +29,12 @@ def label_path(picture: Path, *, root: Path | None = None) -> Path:
             beside the picture count.
     """
     expected = _counterpart(picture)
-    if os.path.lexists(expected):  # a link that leads nowhere is a fault of the labels, no background
+    if is_there(expected, follow=False):  # a link that leads nowhere is a fault of the labels, no background
         return expected
     others = [_counterpart(picture.resolve())]
     if root is not None and picture.is_relative_to(root) and _IMAGES not in picture.relative_to(root).parts[:-1]:
         others.insert(0, picture.with_suffix(".txt"))
-    return next((path for path in others if os.path.lexists(path)), expected)
+    return next((path for path in others if is_there(path, follow=False)), expected)
 
 
 class MisplacedLabels:
@@ -93,7 +93,7 @@ class MisplacedLabels:
             parts[len(parts) - 1 - parts[::-1].index(_LABELS)] = _IMAGES
         folders = {Path(*parts), labels.parent}
         owners = {folder / f"{labels.stem}{suffix}" for folder in folders for suffix in FORMATS}
-        return any(owner != picture and _counterpart(owner) == labels and owner.exists() for owner in owners)
+        return any(owner != picture and _counterpart(owner) == labels and os.path.exists(owner) for owner in owners)
 
     def _named(self, folder: Path) -> dict[str, list[str]]:
         """Names of label files by their lower-case form; below the empty one, folders that are called like labels."""
@@ -104,7 +104,7 @@ class MisplacedLabels:
             except OSError:
                 names = []
             for name in names:
-                if name.lower().startswith(_LIKE_LABELS) and (folder / name).is_dir():
+                if name.lower().startswith(_LIKE_LABELS) and os.path.isdir(folder / name):
                     found.setdefault("", []).append(name)
                 elif name.lower().endswith(".txt") and not name.startswith("."):
                     found.setdefault(name.lower(), []).append(name)
@@ -114,7 +114,7 @@ class MisplacedLabels:
 
 def holds_labels(file: Path) -> bool:
     """Whether the first line of a text file is one of a label file, boxes or polygons."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         return False
     try:
         with file.open("rb") as stream:

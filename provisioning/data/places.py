@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
+import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,22 @@ from provisioning.data.pictures import FORMATS
 
 _CVAT_ROOT = "data"  # CVAT writes every path below a folder that its archive does not hold
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, broken encoding, ends of lines
+
+
+def is_there(path: Path, *, follow: bool = True) -> bool:
+    """Whether something of that name exists, readable or not: what a person may not look into is no absent file.
+
+    Args:
+        path: of the file or folder.
+        follow: whether it is the target of a link that must exist.
+    """
+    try:
+        os.stat(path, follow_symlinks=follow)
+    except ValueError:  # a NUL
+        return False
+    except OSError as exc:
+        return exc.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+    return True
 
 
 def is_hidden(path: Path, *, below: Path) -> bool:
@@ -40,9 +58,9 @@ def find_place(text: str, *folders: Path) -> Path:
     plain = _path(text.replace("\\", "/"))
     meanings = dict.fromkeys((_path(text), plain, _shortened(plain)))
     candidates = (folder / each for folder in folders for each in meanings)
-    found = next((path for path in candidates if os.path.exists(path)), None)
+    found = next((path for path in candidates if is_there(path)), None)
     lexical = Path(os.path.abspath(found or folders[0] / plain))
-    return found.resolve() if found and not os.path.exists(lexical) else lexical  # `..` behind a linked folder
+    return found.resolve() if found and not is_there(lexical) else lexical  # `..` behind a linked folder
 
 
 def plain_place(text: str, folder: Path) -> Path:
@@ -84,6 +102,13 @@ def _shortened(path: Path) -> Path:
     return Path(*parts)
 
 
+def _may_be_picture(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True  # a dead link, or none that may be read: who reads it says so
+
+
 def pictures_below(folder: Path) -> Iterator[Path]:
     """Every picture in a folder and its subfolders, linked ones too, even where the link leads nowhere; nothing hidden.
 
@@ -109,5 +134,5 @@ def pictures_below(folder: Path) -> Iterator[Path]:
             path = Path(place, name)
             if name.startswith(".") or path.suffix.lower() not in FORMATS:
                 continue
-            if path.is_file() or not path.exists():
+            if _may_be_picture(path):
                 yield path

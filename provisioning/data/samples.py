@@ -14,7 +14,7 @@ from edged.core.errors import DataError
 from provisioning.data.label_files import MisplacedLabels, folder_of_labels, label_path
 from provisioning.data.labels import Defect, Labels, Severity, read_labels
 from provisioning.data.pictures import FORMATS, read_picture
-from provisioning.data.places import decoded_text, find_place, is_unwritable, pictures_below
+from provisioning.data.places import decoded_text, find_place, is_there, is_unwritable, pictures_below
 from provisioning.data.spec import DataSpec
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,9 @@ def read_samples(
     for picture in pictures:
         path = label_path(picture, root=root)
         labels, defects = Labels.empty(), []
-        if not os.path.exists(picture):
+        if not is_there(picture):
             defects = [_missing(picture)]
-        elif os.path.lexists(path):
+        elif is_there(path, follow=False):
             labels, defects = read_labels(path, classes=classes, polygons=polygons)
         elif (found := near.of(picture, path)) is not None:
             defects = [_elsewhere(picture, path, found, certain=near.is_certain(picture, path, found))]
@@ -139,7 +139,7 @@ def load_split(
 def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
     """What to say of a split whose pictures hold no box: where labels were looked for, and where there are some."""
     expected = {picture: label_path(picture, root=spec.folder) for picture in pictures}
-    missing = [picture for picture, path in expected.items() if not os.path.lexists(path)]
+    missing = [picture for picture, path in expected.items() if not is_there(path, follow=False)]
     start = f"{split} holds no box"
     if not missing:
         return f"{start}: the label files of its {len(pictures)} pictures hold no usable line"
@@ -172,7 +172,7 @@ def _readable(samples: Sequence[Sample]) -> list[Sample]:
 def _expand(source: Path, root: Path | None) -> Iterator[Path]:
     if os.path.isdir(source):
         yield from map(_absolute, pictures_below(source))
-    elif not os.path.exists(source):
+    elif not is_there(source):
         raise DataError(f"{source} does not exist", remedy="correct path, train, val or test in the data-set YAML")
     elif source.suffix.lower() in FORMATS:
         yield _absolute(source)

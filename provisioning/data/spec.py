@@ -13,7 +13,7 @@ import yaml
 from edged.core.errors import DataError
 from provisioning.data.darknet import read_darknet
 from provisioning.data.labels import Defect, Severity
-from provisioning.data.places import decoded_text, find_place, is_unwritable, place_beside, plain_place
+from provisioning.data.places import decoded_text, find_place, is_there, is_unwritable, place_beside, plain_place
 from provisioning.names import ordered_names
 
 SPLITS = ("train", "val", "test")
@@ -48,9 +48,9 @@ class DataSpec:
 
 def spec_file(data: Path) -> Path:
     """The description of a data set, given itself or its folder: the first of `SPEC_NAMES` that is there."""
-    if not data.is_dir():
+    if not os.path.isdir(data):
         return data
-    return next((data / name for name in SPEC_NAMES if (data / name).exists()), data / SPEC_NAMES[0])
+    return next((data / name for name in SPEC_NAMES if is_there(data / name)), data / SPEC_NAMES[0])
 
 
 def read_spec(file: Path) -> DataSpec:
@@ -149,7 +149,7 @@ def _sources(value: object, base: Path, *, split: str, defects: list[Defect], fi
 def _remarks(entry: str, base: Path, taken: Path, *, where: str, file: Path) -> Iterator[Defect]:
     """Of a path that may mean two places: whether the one beside the YAML is taken for it, or could be meant by it."""
     plain, beside = plain_place(entry, base), place_beside(entry, base)
-    if beside in {plain, base} or not os.path.exists(beside):
+    if beside in {plain, base} or not is_there(beside):
         return
     if beside == taken:
         if file.suffix.lower() == _DARKNET_SUFFIX:

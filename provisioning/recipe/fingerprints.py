@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,11 +42,11 @@ def of_dataset(file: Path) -> str:
     """
     spec = read_spec(file)
     sources = [
-        source for split, given in spec.sources.items() for source in given if split != "test" or source.exists()
+        source for split, given in spec.sources.items() for source in given if split != "test" or os.path.exists(source)
     ]
     pictures = list_pictures(sources, root=spec.folder)
     labels = [label_path(picture, root=spec.folder) for picture in pictures]
-    files = _of_files([spec.file, *filter(Path.exists, [*pictures, *labels])])
+    files = _of_files([spec.file, *filter(os.path.exists, [*pictures, *labels])])
     return hashlib.sha256(
         json.dumps([files, spec.names]).encode()
     ).hexdigest()  # names may stand in a file of their own

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,7 @@ def test_load_split_refuses_a_missing_or_empty_split(tmp_path: Path) -> None:
 
 
 LINE = "0 .5 .5 .2 .2"
+NOBODY = 65534
 PLACES = {
     "beside": "images/train/{}.txt",
     "Labels": "Labels/train/{}.txt",
@@ -275,3 +279,39 @@ def test_load_split_refuses_a_link_that_leads_nowhere(tmp_path: Path, link: str)
     (tmp_path / link).symlink_to("/nonexistent/b")
     with pytest.raises(DataError, match=rf"1 defects in 1 pictures of train, the first: {tmp_path / link}: "):
         load_split(read_spec(file), "train")
+
+
+@pytest.fixture
+def anybody() -> Iterator[Path]:
+    """A folder of a user without rights, who this process is meanwhile: root may read everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("locked", "message"),
+    [
+        pytest.param("labels/train", r"labels/train/a\.txt: error: cannot be read: Permission denied", id="labels"),
+        pytest.param("images/train", r"images/train cannot be read: Permission denied", id="pictures"),
+        pytest.param("images", r"images/train is neither .*Permission denied", id="above the pictures"),
+        pytest.param(".", r"data\.yaml cannot be read: Permission denied", id="data set"),
+    ],
+)
+def test_load_split_does_not_take_for_absent_what_it_may_not_read(anybody: Path, locked: str, message: str) -> None:
+    """A folder of labels that another user wrote would else make its pictures background."""
+    write_dataset(anybody, {"train/a": LINE, "val/b": LINE})
+    place = anybody / locked
+    place.chmod(0)
+    try:
+        with pytest.raises(DataError, match=message):
+            load_split(read_spec(anybody / "data.yaml"), "train")
+    finally:
+        place.chmod(0o700)
