@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edged.assembly import camera_specs, load_model, mqtt_options
 from edged.capture.cameras import Cameras
+from edged.capture.reader import LOST_AFTER_S
 from edged.capture.spec import CameraSpec, CameraState
 from edged.config import Settings, load_settings
 from edged.core.errors import CameraError, EdgedError
@@ -106,21 +107,26 @@ def _cameras(specs: Sequence[CameraSpec]) -> Iterable[Finding]:
                 changed.notify()
 
     patience_s = max(spec.open_timeout_s + spec.read_timeout_s for spec in specs) + SLACK_S
-    deadline = time.monotonic() + patience_s
+    began = time.monotonic()
     with Cameras(specs, on_state=on_state) as cameras, changed:
-        while len(settled) < len(specs) and (left := deadline - time.monotonic()) > 0:
-            changed.wait(left)
-        counters = cameras.states()
+        while len(settled) < len(specs):
+            waited_s = time.monotonic() - began
+            waiting = [state for name, state in cameras.states().items() if name not in settled]
+            # One that says what it waits for is there: bytes arrive, the picture will.
+            if waited_s >= patience_s + LOST_AFTER_S * any(state.reason for state in waiting):
+                break
+            changed.wait(1.0)
+        states = cameras.states()
     for spec in specs:
-        state = settled.get(spec.name)
-        yield _camera(spec, counters.get(spec.name, state) if state and state.alive else state)
+        first = settled.get(spec.name)
+        yield _camera(spec, first if first and not first.alive else states[spec.name])
 
 
-def _camera(spec: CameraSpec, state: CameraState | None) -> Finding:
+def _camera(spec: CameraSpec, state: CameraState) -> Finding:
     part = f"camera {spec.name}"
-    if state is not None and (state.alive or state.state == "ended"):
+    if state.alive or state.state == "ended":
         width, height = state.size_wh
         rate = f", {state.fps:g} frames/s" if state.fps else ""
         return Finding(part, ok=True, detail=f"{spec.shown_source}, {width}x{height}{rate}, {state.decoder}")
-    reason = state.reason if state else "gave neither a frame nor an error in time"
+    reason = state.reason or "gave neither a frame nor an error in time"
     return _failure(part, CameraError(f"{spec.shown_source}: {reason}"))

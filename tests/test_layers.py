@@ -56,6 +56,7 @@ OWNERS = {  # a heavy import may stand only below these paths
         "edged/bench",
         "provisioning",
     ),
+    "av": ("edged/capture",),
     "paho": ("edged/publish", "edged/demo", "edged/bench"),
 }
 

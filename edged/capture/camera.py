@@ -19,6 +19,7 @@ from edged.capture.slots import MAX_SIDE
 from edged.capture.source import utc
 from edged.capture.spec import CameraSpec, CameraState, StateName
 from edged.capture.wire import (
+    Awaits,
     Ended,
     FromChild,
     Lost,
@@ -165,6 +166,10 @@ class Camera:
             link.opened = True
             self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
             self.state = replace(self.state, decoder=message.info.decoder, fps=message.info.fps)
+        elif isinstance(message, Awaits):
+            self._set_state(
+                "opening" if self.state.state == "opening" else "offline", _one_line(redact(message.reason))
+            )
         elif isinstance(message, Place):
             link.place = message.place
         else:

@@ -1,22 +1,11 @@
-"""What FFmpeg, OpenCV and codecs print, caught in a child process: the reason of a failure, and damaged frames."""
+"""What libraries print in a child process (OpenCV, libjpeg, GStreamer, drivers), kept from the daemon's own log."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
-
-from edged.core.redact import redact
 
 MAX_BYTES = 65_536
-LEVEL = 40  # FFmpeg's VERBOSE: H.264 tells of a new picture size at it, and nothing is told of every frame
-_FFMPEG = re.compile(r"\[OPENCV:FFMPEG:(\d+)\] (.*)")
-_TIMEOUT = re.compile(r"Stream timeout triggered after ([\d.]+) ms")
-_REFUSED = re.compile(r"\b(401 \(?Unauthorized|403 \(?Forbidden)")
-_ERROR_LEVEL = 16
-_WARNING_LEVEL = 24  # 401 is told at it
-_RESIZED = re.compile(r"Reinit context to (\d+)x(\d+)")
-_STALE = re.compile(r"Slice parameters .* are invalid")
 
 
 class DecoderLog:
@@ -43,46 +32,5 @@ class DecoderLog:
 
 
 def damaged(lines: list[str]) -> bool:
-    """Whether a decoder complained of an error."""
-    return any(_level(line) <= _ERROR_LEVEL or "Corrupt JPEG" in line for line in lines)
-
-
-def stale(lines: list[str]) -> bool:
-    """Whether OpenCV 4 could not convert a picture of a new size and handed out the old one again."""
-    return any(_STALE.search(line) for line in lines)
-
-
-def coded_size(lines: list[str]) -> tuple[int, int] | None:
-    """The picture size that a decoder last set itself up for, if it tells."""
-    for line in reversed(lines):
-        match = _RESIZED.search(line)
-        if match:
-            return int(match[1]), int(match[2])
-    return None
-
-
-def cause(lines: list[str]) -> str:
-    """The line that tells a person why, redacted; empty where none does."""
-    for line in lines:
-        timeout = _TIMEOUT.search(line)
-        if timeout:
-            return f"no answer within {float(timeout[1]) / 1000:.1f} s"
-    for line in reversed(lines):
-        match = _FFMPEG.match(line)
-        if match and match[2].strip() and int(match[1]) <= _WARNING_LEVEL:
-            return redact(match[2].strip())[:300]
-    return ""
-
-
-def refused(lines: list[str]) -> bool:
-    """Whether the server asked for other credentials."""
-    return any(_REFUSED.search(line) for line in lines)
-
-
-def _level(line: str) -> int:
-    """FFmpeg's; a high number where the line is not FFmpeg's."""
-    match = _FFMPEG.match(line)
-    return int(match[1]) if match else _NOT_FFMPEG
-
-
-_NOT_FFMPEG = 1000
+    """Whether libjpeg complained: OpenCV decodes the JPEGs of V4L2 devices with it and keeps what it could mend."""
+    return any("Corrupt JPEG" in line for line in lines)

@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from edged.capture.decoderlog import LEVEL
 from edged.capture.spec import CameraSpec
 from edged.capture.wire import MAX_PACKET
 from edged.core.errors import CameraError
@@ -125,10 +124,6 @@ class Launcher:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with libraries told to start no threads (a fork copies none) and FFmpeg to say why it fails.
-
-    Without settings, which may be passwords.
-    """
-    fixed = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": str(LEVEL)}
+    """Ours, with libraries told to start no threads (a fork copies none); without settings, which may be passwords."""
     ours = {key: value for key, value in os.environ.items() if not key.upper().startswith("EDGED_")}
-    return {**ours, **fixed}
+    return {**ours, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

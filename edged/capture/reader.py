@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edged.capture.ffmpeg import FfmpegStream
 from edged.capture.kinds import Kind, kind_of
 from edged.capture.pacing import Pacer
 from edged.capture.pattern import Pattern, PatternStream
@@ -19,11 +20,19 @@ from edged.capture.video import VideoStream
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
+LOST_AFTER_S = 60.0  # without a picture though bytes come: further apart no camera sets its key frames
 _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def open_stream(spec: CameraSpec) -> Stream:
+Awaits = Callable[[str, float], None]
+
+
+def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
     """Open what the camera's source names.
+
+    Args:
+        spec: the camera.
+        awaits: told what a live stream is waiting for, while bytes arrive that hold no picture.
 
     Raises:
         CameraError: it cannot be opened.
@@ -36,6 +45,8 @@ def open_stream(spec: CameraSpec) -> Stream:
         return PatternStream(pattern)
     if kind is Kind.PICTURES:
         return PictureStream(spec.source, fps=spec.fps, max_pixels=spec.max_pixels)
+    if kind in {Kind.NETWORK, Kind.VIDEO}:
+        return FfmpegStream(spec, kind, awaits=awaits)
     return VideoStream(spec, kind)
 
 
@@ -53,20 +64,28 @@ class FrameReader:
     Args:
         spec: the camera.
         idle: called to wait some seconds; may return early.
+        awaits: told, while a live stream gives no picture though bytes arrive, what is awaited and for how long
+            already, seconds.
 
     Raises:
         CameraError: it cannot be opened.
     """
 
-    def __init__(self, spec: CameraSpec, *, idle: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, spec: CameraSpec, *, idle: Callable[[float], None] = time.sleep, awaits: Awaits = lambda _why, _s: None
+    ) -> None:
         self._spec = spec
         self._idle = idle
-        self._stream = open_stream(spec)
+        self._awaits = awaits
+        self._good_s = time.monotonic()
+        self._failing = False
+        self._stream = open_stream(spec, awaits=self._await)
         self._pacer = self._new_pacer()
         self._offset_s = 0.0  # media time played in earlier rounds of a loop
         self._scratch: Pixels | None = None
         self._round_good = 0
         self._round_bad = 0
+        self._damaged_before = 0  # in streams closed by now
         self.skipped = 0
         self.bad = 0
         self._last_bad = ""
@@ -75,6 +94,11 @@ class FrameReader:
     def info(self) -> StreamInfo:
         """What is being read."""
         return self._stream.info
+
+    @property
+    def damaged(self) -> int:
+        """Damage so far that cost no frame of its own."""
+        return self._damaged_before + self._stream.damaged
 
     @property
     def location(self) -> str:
@@ -108,6 +132,7 @@ class FrameReader:
 
         Raises:
             DataError: it cannot be decoded; `advance` to the next.
+            CameraError: nothing of a live stream could be decoded for `LOST_AFTER_S`.
         """
         try:
             pixels = self._rotated(into) if self._spec.rotate else self._stream.retrieve(into)
@@ -116,8 +141,11 @@ class FrameReader:
             self.bad += 1
             self._round_bad += 1
             self._last_bad = str(exc)
+            self._failing = True
+            self._await(str(exc).removeprefix(f"{self.location}: "))
             raise
         self._round_good += 1
+        self._failing = False
         return pixels
 
     def _refuse_huge(self, pixels: Pixels) -> None:
@@ -126,15 +154,6 @@ class FrameReader:
             raise DataError(
                 f"{self.location}: a frame of {width}x{height}, the limit is {self._spec.max_pixels} pixels"
             )
-
-    def reopen(self) -> None:
-        """Open the source anew: its decoder does not follow what the stream became.
-
-        Raises:
-            CameraError: it cannot be opened.
-        """
-        self._stream.close()
-        self._stream = open_stream(self._spec)
 
     def close(self) -> None:
         """Release the source; safe to call twice."""
@@ -152,15 +171,28 @@ class FrameReader:
 
     def _grab(self) -> bool:
         if self._stream.grab():
+            if not self._failing:  # frames that nobody wants to see are taken for good
+                self._good_s = time.monotonic()
             return True
         if self._round_bad and not self._round_good:
             raise CameraError(f"none of {self._round_bad} pictures can be read, the last: {self._last_bad}")
         if not self._spec.loop:
             return False
         self._offset_s += self._stream.position_s + 1 / self._stream.info.fps
-        self.reopen()  # seeking is inexact in some containers
+        self._damaged_before += self._stream.damaged
+        self._stream.close()
+        self._stream = open_stream(self._spec, awaits=self._await)  # seeking is inexact in some containers
         self._round_good = self._round_bad = 0
         return self._stream.grab()
+
+    def _await(self, reason: str) -> None:
+        """No picture yet, or again none, of a live stream that still sends."""
+        if not self._stream.info.live:
+            return
+        silent_s = time.monotonic() - self._good_s
+        if silent_s > LOST_AFTER_S:
+            raise CameraError(f"{self.location}: no picture for {LOST_AFTER_S:g} s: {reason}")
+        self._awaits(reason, silent_s)
 
     def _wait_until(self, due_s: float) -> None:
         while (left_s := due_s - time.monotonic()) > 0:

@@ -10,20 +10,15 @@ from edged.core.types import Pixels
 
 
 class OpenError(CameraError):
-    """A source that does not open, for a reason that only the decoder's log may tell.
-
-    Args:
-        plain: what happened.
-        guess: why, in general terms; for where the log is not at hand.
-    """
-
-    def __init__(self, plain: str, guess: str) -> None:
-        super().__init__(f"{plain}: {guess}")
-        self.plain = plain
+    """A source that does not open."""
 
 
 class OpenFileError(OpenError, DamagedFile):
     """A file that is there and can be read, but does not open as a video."""
+
+
+class RefusedError(OpenError):
+    """A source that wants other credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +49,11 @@ class Stream(Protocol):
     @property
     def position_s(self) -> float:
         """Media time of the grabbed frame, seconds from the first; never falls. Meaningless for live streams."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """Damage so far that cost no frame of its own: lost between two, or mended by the decoder."""
         ...
 
     @property

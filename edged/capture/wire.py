@@ -39,6 +39,7 @@ class Tag(IntEnum):
     LOST = 5  # child: the source failed; exits
     PLACE = 9  # child: where the failed source would be, for the doorbell; after LOST
     ENDED = 6  # child: the file was played once; exits
+    AWAITS = 10  # child: bytes arrive, but no picture
     AREA = 7  # supervisor: new slots, with their descriptor
     FREE = 8  # supervisor: a slot belongs to the child again
 
@@ -104,6 +105,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaits:
+    """Bytes arrive, but no picture."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the lost source would be, as `doorbell.resolve` gives it."""
 
@@ -131,7 +139,7 @@ class Free(NamedTuple):
     slot: int
 
 
-FromChild = Opened | Want | NewFrame | Tally | Lost | Place | Ended
+FromChild = Opened | Want | NewFrame | Tally | Awaits | Lost | Place | Ended
 
 
 def pack_opened(info: StreamInfo) -> bytes:
@@ -160,6 +168,11 @@ def pack_pulse(tally: Tally) -> bytes:
 def pack_lost(reason: str, *, auth: bool) -> bytes:
     """Lost -> packet; a reason that is too long loses its end."""
     return _LOST.pack(Tag.LOST, auth) + reason.encode("utf-8", "replace")[:MAX_TEXT]
+
+
+def pack_awaits(reason: str) -> bytes:
+    """Awaits -> packet."""
+    return bytes([Tag.AWAITS]) + reason.encode("utf-8", "replace")[:MAX_TEXT]
 
 
 def pack_place(place: str) -> bytes:
@@ -203,6 +216,8 @@ def parse_from_child(packet: bytes) -> FromChild:
             return Lost(reason=reason, auth=bool(_LOST.unpack_from(packet)[1]))
         if tag == Tag.PLACE:
             return Place(packet[1 : 1 + MAX_TEXT].decode())
+        if tag == Tag.AWAITS:
+            return Awaits(packet[1 : 1 + MAX_TEXT].decode("utf-8", "replace"))
     except (struct.error, ValueError, TypeError, LookupError) as exc:
         raise WireError(f"packet {tag} of {len(packet)} bytes: {exc}") from exc
     if tag == Tag.ENDED:

@@ -8,18 +8,19 @@ import select
 import socket
 import time
 
-from edged.capture.decoderlog import DecoderLog, cause, coded_size, damaged, refused, stale
+from edged.capture.decoderlog import DecoderLog, damaged
 from edged.capture.doorbell import resolve
 from edged.capture.frozen import fingerprint
 from edged.capture.reader import FrameReader, Moment
 from edged.capture.slots import SlotWindow
 from edged.capture.spec import CameraSpec
-from edged.capture.stream import OpenError
+from edged.capture.stream import RefusedError
 from edged.capture.wire import (
     MAX_PACKET,
     Free,
     NewFrame,
     Tally,
+    pack_awaits,
     pack_ended,
     pack_frame,
     pack_lost,
@@ -49,21 +50,13 @@ def run(sock: socket.socket, spec: CameraSpec) -> None:
         try:
             worker.work()
         except CameraError as exc:
-            lines = worker.complaints + log.fresh()
             # Without secrets before it is cut to a packet: half a password would not be recognised any more.
-            sock.send(pack_lost(redact(_reason(exc, cause(lines))), auth=refused(lines)))
+            sock.send(pack_lost(redact(str(exc)), auth=isinstance(exc, RefusedError)))
             sock.send(pack_place(resolve(spec.source)))  # may take long, and may be killed
         except (SupervisorGone, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
             sock.send(pack_lost(redact(f"internal error: {type(exc).__name__}: {exc}"), auth=False))
-
-
-def _reason(exc: CameraError, why: str) -> str:
-    """The error, with what the decoder said of it."""
-    if not why:
-        return str(exc)
-    return f"{exc.plain}: {why}" if isinstance(exc, OpenError) else f"{exc} ({why})"
 
 
 class Worker:
@@ -83,14 +76,10 @@ class Worker:
         self._size_wh = (0, 0)
         self._print = b""  # of the first picture of a pair
         self._pair_due_s = 0.0
-        self._coded_wh: tuple[int, int] | None = None
-        self._stale = False
-        self._resized = False
         self._missed = 0
         self._damaged = 0
         self._told = Tally(0, 0, 0)
         self._spoke_s = time.monotonic()
-        self.complaints: list[str] = []
 
     def work(self) -> None:
         """Until the source ends.
@@ -99,7 +88,7 @@ class Worker:
             CameraError: the source failed.
             SupervisorGone: the supervisor hung up.
         """
-        with contextlib.closing(FrameReader(self._spec, idle=self._idle)) as reader:
+        with contextlib.closing(FrameReader(self._spec, idle=self._idle, awaits=self._await)) as reader:
             self._reader = reader
             self._watched = reader.info.may_freeze and self._spec.frozen_after_s > 0
             self._send(pack_opened(reader.info))
@@ -122,8 +111,7 @@ class Worker:
             pixels = self._retrieve()
         except DataError:
             return  # counted by the reader
-        if not self._heed_complaints():
-            return
+        self._read_log()
         slot = self._place(pixels)
         same = self._same_as_before(pixels, moment.mono_ns / 1e9)
         frame = NewFrame(
@@ -178,32 +166,12 @@ class Worker:
             self._print = fingerprint(pixels)
         return None
 
-    def _heed_complaints(self) -> bool:
-        """Read what the decoder printed; False if the picture just decoded must not be used."""
-        self._read_log()
-        stale, self._stale = self._stale, False
-        resized, self._resized = self._resized, False
-        if (stale or resized) and self._reader.info.live:
-            # OpenCV keeps the size that it opened with: it would scale the new pictures, or repeat an old one.
-            self._reader.reopen()
-            self._coded_wh = coded_size(self._log.fresh())
-            return False
-        return not stale
-
     def _read_log(self) -> None:
-        lines = self._log.fresh()
-        if not lines:
-            return
-        self.complaints = lines[-20:]
-        self._damaged += damaged(lines)
-        self._stale |= stale(lines)
-        before, now = self._coded_wh, coded_size(lines)
-        self._resized |= before is not None and now is not None and now != before
-        self._coded_wh = now or before
+        self._damaged += damaged(self._log.fresh())
 
     def _tally(self) -> Tally:
         """Since the last packet."""
-        now = Tally(self._missed, self._reader.skipped, self._reader.bad + self._damaged)
+        now = Tally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
         told, self._told = self._told, now
         return Tally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
 
@@ -214,8 +182,19 @@ class Worker:
 
     def _pulse_if_silent(self) -> None:
         if time.monotonic() - self._spoke_s >= PULSE_S:
-            self._read_log()  # else it would grow while no frame is delivered
-            self._send(pack_pulse(self._tally()))
+            self._pulse()
+
+    def _pulse(self) -> None:
+        self._read_log()  # else it would grow while no frame is delivered
+        self._send(pack_pulse(self._tally()))
+
+    def _await(self, reason: str, silent_s: float) -> None:
+        """The source sends, but nothing that is a picture: say so when it lasts, so that nobody thinks us hung."""
+        self._listen(0.0)
+        if time.monotonic() - self._spoke_s >= PULSE_S:
+            if silent_s >= self._spec.read_timeout_s:
+                self._send(pack_awaits(reason))
+            self._pulse()
 
     def _send(self, packet: bytes) -> None:
         self._sock.sendall(packet)

@@ -28,3 +28,8 @@ def misspelt(source: str) -> str:
     if _BARE_ADDRESS.match(source) and not scheme_of(source):
         return "an address begins with its scheme: rtsp://USER:PASSWORD@ADDRESS/PATH"
     return ""
+
+
+def lower_scheme(source: str) -> str:
+    """`source` with its scheme in lower case, as FFmpeg wants it: `RTSP://Host` -> `rtsp://Host`."""
+    return scheme_of(source) + source[len(scheme_of(source)) :]

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -227,6 +227,39 @@ def dripping_server(first: bytes, drip: bytes, *, every_s: float = 0.2) -> Itera
         closing.set()
         thread.join()
         listener.close()
+
+
+@contextmanager
+def playing_server(portions: Sequence[bytes], *, every_s: float = 0.04, hangs_up: bool = False) -> Iterator[int]:
+    """HTTP that plays `portions` at their own pace to each client, from the first on, then falls silent or hangs up."""
+
+    class Handler(MjpegHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            for portion in portions:
+                try:
+                    self.wfile.write(portion)
+                except OSError:
+                    return
+                if closing.wait(every_s):
+                    return
+            if not hangs_up:
+                closing.wait()
+
+    closing = threading.Event()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def pattern(name: str, query: str = "size=64x48", *, pace: str = "fast") -> CameraSpec:

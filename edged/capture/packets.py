@@ -1,0 +1,72 @@
+"""The pieces of a stream that FFmpeg hands out, one a picture; also where a server cuts pictures into several.
+
+Some RTSP servers (GStreamer 1.22 with x264's sliced threads, some cameras) mark the end of a picture after each of its
+slices. FFmpeg then decodes every part as a picture of its own and invents the rest of it.
+"""
+
+from __future__ import annotations
+
+import av
+from av.container.input import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream as Track
+
+MOST_PARTS = 16  # of one picture; more with one time stamp are a server that does not know the time
+
+
+class Packets:
+    """Iterates over a track's packets; the last one is empty and draws the decoder's last frames.
+
+    Args:
+        container: opened.
+        track: whose packets.
+
+    Attributes:
+        joining: packets with one time stamp are joined, which costs the delay of a frame.
+    """
+
+    def __init__(self, container: InputContainer, track: Track) -> None:
+        self._source = container.demux(track)
+        self._held: Packet[Track] | None = None
+        self._parts = 0
+        self._half: Packet[Track] | None = None
+        self.joining = False
+
+    def next(self) -> Packet[Track] | None:
+        """The next one; None after the last.
+
+        Raises:
+            av.FFmpegError: the source failed.
+        """
+        if not self.joining:
+            return next(self._source, None)
+        while True:
+            packet = next(self._source, None)
+            held = self._held
+            if packet is None or held is None or self._parts >= MOST_PARTS or not _of_one_picture(held, packet):
+                self._held, self._parts = packet, 1
+                if held is not None or packet is None:
+                    return held
+            else:
+                self._held = _joined(held, packet)
+                self._parts += 1
+
+    def heed(self, packet: Packet[Track], frames: list[VideoFrame]) -> None:
+        """Learn from what a packet gave: two key frames of one moment that both lack a part are parts of one."""
+        before, self._half = self._half, None
+        if packet.is_keyframe and any(frame.is_corrupt for frame in frames):
+            self._half = packet
+            # The very first packets of an RTSP stream have no time yet.
+            self.joining |= before is not None and before.pts in {None, packet.pts}
+
+
+def _of_one_picture(one: Packet[Track], other: Packet[Track]) -> bool:
+    return one.pts is not None and one.pts == other.pts and bool(one.size and other.size)
+
+
+def _joined(one: Packet[Track], other: Packet[Track]) -> Packet[Track]:
+    packet: Packet[Track] = av.Packet(bytes(one) + bytes(other))  # type: ignore[assignment]
+    packet.pts, packet.dts, packet.time_base = one.pts, one.dts, one.time_base
+    packet.is_keyframe = one.is_keyframe
+    return packet
