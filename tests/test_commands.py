@@ -21,6 +21,8 @@ import pytest
 from edged.publish import schemas
 from tests.boxes import Box, run_edged, squares_picture, write_video
 from tests.brokers import Broker, free_port
+from tests.capture.support import playing_server
+from tests.capture.videos import encoded, joined, transport_stream, write_pictures
 from tests.handmade import write_bundle
 
 
@@ -71,6 +73,28 @@ def test_detect_pictures_folders_and_videos_into_pictures_videos_and_json_lines(
     before, after = squares_picture(), cv2.imread(str(tmp_path / "out" / "p2.jpg"))
     assert after is not None and after.shape == before.shape
     assert np.abs(after.astype(int) - before)[56:120, 24:27].max() > 50  # the box is drawn on the square's edge
+
+
+def test_detect_sees_in_interlaced_video_what_is_there(tmp_path: Path, model: Path) -> None:
+    options = {"x264-params": "interlaced=1:tff=1", "crf": "10"}
+    video = write_pictures(
+        tmp_path / "clip.mp4", "libx264", "yuv444p", [squares_picture(colours=["green"])] * 12, options=options
+    )
+    done = run_edged("detect", video, "--model", model)
+    assert done.returncode == 0, done.stderr
+    assert "12 frames on cpu fp32" in done.stdout and "12 green" in done.stdout
+
+
+def test_detect_counts_frames_that_are_no_pictures_as_errors(tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "clip.h264"
+    pieces = encoded("libx264", "yuv420p", range(24))
+    path.write_bytes(joined(pieces[:10], [(pieces[10][0][:40], False, 10)], pieces[11:]))
+    done = run_edged("detect", path, "--model", model)
+    assert done.returncode == 65
+    errors = done.stderr.splitlines()
+    assert len(errors) == 2 and all(str(path) in error for error in errors)
+    assert "damaged or lost; waiting for a key frame" in errors[0]
+    assert re.search(r"\d frames could not be decoded$", errors[1])
 
 
 def test_detect_to_standard_output_is_only_json(tmp_path: Path, model: Path) -> None:
@@ -177,6 +201,18 @@ def test_check_tries_every_part_and_tells_in_lines_and_json(tmp_path: Path) -> N
         broker.kill()
     assert not report["ok"] and report["exit_code"] == 69
     assert {part["part"]: part["ok"] for part in report["parts"]}["camera yard"] is False
+
+
+def test_check_waits_for_a_distant_key_frame(tmp_path: Path) -> None:
+    pieces = encoded("libx264", "yuv420p", [index % 50 for index in range(130)], options={"g": "101"})
+    with playing_server(transport_stream(pieces[1:])) as port:  # the next key frame comes after 4 s
+        camera = {
+            "source": f"HTTP://127.0.0.1:{port}/cam",
+            "open_timeout_s": 0.5,
+            "read_timeout_s": 0.5,  # with a second of slack less than that
+        }
+        done = run_edged("check", "--config", Box(tmp_path, free_port(), cameras={"gate": camera}).write())
+    assert re.search(r"^ok    camera gate: .*, 160x120, .*FFMPEG h264", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_check_reports_a_refused_port(tmp_path: Path) -> None:

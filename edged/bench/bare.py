@@ -15,16 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime as ort
 
 from edged.bench.figures import Percentiles
 from edged.bench.meters import machine_busy_s
 from edged.bench.plain import plain_frame
-from edged.bench.scenario import is_file
 from edged.capture.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DetectorError
@@ -92,26 +89,15 @@ def measure_bare(request: BareRequest) -> BareFigures:
 
 
 class _Frames:
-    """Endless frames of a source, decoded as anyone would with OpenCV; a pattern is drawn by capture itself."""
+    """Endless frames of a source, decoded one after the other in this thread."""
 
     def __init__(self, source: str) -> None:
-        self._source = source
-        plain = is_file(source) and Path(source).is_file()
-        self._video = cv2.VideoCapture(source) if plain else None
-        self._reader = None if plain else FrameReader(CameraSpec(name="bare", source=source, pace="fast", loop=True))
+        self._reader = FrameReader(CameraSpec(name="bare", source=source, pace="fast", loop=True))
 
     def read(self) -> Pixels:
-        if self._reader is not None:
-            self._reader.advance()
-            return self._reader.retrieve(None)
-        if self._video is None:
-            raise CameraError(f"{self._source} has no reader")
-        for _ in range(2):
-            good, picture = self._video.read()
-            if good:
-                return np.asarray(picture, np.uint8)
-            self._video = cv2.VideoCapture(self._source)
-        raise CameraError(f"{self._source} cannot be read")
+        if self._reader.advance() is None:
+            raise CameraError(f"{self._reader.location} cannot be read")
+        return self._reader.retrieve(None)
 
 
 class _Turnstile:

@@ -66,6 +66,7 @@ class FfmpegStream:
         self._first_s: float | None = None
         self._position_s = 0.0
         self._jumped = False
+        self._synced = False  # a frame came, so what does not decode is damage and no piece before a key frame
         self._lost_at_s = float("-inf")
         self.damaged = 0
 
@@ -108,6 +109,7 @@ class FfmpegStream:
         self._follow_position(self._frame)
         self._judge(self._frame)
         self._grabbed += 1
+        self._synced = True
         return True
 
     def retrieve(self, into: Pixels | None) -> Pixels:
@@ -128,20 +130,18 @@ class FfmpegStream:
         except DataError as exc:
             raise DataError(f"{self._location}: {exc}") from exc
 
-    def seek(self, position_s: float) -> None:
-        """Go to the key frame at or before a media time; the next `grab` gives it.
-
-        Raises:
-            CameraError: the file cannot be sought in.
-        """
+    def seek(self, position_s: float) -> bool:
+        """Go to the key frame at or before a media time, which the next `grab` gives; False: failed, open it anew."""
         target_s = position_s + (self._first_s or 0.0)
         try:
             self._container.seek(int(target_s / (self._track.time_base or 1)), stream=self._track)
-        except av.FFmpegError as exc:
-            raise CameraError(f"{self._location}: cannot be sought in: {exc.strerror}") from exc
+        except av.FFmpegError:
+            return False
         self._packets = Packets(self._container, self._track)
         self._ready.clear()
-        self._jumped = True
+        self._jumped, self._synced = True, False
+        self._lost_at_s = float("-inf")
+        return True
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
@@ -168,14 +168,14 @@ class FfmpegStream:
         except av.error.EOFError:
             return
         except av.FFmpegError:
-            if self._grabbed:  # before the first key frame nothing can be decoded, which is no damage
+            if self._synced:
                 self.damaged += 1
                 self._lost_at_s = self._position_s
             return
         if self._info.live:
             self._packets.heed(packet, self._ready)
         whole = not any(frame.is_corrupt for frame in self._ready)
-        self.damaged += bool(self._grabbed) and whole and av.logging.get_last_error()[0] > complaints
+        self.damaged += self._synced and whole and av.logging.get_last_error()[0] > complaints
 
     def _judge(self, frame: VideoFrame) -> None:
         if frame.is_corrupt:

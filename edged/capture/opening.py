@@ -100,7 +100,7 @@ def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Tr
     """
     track = next(iter(container.streams.video), None)
     if track is None:
-        raise DamagedFile(f"{location!r} has no video frame that can be decoded (audio only, or damaged)")
+        raise OpenFileError(f"{location} cannot be opened: no video track in it (audio only, or damaged)")
     if track.codec_context is None:
         raise CameraError(f"{location}: this FFmpeg has no decoder for its video")
     track.codec_context.thread_count = spec.decode_threads

@@ -41,23 +41,35 @@ def frames(items: Iterable[Item], *, on_error: OnError) -> Iterator[Look]:
 
 
 def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
-    told = 0
-
-    def tell(error: DataError) -> None:
-        nonlocal told
-        told += 1
-        on_error(item, error)
-
+    bad = _Bad(item, on_error)
     try:
         spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
         with open_source(spec) as source:
-            while (frame := _read(source.read, tell)) is not None:
+            while (frame := _read(source.read, bad.tell)) is not None:
                 yield Look(item, frame, source.location, source.info.fps)
     except CameraError as exc:
-        if not (item.is_picture and told):  # "none of 1 pictures can be read" is no news then
+        if not (item.is_picture and bad.count):  # "none of 1 pictures can be read" is no news then
             on_error(item, exc)
     except ValueError as exc:  # a spec that cannot be, e.g. an endless name
         on_error(item, DataError(str(exc)))
+    bad.sum_up()
+
+
+class _Bad:
+    """What could not be decoded of one source: the first is told, and in the end how many they were."""
+
+    def __init__(self, item: Item, on_error: OnError) -> None:
+        self._item, self._on_error = item, on_error
+        self.count = 0
+
+    def tell(self, error: DataError) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._on_error(self._item, error)
+
+    def sum_up(self) -> None:
+        if self.count > 1:
+            self._on_error(self._item, DataError(f"{self.count} frames could not be decoded"))
 
 
 def _read(read: Callable[[], Frame | None], tell: Callable[[DataError], None]) -> Frame | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from edged.capture.ffmpeg import FfmpegStream
+from edged.capture.kinds import Kind
+from edged.capture.reader import FrameReader
+from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, UsageError
-from edged.core.redact import redact
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
 
 TRIES = 4  # candidates for each wanted frame: the later ones are looked at when the first are duplicates
-OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 10_000, 10_000
+TIMEOUT_S = 10.0
 _SEEK_GAP = 300  # frames; beyond it a seek is cheaper than decoding what lies between
 
 Unreadable = Callable[[str], None]
@@ -70,37 +73,84 @@ def video_candidates(
     Raises:
         DataError: not a video, or one without frames.
     """
-    capture = cv2.VideoCapture(str(source))
-    try:
-        length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-        if length < 1:
-            raise DataError(f"{source} holds no video stream with frames", remedy="name a video, a folder or a camera")
-        position = 0
+    with closing(_Video(source)) as video:
 
         def read(places: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
-            nonlocal position
             for place in places:
-                position = _advance(capture, position, place)
-                ok, pixels = capture.read() if position == place else (False, None)
-                position += 1
-                if ok and pixels is not None:
-                    yield place, np.asarray(pixels, np.uint8)
-                else:
-                    unreadable(f"{source}: frame {place} cannot be decoded")
+                try:
+                    yield place, video.picture(place)
+                except (CameraError, DataError) as exc:
+                    unreadable(f"{source}: frame {place}: {exc}")
 
-        for places in strata(length, wanted, rng):
+        for places in strata(video.length, wanted, rng):
             yield read(places)
-    finally:
-        capture.release()
 
 
-def _advance(capture: cv2.VideoCapture, position: int, place: int) -> int:
-    """Move on to frame `place`; returns where the capture really is."""
-    if place - position > _SEEK_GAP and capture.set(cv2.CAP_PROP_POS_FRAMES, place):
-        return place
-    while position < place and capture.grab():
-        position += 1
-    return position
+class _Video:
+    """A video file whose frames are asked for by number, upwards.
+
+    Raises:
+        DataError: not a video, or one without frames.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._spec = CameraSpec(name="sample", source=str(source), pace="fast")
+        try:
+            self._stream = self._opened()
+            self.length = self._stream.announced or self._counted()
+            self._seekable = self._stream.announced > 0
+            self._at = 0
+            self._stream.grab()
+        except CameraError as exc:
+            raise DataError(
+                f"{source} holds no video stream with frames: {exc}", remedy="name a video, a folder or a camera"
+            ) from exc
+
+    def picture(self, place: int) -> Pixels:
+        """Frame `place`, (H, W, 3) uint8 BGR.
+
+        Raises:
+            CameraError: the video ends before it.
+            DataError: this one cannot be decoded.
+        """
+        if place - self._at > _SEEK_GAP and self._seekable:
+            self._seek(place)
+        while self._at < place:
+            if not self._stream.grab():
+                raise CameraError(f"the video ends at frame {self._at}")
+            self._at += 1
+        if self._at > place:
+            raise DataError("it cannot be sought for in this video")
+        return self._stream.retrieve(None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def _seek(self, place: int) -> None:
+        rate = self._stream.info.fps
+        self._seekable = self._stream.seek(place / rate) and self._stream.grab()
+        if self._seekable:
+            self._at = round(self._stream.position_s * rate)
+        else:  # where it stands now nobody knows
+            self._reopen()
+            self._stream.grab()
+            self._at = 0
+
+    def _reopen(self) -> None:
+        self._stream.close()
+        self._stream = self._opened()
+
+    def _opened(self) -> FfmpegStream:
+        return FfmpegStream(self._spec, Kind.VIDEO, awaits=lambda _reason: None)
+
+    def _counted(self) -> int:
+        """Frames of a file that does not say how many, such as a raw stream."""
+        length = 0
+        while self._stream.grab():
+            length += 1
+        self._reopen()
+        return length
 
 
 def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[Iterator[tuple[int, Pixels]]]:
@@ -108,38 +158,36 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
 
     Raises:
         CameraError: it cannot be opened or stops answering.
-        UsageError: `every_s` is not positive.
+        UsageError: `every_s` is not positive, or `source` cannot be a camera.
     """
     if every_s <= 0:
         raise UsageError(f"the interval between frames must be positive, got {every_s:g} s")
-    options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
-    is_device = source.startswith("/dev/")
-    capture = cv2.VideoCapture(source) if is_device else cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
     try:
-        if not capture.isOpened():
-            raise CameraError(f"{redact(source)} cannot be opened", remedy="check the address, the cable, the rights")
+        spec = CameraSpec(name="sample", source=source, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    with closing(FrameReader(spec)) as reader:
         index = 0
 
         def read() -> Iterator[tuple[int, Pixels]]:
             nonlocal index
             for _ in range(TRIES):
-                index, pixels = _next_after(capture, index, every_s, redact(source))
+                index, pixels = _next_after(reader, index, every_s)
                 yield index, pixels
 
         for _ in range(wanted):
             yield read()
-    finally:
-        capture.release()
 
 
-def _next_after(capture: cv2.VideoCapture, index: int, wait_s: float, name: str) -> tuple[int, Pixels]:
+def _next_after(reader: FrameReader, index: int, wait_s: float) -> tuple[int, Pixels]:
     """Let frames pass for `wait_s`, then decode one."""
     until = time.monotonic() + wait_s
     while True:
-        if not capture.grab():
-            raise CameraError(f"{name}: the stream ended or stopped answering after {index} frames")
+        if reader.advance() is None:
+            raise CameraError(f"{reader.location}: the stream ended after {index} frames")
         index += 1
         if time.monotonic() >= until:
-            ok, pixels = capture.retrieve()
-            if ok:
-                return index, np.asarray(pixels, np.uint8)
+            try:
+                return index, reader.retrieve(None)
+            except DataError:
+                continue  # the reader gives a stream up that shows nothing for long
