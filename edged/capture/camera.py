@@ -9,12 +9,12 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from edged.capture.doorbell import EVERY_S, Doorbell
 from edged.capture.exchange import Held, Home, Lane
 from edged.capture.frozen import FrozenWatch
 from edged.capture.launcher import Event
 from edged.capture.link import NEVER, Link, check_frame, receive
 from edged.capture.office import Office
+from edged.capture.retry import Retry
 from edged.capture.slots import MAX_SIDE
 from edged.capture.source import utc
 from edged.capture.spec import CameraSpec, CameraState, StateName
@@ -39,8 +39,6 @@ from edged.core.types import Frame, FrameMeta
 logger = logging.getLogger(__name__)
 
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
-FORCED_S = 300.0  # a child is started as often, even where knocking found nobody: names move to other addresses
-NURSERY_WAIT_S = 0.1
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
 CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
 
@@ -50,8 +48,7 @@ class Camera:
 
     Args:
         spec: the camera.
-        lane: where its frames go.
-        office: shared with the other cameras.
+        lane, office: where its frames go; shared with the other cameras.
     """
 
     def __init__(self, spec: CameraSpec, lane: Lane, office: Office) -> None:
@@ -61,11 +58,7 @@ class Camera:
         self.gone = False
         self._office = office
         self._leaving = False
-        self._failures = 0
-        self._retry_s = 0.0
-        self._pause_s = 0.0
-        self._forced_s = 0.0
-        self._doorbell: Doorbell | None = None
+        self._retry = Retry(lambda failures, auth: office.settings.pause_s(failures, auth=auth), office.selector)
         self._was_online = False
         self._watch = FrozenWatch(spec.frozen_after_s)
         self.state = CameraState(camera=spec.name, state="opening", reason="", since=_now(), reconnects=lane.reconnects)
@@ -74,11 +67,9 @@ class Camera:
     def change(self, spec: CameraSpec) -> None:
         """Go on with another spec, from its first frame."""
         self.spec = spec
-        self._stop_listening()
+        self._retry.begin_anew()
         self._office.exchange.drop_waiting(self.lane)
         self.lane = self._office.exchange.lane(spec.name, keeps_all=spec.pace == "fast")
-        self._failures = 0
-        self._retry_s = 0.0
         self._was_online = False
         self._set_state("opening", "changed")
         self._end_link(CHANGED)
@@ -86,7 +77,7 @@ class Camera:
     def leave(self) -> None:
         """Stop for good; `gone` once the child is."""
         self._leaving = True
-        self._stop_listening()
+        self._retry.stop_listening()
         self._end_link("removed")
         self._office.exchange.drop_waiting(self.lane)
         self.gone = self.link is None
@@ -97,12 +88,9 @@ class Camera:
         if link is None:
             if self._leaving or self.state.state == "ended":
                 return NEVER
-            if now_s >= self._retry_s:
-                self._retry(now_s)
-            elif self._doorbell is not None:
-                self._doorbell.step(now_s)
-                return min(self._retry_s, self._doorbell.due_s)
-            return self._retry_s if self.link is None else now_s
+            if self._retry.is_due(now_s):
+                self._start(now_s)
+            return self._retry.next_s if self.link is None else now_s
         if link.sock is None:
             if now_s >= link.death_due_s:
                 self._finish("")
@@ -121,9 +109,8 @@ class Camera:
             self.link.pid = event.pid
             self.link.deadline_s = time.monotonic() + self.spec.open_timeout_s + GRACE_S
         elif event.what == "exited":
-            while self.link.sock is not None:  # its last words may still lie in the socket
-                if not self.on_readable():
-                    break
+            while self.link.sock is not None and self.on_readable():
+                pass  # its last words may still lie in the socket
             self._end_link(event.why)
             self._finish(event.why)
 
@@ -167,15 +154,13 @@ class Camera:
             self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
             self.state = replace(self.state, decoder=message.info.decoder, fps=message.info.fps)
         elif isinstance(message, Awaits):
-            self._set_state(
-                "opening" if self.state.state == "opening" else "offline", _one_line(redact(message.reason))
-            )
+            self._set_state("opening" if self.state.state == "opening" else "offline", _shown(message.reason))
         elif isinstance(message, Place):
             link.place = message.place
         else:
             link.outcome = message
             if isinstance(message, Lost):  # told at once: the child may still be busy resolving a name
-                self._set_state("offline", _one_line(redact(message.reason)))
+                self._set_state("offline", _shown(message.reason))
 
     def _take_frame(self, link: Link, new: NewFrame, now_s: float) -> None:
         home = link.home
@@ -230,25 +215,16 @@ class Camera:
             self._office.exchange.retire(link.home)
             link.home = None
 
-    def _retry(self, now_s: float) -> None:
-        """Start a child, unless it is known that it would find nobody."""
-        shut = self._doorbell is not None and self._doorbell.shut
-        if shut and self._pause_s > EVERY_S and now_s < self._forced_s:
-            self._retry_s = now_s + self._pause_s
-        else:
-            self._forced_s = now_s + FORCED_S
-            self._start(now_s)
-
     def _start(self, now_s: float) -> None:
         if self._office.launcher is None:  # no fault of the camera's: it is started anew by and by
-            self._retry_s = now_s + NURSERY_WAIT_S
+            self._retry.postpone(now_s)
             return
         try:
             token, sock = self._office.spawn(self.spec)
         except CameraError as exc:
             self._fail(str(exc), auth=False, now_s=now_s)
             return
-        self._stop_listening()
+        self._retry.stop_listening()
         self.link = Link(token=token, sock=sock)
         self._office.selector.register(sock, selectors.EVENT_READ, self.on_readable)
 
@@ -281,27 +257,17 @@ class Camera:
             self._set_state("ended", "played to its end")
             return
         if now_s - link.online_s >= self._office.settings.steady_s:
-            self._failures = 0
+            self._retry.forget_failures()
         lost = link.outcome
         reason = lost.reason if lost else link.verdict or why or "the capture process ended without a word"
         auth = lost is not None and lost.auth
         self._fail(reason, auth=auth, now_s=now_s)
         if link.place and not auth:
-            self._doorbell = Doorbell(link.place, self._office.selector, self._come_back)
-
-    def _come_back(self) -> None:
-        self._retry_s = 0.0
-
-    def _stop_listening(self) -> None:
-        if self._doorbell is not None:
-            self._doorbell.close()
-            self._doorbell = None
+            self._retry.listen(link.place)
 
     def _fail(self, reason: str, *, auth: bool, now_s: float) -> None:
-        self._failures += 1
-        self._pause_s = self._office.settings.pause_s(self._failures, auth=auth)
-        self._retry_s = now_s + self._pause_s
-        self._set_state("offline", _one_line(redact(reason)))
+        self._retry.failed(now_s, auth=auth)
+        self._set_state("offline", _shown(reason))
 
     def _set_state(self, name: StateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:
         before = self.state
@@ -319,14 +285,15 @@ class Camera:
         self._office.tell(self.state)
 
     def _hung_reason(self, link: Link) -> str:
-        if not link.opened:
-            return f"{self.spec.shown_source} did not open within {self.spec.open_timeout_s:g} s"
-        return f"{self.spec.shown_source} gave no frame for {self.spec.read_timeout_s:g} s"
+        read, opened = f"{self.spec.read_timeout_s:g} s", f"{self.spec.open_timeout_s:g} s"
+        return f"{self.spec.shown_source} " + (
+            f"gave no frame for {read}" if link.opened else f"did not open within {opened}"
+        )
 
 
 def _now() -> datetime:
     return datetime.now(tz=timezone.utc)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500]
+def _shown(reason: str) -> str:
+    return " ".join(redact(reason).split())[:500]

@@ -1,14 +1,15 @@
 """Notices that an absent camera is back long before the next attempt is due, without a process or a thread.
 
-While a network camera is away, its port is knocked on every second with a connection that is closed at once; a
-device is looked for by its path. Only a change from closed to open rings: a camera that is there and fails for
-another reason keeps its growing pauses.
+While a network camera is away, its port is knocked on every second, at each address that its name has, with connections
+that are closed at once; a device is looked for by its path. Only a change from closed to open rings: a camera that is
+there and fails for another reason keeps its growing pauses.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import ipaddress
 import os
 import selectors
@@ -17,11 +18,14 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 EVERY_S = 1.0
+MOST_ADDRESSES = 8  # of one name
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def resolve(source: str) -> str:
-    """`address:port` of a network source, asking the resolver; `/dev/...` as it is; else empty.
+    """`address|address|port` of a network source, asking the resolver; `/dev/...` as it is; else empty.
 
     May block as long as the resolver does: for child processes only.
     """
@@ -35,7 +39,8 @@ def resolve(source: str) -> str:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):
         return ""
-    return f"{found[0][4][0]}|{port}"
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))[:MOST_ADDRESSES]
+    return "|".join([*addresses, str(port)])
 
 
 class Doorbell:
@@ -55,7 +60,7 @@ class Doorbell:
         self._place = place
         self._selector = selector
         self._ring = ring
-        self._knock: socket.socket | None = None
+        self._knocks: list[socket.socket] = []
         self.shut = False
         self.due_s = 0.0
 
@@ -67,39 +72,58 @@ class Doorbell:
         if self._place.startswith("/dev/"):
             self._judge(is_open=os.path.exists(self._place))
             return
-        if self._knock is not None:  # no answer to the last one
+        if self._knocks:  # no answer to the last ones
             self._hang_up()
             self._judge(is_open=False)
-        self._connect()
+        *addresses, port = self._place.split("|")
+        try:
+            targets = [(ipaddress.ip_address(address), int(port)) for address in addresses[:MOST_ADDRESSES]]
+        except ValueError:
+            targets = []
+        self._knock(targets)
 
     def close(self) -> None:
         """Stop watching; safe to call twice."""
         self._hang_up()
         self.due_s = float("inf")
 
-    def _connect(self) -> None:
-        address, _, port = self._place.partition("|")
-        try:
-            family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004
-            knock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except (OSError, ValueError):
+    def _knock(self, targets: list[tuple[Address, int]]) -> None:
+        if not targets:
             self.due_s = float("inf")
             return
-        with contextlib.suppress(OSError, OverflowError, ValueError):
-            code = knock.connect_ex((address, int(port)))
-            if code == errno.EINPROGRESS:
-                self._knock = knock
-                self._selector.register(knock, selectors.EVENT_WRITE, self._answered)
+        for address, port in targets:
+            if self._knock_at(address, port):
+                self._hang_up()
+                self._judge(is_open=True)
                 return
-            self._judge(is_open=code == 0)
-        knock.close()
+        if not self._knocks:
+            self._judge(is_open=False)
 
-    def _answered(self) -> None:
-        if self._knock is None:
+    def _knock_at(self, address: Address, port: int) -> bool:
+        """True: open. False: not, or not known yet, and then it is among `_knocks`."""
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
+        with contextlib.suppress(OSError, OverflowError):
+            knock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            with contextlib.ExitStack() as unless_it_waits:
+                unless_it_waits.callback(knock.close)
+                code = knock.connect_ex((str(address), port))
+                if code != errno.EINPROGRESS:
+                    return code == 0
+                self._selector.register(knock, selectors.EVENT_WRITE, functools.partial(self._answered, knock))
+                self._knocks.append(knock)
+                unless_it_waits.pop_all()
+        return False
+
+    def _answered(self, knock: socket.socket) -> None:
+        if knock not in self._knocks:
             return
-        code = self._knock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._hang_up()
-        self._judge(is_open=code == 0)
+        if knock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            self._hang_up()
+            self._judge(is_open=True)
+            return
+        self._drop(knock)
+        if not self._knocks:
+            self._judge(is_open=False)
 
     def _judge(self, *, is_open: bool) -> None:
         if is_open and self.shut:
@@ -108,7 +132,10 @@ class Doorbell:
         self.shut = not is_open
 
     def _hang_up(self) -> None:
-        if self._knock is not None:
-            self._selector.unregister(self._knock)
-            self._knock.close()
-            self._knock = None
+        while self._knocks:
+            self._drop(self._knocks[0])
+
+    def _drop(self, knock: socket.socket) -> None:
+        self._knocks.remove(knock)
+        self._selector.unregister(knock)
+        knock.close()
