@@ -76,8 +76,7 @@ def _open_error(kind: Kind) -> type[CameraError]:
 def _cause(exc: av.FFmpegError, kind: Kind) -> str:
     if not isinstance(exc, av.error.InvalidDataError):
         return str(exc.strerror)
-    said = exc.log[1] if exc.log else None
-    detail = " ".join(str(said[2]).split()) if said else ""
+    detail = " ".join(str(exc.log[-1]).split()) if exc.log else ""  # level, name, text; PyAV's stubs say otherwise
     return f"{_GUESSES[kind]}: {detail}" if detail else _GUESSES[kind]
 
 
