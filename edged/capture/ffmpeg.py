@@ -7,6 +7,7 @@ video, and before OpenCV 5 a pixel format that changes under way, gave black, st
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
 
 import av
@@ -149,16 +150,22 @@ class FfmpegStream:
 
     def _next(self) -> Packet[Track] | None:
         """The next piece of the stream; None at its end, after which come the decoder's last frames."""
+        began_s = time.monotonic()
+        silence = f"{self._location}: no answer within {self._read_timeout_s:.1f} s"
         try:
-            return self._packets.next()
+            packet = self._packets.next()
         except av.error.ExitError as exc:
-            raise CameraError(f"{self._location}: no answer within {self._read_timeout_s:.1f} s") from exc
+            raise CameraError(silence) from exc
         except av.FFmpegError as exc:
             if self._info.live:
                 # A connection that the server closed is an I/O error where no length was announced.
                 why = "the stream ended" if exc.errno == errno.EIO else f"the stream was lost: {exc.strerror}"
                 raise CameraError(f"{self._location}: {why}") from exc
             return None  # a torn file ends here; whether too early is asked next
+        # At its time-out FFmpeg may hand out what it still held, as if the stream went on.
+        if self._info.live and time.monotonic() - began_s >= self._read_timeout_s:
+            raise CameraError(silence)
+        return packet
 
     def _decode(self, packet: Packet[Track]) -> None:
         self._pieces += bool(packet.size)

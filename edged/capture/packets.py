@@ -40,9 +40,9 @@ class Packets:
             av.FFmpegError: the source failed.
         """
         if not self.joining:
-            return next(self._source, None)
+            return self._fetched()
         while True:
-            packet = next(self._source, None)
+            packet = self._fetched()
             held = self._held
             if packet is None or held is None or self._parts >= MOST_PARTS or not _of_one_picture(held, packet):
                 self._held, self._parts = packet, 1
@@ -51,6 +51,12 @@ class Packets:
             else:
                 self._held = _joined(held, packet)
                 self._parts += 1
+
+    def _fetched(self) -> Packet[Track] | None:
+        try:
+            return next(self._source, None)
+        except IndexError:  # PyAV's, at the end of a damaged file in which tracks appeared under way
+            return None
 
     def heed(self, packet: Packet[Track], frames: list[VideoFrame]) -> None:
         """Learn from what a packet gave: two key frames of one moment that both lack a part are parts of one."""

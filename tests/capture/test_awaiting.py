@@ -90,11 +90,11 @@ def test_stream_that_falls_silent_is_lost_for_that_reason() -> None:
     portions = transport_stream(encoded("libx264", "yuv420p", range(24)))
     began_s = time.monotonic()
     with playing_server(portions) as port, open_source(camera(port)) as source:
-        for _ in range(24):
+        for _ in range(22):  # demuxer and decoder hold two back until more comes; at the time-out they are old
             assert source.read() is not None
         with pytest.raises(CameraError, match=r"no answer within 1\.0 s$"):
             source.read()
-    assert time.monotonic() - began_s < 6
+    assert time.monotonic() - began_s < 5
 
 
 def test_complaints_of_the_decoder_are_no_reason_for_a_loss() -> None:
