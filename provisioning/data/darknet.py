@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edged.core.errors import DataError
-from provisioning.data.places import decoded_text, find_place
+from edged.core.text import decoded_text
+from provisioning.data.places import find_place
 
 _MAX_NAMES_BYTES = 1 << 20
 _KEYS = {"train": "train", "valid": "val", "val": "val", "test": "test", "classes": "nc", "names": "names"}

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from edged.core.text import decoded_text
 from provisioning.data.pictures import FORMATS
-from provisioning.data.places import decoded_text, is_there
+from provisioning.data.places import is_there
 
 _IMAGES, _LABELS = "images", "labels"
 _LIKE_LABELS = ("label", "annotation", "txt")  # what else people call that folder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edged.core.text import decoded_text
 from edged.core.types import Floats, Ints, require_array
-from provisioning.data.places import decoded_text
 
 MAX_LABEL_BYTES = 16 << 20
 _FIELDS = 5

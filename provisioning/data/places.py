@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import stat
@@ -76,17 +75,6 @@ def place_beside(text: str, folder: Path) -> Path:
 def is_unwritable(text: str) -> bool:
     """Whether a path holds what no list file, report or table can hold. Spaces of any script and emoji are fine."""
     return not text.isprintable() and any(unicodedata.category(letter) in _UNWRITABLE for letter in text)
-
-
-def decoded_text(content: bytes) -> str:
-    """The text of a list or label file: UTF-8, or UTF-16 where its first two bytes say so (PowerShell writes that).
-
-    Raises:
-        UnicodeDecodeError: neither.
-    """
-    # Text of these files is Latin for the most part: in UTF-16 every other byte is then 0.
-    is_utf16 = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and 3 * content.count(0) > len(content)
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def _path(text: str) -> Path:

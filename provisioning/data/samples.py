@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import DataError
+from edged.core.text import decoded_text
 from provisioning.data.label_files import MisplacedLabels, folder_of_labels, label_path
 from provisioning.data.labels import Defect, Labels, Severity, read_labels
 from provisioning.data.pictures import FORMATS, read_picture
-from provisioning.data.places import decoded_text, find_place, is_there, is_unwritable, pictures_below
+from provisioning.data.places import find_place, is_there, is_unwritable, pictures_below
 from provisioning.data.spec import DataSpec
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from edged.core.errors import DataError
+from edged.core.text import decoded_text
 from provisioning.data.darknet import read_darknet
 from provisioning.data.labels import Defect, Severity
-from provisioning.data.places import decoded_text, find_place, is_there, is_unwritable, place_beside, plain_place
+from provisioning.data.places import find_place, is_there, is_unwritable, place_beside, plain_place
 from provisioning.names import ordered_names
 
 SPLITS = ("train", "val", "test")

@@ -93,7 +93,7 @@ def test_parse_labels_warns_of_a_box_over_the_edge() -> None:
 
 def test_read_labels_reports_what_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    path.write_bytes(b"\xff\xfe0 .5")
+    path.write_bytes(b"0 .5 \xe9")
     labels, defects = read_labels(path, classes=1)
     assert len(labels) == 0
     assert [defect.kind for defect in defects] == ["unreadable labels"]
