@@ -26,7 +26,7 @@ def misspelt(source: str) -> str:
     if _MISSPELT.match(source):
         return "a URL has two slashes behind its scheme: rtsp://ADDRESS/PATH"
     if _BARE_ADDRESS.match(source) and not scheme_of(source):
-        return "an address begins with its scheme: rtsp://USER:PASSWORD@ADDRESS/PATH"
+        return "an address begins with its scheme: rtsp://ADDRESS/PATH"
     return ""
 
 
