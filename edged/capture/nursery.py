@@ -52,6 +52,7 @@ def _preload() -> None:
     """What every child needs, once; frozen so that the collector does not touch, and so copy, shared pages."""
     import cv2  # noqa: PLC0415 - after signals are set: a Ctrl-C in these 100 ms must not kill us
 
+    import edged.capture.ffmpeg  # noqa: PLC0415
     import edged.capture.worker  # noqa: F401, PLC0415
 
     cv2.setNumThreads(1)

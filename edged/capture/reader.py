@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edged.capture.ffmpeg import FfmpegStream
 from edged.capture.kinds import Kind, kind_of
 from edged.capture.pacing import Pacer
 from edged.capture.pattern import Pattern, PatternStream
@@ -46,6 +45,8 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
     if kind is Kind.PICTURES:
         return PictureStream(spec.source, fps=spec.fps, max_pixels=spec.max_pixels)
     if kind in {Kind.NETWORK, Kind.VIDEO}:
+        from edged.capture.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns do without FFmpeg
+
         return FfmpegStream(spec, kind, awaits=awaits)
     return VideoStream(spec, kind)
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.capture.ffmpeg import FfmpegStream
 from edged.capture.kinds import Kind
 from edged.capture.reader import FrameReader
 from edged.capture.spec import CameraSpec
@@ -18,6 +18,9 @@ from edged.core.errors import CameraError, DataError, UsageError
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
+
+if TYPE_CHECKING:
+    from edged.capture.ffmpeg import FfmpegStream
 
 TRIES = 4  # candidates for each wanted frame: the later ones are looked at when the first are duplicates
 TIMEOUT_S = 10.0
@@ -142,6 +145,8 @@ class _Video:
         self._stream = self._opened()
 
     def _opened(self) -> FfmpegStream:
+        from edged.capture.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders of pictures do without FFmpeg
+
         return FfmpegStream(self._spec, Kind.VIDEO, awaits=lambda _reason: None)
 
     def _counted(self) -> int:
