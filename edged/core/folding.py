@@ -10,7 +10,8 @@ _MOST_ROUNDS = 4  # an address quoted in JSON in a log of a proxy has three
 _ESCAPE = re.compile(
     rb"%(?P<url>[0-9a-f]{2})"
     rb"|\\x(?P<hex>[0-9a-f]{2})|\\(?P<octal>[0-3][0-7]{2})"
-    rb"|\\u(?P<high>d[89ab][0-9a-f]{2})\\u(?P<low>d[c-f][0-9a-f]{2})|\\u(?P<unit>[0-9a-f]{4})|\\U(?P<point>000[0-9a-f]{5})"
+    rb"|\\u(?P<high>d[89ab][0-9a-f]{2})\\u(?P<low>d[c-f][0-9a-f]{2})"
+    rb"|\\(?-i:U)(?P<point>000[0-9a-f]{5})|\\u(?P<unit>[0-9a-f]{4})"
     rb"|\\(?P<blank>[nrtbf])|\\(?P<plain>[\\\"'/@:?#&=;, ()<>|$!*~`{}\[\]])"
     rb"|(?P<entity>&(?:#\d{1,7}|#x[0-9a-f]{1,6}|amp|lt|gt|quot|apos);)",
     re.IGNORECASE,

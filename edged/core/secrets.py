@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -15,9 +15,7 @@ HIDDEN = "***"
 _SHORT = 4  # bytes; below it a secret is taken for one only where it stands alone, or no word could be read any more
 _LEAST_CORE = 6  # letters of base64 that are no accident
 _BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789/-_=")  # folded; + is a blank there
-_lock = threading.Lock()
-_needles: tuple[_Needle, ...] = ()
-_literals: tuple[str, ...] = ()
+_KEY = 4  # first bytes or letters of a spelling, by which it is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,42 +26,78 @@ class _Needle:
     inside_base64: bool = False
 
 
+class _Known:
+    """Spellings by how they begin: hundreds of cameras must not make a line of the log slow.
+
+    Readers take no lock: what is there is only added to.
+    """
+
+    def __init__(self) -> None:
+        self.values: set[str] = set()
+        self._needles: tuple[dict[bytes, tuple[_Needle, ...]], ...] = ({}, {}, {}, {})  # by their first 1, 2, ... bytes
+        self._literals: tuple[dict[str, tuple[str, ...]], ...] = ({}, {}, {}, {})
+
+    def add(self, value: str) -> None:
+        for needle in _spellings(value):
+            key = needle.folded[:_KEY]
+            table = self._needles[len(key) - 1]
+            table[key] = tuple({*table.get(key, ()), needle})
+        for literal in filter(None, _as_written(value)):
+            start = literal[:_KEY]
+            literals = self._literals[len(start) - 1]
+            literals[start] = tuple({*literals.get(start, ()), literal})
+        self.values.add(value)
+
+    def literals_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where spellings stand as they are."""
+        for size, table in enumerate(self._literals, start=1):
+            for first in range(len(text) - size + 1) if table else ():
+                for literal in table.get(text[first : first + size], ()):
+                    if text.startswith(literal, first):
+                        yield first, first + len(literal)
+
+    def needles_in(self, data: bytes) -> Iterator[tuple[int, _Needle]]:
+        """Where folded spellings begin."""
+        for size, table in enumerate(self._needles, start=1):
+            for first in range(len(data) - size + 1) if table else ():
+                for needle in table.get(data[first : first + size], ()):
+                    if data.startswith(needle.folded, first):
+                        yield first, needle
+
+
+_lock = threading.Lock()
+_known = _Known()
+
+
 def remember(values: Iterable[str]) -> None:
     """From now on no text that went through `hide` shows one of these, however it is spelt."""
-    global _needles, _literals  # noqa: PLW0603 - what is secret holds for the whole process
-    secrets = [value for value in values if value.strip("* \t\r\n")]
     with _lock:
-        _needles = tuple({*_needles, *(needle for value in secrets for needle in _spellings(value))})
-        _literals = tuple({*_literals, *(literal for value in secrets for literal in _as_written(value))})
+        for value in values:
+            if value not in _known.values and value.strip("* \t\r\n"):
+                _known.add(value)
 
 
 def forget() -> None:
     """Know no secret any more; for tests."""
-    global _needles, _literals
+    global _known  # noqa: PLW0603 - what is secret holds for the whole process
     with _lock:
-        _needles, _literals = (), ()
+        _known = _Known()
 
 
 def hide(text: str) -> str:
     """`text` with `***` for every known secret: plain, percent-encoded, escaped, in base64 or hex, in any case."""
-    needles = _needles
-    if not needles:
+    known = _known
+    if not known.values:
         return text
     hidden = bytearray(len(text))
-    for literal in _literals:
-        first = text.find(literal)
-        while first >= 0:
-            hidden[first : first + len(literal)] = b"\1" * len(literal)
-            first = text.find(literal, first + 1)
+    for first, end in known.literals_in(text):
+        hidden[first:end] = b"\1" * (end - first)
     folded = fold(text)
-    for needle in needles:
-        first = folded.data.find(needle.folded)
-        while first >= 0:
-            begin, end = _extent(folded.data, first, needle)
-            if begin < end:
-                low, high = folded.starts[begin], folded.ends[end - 1]
-                hidden[low:high] = b"\1" * (high - low)
-            first = folded.data.find(needle.folded, first + 1)
+    for first, needle in known.needles_in(folded.data):
+        begin, end = _extent(folded.data, first, needle)
+        if begin < end:
+            low, high = folded.starts[begin], folded.ends[end - 1]
+            hidden[low:high] = b"\1" * (high - low)
     return _masked(text, hidden)
 
 
@@ -96,6 +130,8 @@ def _spellings(value: str) -> Iterable[_Needle]:
             continue
         if folded:
             yield _Needle(folded)
+        if encoding == "utf-8" and not value.isascii():  # `\xe4` is a letter to Python, no byte
+            yield _Needle(fold(ascii(value)[1:-1]).data.strip())
         if len(coded) >= _SHORT:
             yield _Needle(coded.hex().encode())
             yield from (_Needle(fold(core).data, inside_base64=True) for core in _base64_cores(coded))
