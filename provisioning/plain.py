@@ -24,11 +24,17 @@ _FIRST_ROI_OPSET = 11  # before it a Resize has its scales as second input
 Values = npt.NDArray[Any]
 
 
+def reads(node: onnx.NodeProto) -> set[str]:
+    """The tensors that a node and the graphs inside it read."""
+    inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
+    return set(node.input) | {name for graph in inner for each in graph.node for name in reads(each)}
+
+
 def sort_nodes(model: onnx.ModelProto) -> None:
     """Bring the nodes into an order in which each follows what it reads, in place; a cycle is left to the checker."""
     nodes = list(model.graph.node)
     maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
-    before = {place: sorted({maker[name] for name in _reads(node) & maker.keys()}) for place, node in enumerate(nodes)}
+    before = {place: sorted({maker[name] for name in reads(node) & maker.keys()}) for place, node in enumerate(nodes)}
     if all(first < place for place, firsts in before.items() for first in firsts):
         return
     try:
@@ -81,12 +87,6 @@ def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.Mod
     except Exception:  # noqa: BLE001 - the converter's and the checker's errors share no base below Exception
         return model
     return made
-
-
-def _reads(node: onnx.NodeProto) -> set[str]:
-    """What a node and the graphs inside it read."""
-    inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
-    return set(node.input) | {name for graph in inner for each in graph.node for name in _reads(each)}
 
 
 def _widen(graph: onnx.GraphProto) -> bool:
@@ -208,7 +208,7 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     wanted, kept = {value.name for value in graph.output}, list[onnx.NodeProto]()
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
-            wanted |= _reads(node)
+            wanted |= reads(node)
             kept.append(node)
     weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
     del graph.node[:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 from edged.core.errors import DataError
 from provisioning.cut.family import not_yolov5, refuse_other_models
 from provisioning.export import INPUT, OUTPUTS
-from provisioning.plain import sort_nodes
+from provisioning.plain import reads, sort_nodes
 
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
 MIN_IR_VERSION = 4  # weights need be no inputs from here on
@@ -52,8 +53,8 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
     """Parse and check an ONNX file.
 
     Raises:
-        DataError: empty, too large, truncated, invalid, with parts outside the file or operators of other domains, or
-            another model than YOLOv5 by its own word.
+        DataError: empty, too large, truncated, invalid, with parts outside the file, sparse weights or operators of
+            other domains, or another model than YOLOv5 by its own word.
     """
     size = f"{len(content):,} bytes"
     if not content or len(content) > MAX_BYTES:
@@ -62,12 +63,7 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
         model = onnx.load_model_from_string(content)
     except Exception as exc:  # protobuf's DecodeError is of another class in each of its implementations
         raise DataError(f"truncated, or no ONNX file ({size}): {_first_line(exc)}") from exc
-    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
-    if outside:
-        raise DataError(
-            f"weights outside the file ({outside[0]} and {len(outside) - 1} more); refused",
-            remedy="export it as a single file",
-        )
+    _refuse_weights_elsewhere(model)
     refuse_other_models(model)
     sort_nodes(model)
     foreign = [node for node in model.graph.node if node.domain not in {"", "ai.onnx"}]
@@ -189,7 +185,7 @@ def cut(
     taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
     if taken:
         raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, as edged calls its own")
-    needed = {name for node in nodes for name in node.input} | set(heads)
+    needed = {name for node in nodes for name in reads(node)} | set(heads)
     sigmoids = [helper.make_node("Sigmoid", [h], [p], name=p) for h, p in zip(heads, OUTPUTS, strict=True)]
     for node in nodes:
         node.input[:] = [INPUT if name == picture else name for name in node.input]
@@ -214,12 +210,44 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
+def _refuse_weights_elsewhere(model: onnx.ModelProto) -> None:
+    """Raise for numbers outside the file: every reader of ONNX would fetch them from any file that it may read."""
+    inside_functions = (tensor for function in model.functions for node in function.node for tensor in _stored(node))
+    tensors = (*_kept_in(model.graph), *inside_functions)
+    outside = [tensor.name for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
+    if outside:
+        raise DataError(
+            f"weights outside the file ({outside[0] or 'without a name'} and {len(outside) - 1} more); refused",
+            remedy="export it as a single file",
+        )
+    if model.graph.sparse_initializer:
+        raise DataError("weights stored as sparse tensors, which are not read", remedy="export it with plain weights")
+
+
+def _kept_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Every tensor that a graph stores, those of its nodes' inner graphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _stored(node)
+
+
+def _stored(node: onnx.NodeProto) -> Iterator[TensorProto]:
+    for attribute in node.attribute:  # a field that is not set is empty
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _kept_in(graph)
+
+
 def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Copies of the nodes that lead to `tensors`, in the graph's order."""
     wanted, kept = set(tensors), list[onnx.NodeProto]()
     for node in reversed(model.graph.node):  # sorted topologically, which the checker has confirmed
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted |= reads(node)
             twin = onnx.NodeProto()
             twin.CopyFrom(node)
             twin.ClearField("doc_string")  # exporters leave paths of the machine that they ran on

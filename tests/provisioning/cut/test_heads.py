@@ -80,6 +80,11 @@ def test_cut_frees_a_fixed_batch() -> None:
     _require_same(cut_at_heads(content), lively(), batch=3)
 
 
+def test_cut_weights_of_a_branch() -> None:
+    """What only the graphs inside a node read is needed, too."""
+    _require_same(cut_at_heads(_edited(lambda model: _in_a_branch(model, None))), lively())
+
+
 def test_cut_same_file_same_bytes() -> None:
     content = exported(WithDecode(lively()), names=METADATA)
     assert cut_at_heads(content).onnx == cut_at_heads(content).onnx
@@ -136,9 +141,60 @@ def _edited(edit: Callable[[onnx.ModelProto], object]) -> bytes:
 
 def _outside(model: onnx.ModelProto) -> None:
     tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
+    tensor.CopyFrom(_moved_outside(tensor, "../../etc/passwd"))
+
+
+def _moved_outside(tensor: TensorProto, file: str) -> TensorProto:
+    """A weight whose numbers lie in `file`, wherever the reader is started."""
+    twin = TensorProto()
+    twin.CopyFrom(tensor)
+    twin.ClearField("raw_data")
+    twin.data_location = TensorProto.EXTERNAL
+    twin.external_data.add(key="location", value=file)
+    return twin
+
+
+def _constant_outside(model: onnx.ModelProto) -> None:
+    weight = model.graph.initializer[2]
+    model.graph.node.insert(0, helper.make_node("Constant", [], [weight.name], value=_moved_outside(weight, "secret")))
+    model.graph.initializer.remove(weight)
+
+
+def _in_a_branch(model: onnx.ModelProto, inner: TensorProto | None) -> None:
+    """A weight by way of an `If`: the one inside its branches, or else the graph's own."""
+    weight = model.graph.initializer[2]
+    given, weight.name = weight.name, "kept"
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node("Identity", ["kept" if inner is None else inner.name], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(weight.dims))],
+            initializer=[] if inner is None else [inner],
+        )
+        for name in ("then_branch", "else_branch")
+    }
+    model.graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [], [True]))
+    model.graph.node.insert(0, helper.make_node("If", ["always"], [given], **branches))
+
+
+def _branch_outside(model: onnx.ModelProto) -> None:
+    _in_a_branch(model, _moved_outside(model.graph.initializer[2], "secret"))
+
+
+def _function_outside(model: onnx.ModelProto) -> None:
+    outside = helper.make_node("Constant", [], ["y"], value=_moved_outside(model.graph.initializer[2], "secret"))
+    opset = helper.make_opsetid("", 17)
+    model.functions.append(helper.make_function("ai.onnx", "Sigmoid", ["x"], ["y"], [outside], [opset]))
+
+
+def _sparse(model: onnx.ModelProto) -> None:
+    weight = model.graph.initializer[2]
+    numbers = numpy_helper.to_array(weight).ravel()
+    places = numpy_helper.from_array(np.arange(numbers.size), "places")
+    values = numpy_helper.from_array(numbers, weight.name)
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, list(weight.dims)))
+    model.graph.initializer.remove(weight)
 
 
 def _cycle(model: onnx.ModelProto) -> None:
@@ -174,6 +230,10 @@ def _two_heads(model: onnx.ModelProto) -> None:
         pytest.param(lambda: exported(_Classifier()), "but a classifier", id="classifier"),
         pytest.param(lambda: _edited(_two_heads), "come from 2 convolutions", id="two heads"),
         pytest.param(lambda: _edited(_outside), "weights outside the file", id="external data"),
+        pytest.param(lambda: _edited(_constant_outside), "weights outside the file", id="external data of a node"),
+        pytest.param(lambda: _edited(_branch_outside), "weights outside the file", id="external data in a branch"),
+        pytest.param(lambda: _edited(_function_outside), "weights outside the file", id="external data in a function"),
+        pytest.param(lambda: _edited(_sparse), "sparse tensors", id="sparse"),
         pytest.param(lambda: _edited(_cycle), "invalid ONNX", id="cycle"),
         pytest.param(lambda: _edited(_bytes_as_input), "uint8, expected float32 or float16", id="bytes"),
         pytest.param(lambda: _edited(_plugin), "nms is trt::EfficientNMS_TRT", id="plugin"),
