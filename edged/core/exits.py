@@ -27,6 +27,11 @@ class CommandParser(argparse.ArgumentParser):
         """Say it and exit with 2."""
         super().error(redact(message))
 
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - as argparse has it
+        # Newer Pythons do so themselves: where nobody can read it, a usage error is one all the same.
+        with contextlib.suppress(AttributeError, OSError):
+            super()._print_message(message, file)
+
 
 def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
     """Run a command.

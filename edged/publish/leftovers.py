@@ -18,7 +18,7 @@ import orjson
 from edged.core.errors import BrokerError
 from edged.core.names import is_camera_name
 from edged.publish.connection import Connection
-from edged.publish.faults import BrokerRefusal
+from edged.publish.faults import SESSION_TAKEN_OVER, BrokerRefusal
 from edged.publish.home_assistant import announces, discovery_filters
 from edged.publish.options import MqttOptions
 from edged.publish.topics import Topics
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 WINDOW_S = 10.0
 QUIET_S = 1.0  # after the last message: a broker sends what it retained at once
 MOST_FOUND = 10_000  # a broker is not trusted to end
+MOST_LOST = 2  # looks; a broker that knows clients by their user ends the publishing connection for each of them
 
 OnFound = Callable[[set[str]], None]
 
@@ -126,23 +127,28 @@ class Search:
         self._context = context
         self._found = found
         self._on_found = on_found
+        self._lock = threading.Lock()  # a stop must not meet a thread that is not started yet
         self._thread: threading.Thread | None = None
         self._done = False
+        self._lost = 0
         self._said = False
         self._stop = False
 
     def begin(self) -> None:
         """Look, where that was not done yet; the broker was reached a moment ago. Does not wait."""
-        if self._done or self._stop or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
-        self._thread.start()
+        with self._lock:
+            if self._done or self._stop or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
+            self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """Look no more; waits at most `timeout_s` for the thread, which then ends by itself."""
-        self._stop = True
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        with self._lock:
+            self._stop = True
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
@@ -162,13 +168,14 @@ class Search:
             connection.open(stop=lambda: self._stop)
             connection.subscribe(self._found.filters, self._found.note)
             self._listen(connection)
-            lost = connection.lost
+            lost, taken_over = connection.lost, connection.lost_code == SESSION_TAKEN_OVER
             connection.close()
         finally:
             connection.abort()
         if self._stop:
             return
-        self._done = not lost and connection.granted is not None
+        self._lost += bool(lost)
+        self._done = taken_over or self._lost >= MOST_LOST or (not lost and connection.granted is not None)
         if lost:
             self._say(f"the connection ended ({lost})")
         elif connection.granted is None:

@@ -15,9 +15,10 @@ import pytest
 from edged.publish import leftovers
 from edged.publish.connection import MOST_INCOMING_BYTES, Connection
 from edged.publish.home_assistant import discovery
+from edged.publish.leftovers import MOST_LOST
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.topics import Topics
-from tests.brokers import Broker, Subscriber, free_port, wait_for
+from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 from tests.gates import Gate
 from tests.publish.deliveries import connected
 from tests.publish.results import BASE, ORIGIN, options, publisher, result
@@ -249,6 +250,26 @@ def test_broker_that_hangs_up_on_subscribing_costs_no_connection_but_the_look(
             assert ours.counters().connects == 1
         assert server.connects == 2
     assert caplog.text.count("is not looked for") == 1
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_broker_that_takes_all_connections_of_a_user_for_one_is_soon_looked_at_no_more(
+    tmp_path: Path, protocol: str
+) -> None:
+    write_passwords(tmp_path / "passwords", box="pw")
+    settings = ("allow_anonymous false", f"password_file {tmp_path}/passwords", "use_username_as_clientid true")
+    broker = Broker(tmp_path, free_port(), settings).start()
+    try:
+        user = {"username": "box", "password": "pw", "protocol": protocol, "reconnect_min_s": 0.05}
+        with running(broker.port, ["gate"], **user) as ours:
+            for _ in range(3):
+                wait_for(lambda: ours._search._thread is not None and not ours._search._thread.is_alive())
+                ours._search.begin()  # as the next connection would, had the look ended before it
+                time.sleep(0.5)
+            wait_for(lambda: ours.counters().connected)
+            assert ours.counters().connects <= 1 + MOST_LOST
+    finally:
+        broker.kill()
 
 
 def test_clean_stop_leaves_no_camera_online(broker: Broker) -> None:
