@@ -18,6 +18,7 @@ from provisioning.data.spec import read_yaml_names
 from provisioning.export import export_onnx
 from provisioning.fetch import AGPL, PINNED, origin
 from provisioning.model.checkpoint import file_sha256, read_checkpoint
+from provisioning.names import ordered_names
 from provisioning.store import Store, require_name
 
 _MAX_NAMES_BYTES = 1 << 20
@@ -157,7 +158,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     Blank lines at the end do not count.
 
     Raises:
-        DataError: unreadable, no text, not YAML, empty, or an empty line between.
+        DataError: unreadable, no text, not YAML, empty, an empty line between, or a line that is no name.
     """
     if path.suffix.lower() in {".yaml", ".yml"}:
         return read_yaml_names(path)
@@ -168,7 +169,10 @@ def read_names(path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines or not all(lines):
         raise DataError(f"{path}: expected one class name a line, line {lines.index('') + 1 if lines else 1} is empty")
-    return tuple(lines)
+    try:
+        return ordered_names(lines)
+    except ValueError as exc:
+        raise DataError(f"{path}: {exc}") from exc
 
 
 def _is_onnx(path: Path) -> bool:

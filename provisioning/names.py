@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
-_SHOWN = 12
+MAX_LETTERS = 200
+_SHOWN = 12  # keys, of as many letters each
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of letters, ends of lines and paragraphs
 
 
 def ordered_names(value: object) -> tuple[str, ...]:
@@ -14,7 +17,8 @@ def ordered_names(value: object) -> tuple[str, ...]:
         value: a list or tuple, or a mapping whose keys are 0 to n-1 as numbers or as text ("10" follows "9").
 
     Raises:
-        ValueError: neither of these, no name, an empty one, or one that is neither text nor a number.
+        ValueError: neither of these, no name, an empty or endless one, one with control characters, or one that is
+            neither text nor a number.
     """
     if isinstance(value, Mapping):
         value = _by_id(value)
@@ -27,7 +31,7 @@ def ordered_names(value: object) -> tuple[str, ...]:
 def _by_id(names: Mapping[object, object]) -> list[object]:
     by_id = {_number(key): name for key, name in names.items()}
     if len(by_id) != len(names) or set(by_id) != set(range(len(names))):
-        keys = ", ".join(map(str, list(names)[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+        keys = ", ".join(str(key)[:_SHOWN] for key in list(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise ValueError(f"class names must be numbered 0 to {len(names) - 1} without gaps, got {keys or 'none'}")
     return [by_id[index] for index in range(len(names))]
 
@@ -47,4 +51,8 @@ def _text(name: object, index: int) -> str:
     text = str(name).strip()
     if not text:
         raise ValueError(f"the name of class {index} is empty")
+    if len(text) > MAX_LETTERS:
+        raise ValueError(f"the name of class {index} has {len(text):,} letters, at most {MAX_LETTERS} are taken")
+    if any(unicodedata.category(letter) in _NO_TEXT for letter in text):
+        raise ValueError(f"the name of class {index} holds a control character: {text!r}")
     return text

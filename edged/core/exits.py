@@ -17,6 +17,8 @@ from edged.core.errors import EdgedError, OutputError
 from edged.core.extras import not_installed
 from edged.core.redact import redact
 
+# A terminal obeys what it is sent: names out of a hostile file must not colour, move or rename anything.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -66,9 +68,12 @@ def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
 
 
 def complain(text: str) -> None:
-    """A line on standard error, without secrets; lost where nobody can read it, which is no reason to fail."""
+    """A line on standard error, without secrets and control characters.
+
+    It is lost where nobody can read it, which is no reason to fail.
+    """
     try:
-        print(redact(text), file=sys.stderr, flush=True)  # noqa: T201 - this is where commands speak
+        print(redact(text).translate(_CONTROLS), file=sys.stderr, flush=True)  # noqa: T201 - this is where commands speak
     except (OSError, ValueError):
         _give_up_unwritten(sys.stderr)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edged.core.errors import DataError
-from provisioning.model.described import StorageRef, TensorRef
+from provisioning.model.described import StorageRef, TensorRef, shown
 from provisioning.model.inert import read_pickle
 
 MAX_PICKLE_BYTES = 64 << 20
@@ -102,7 +102,7 @@ class Archive:
             return type(value)(self.plain(item, depth + 1) for item in value)
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
-        raise DataError(f"expected plain data, got a {getattr(value, 'kind', type(value).__name__)}")
+        raise DataError(f"expected plain data, got a {shown(value)}")
 
     def _checked_records(self) -> Mapping[str, zipfile.ZipInfo]:
         infos = self._zip.infolist()
@@ -126,7 +126,7 @@ class Archive:
     def _find_prefix(self) -> str:
         pickles = [name for name in self._infos if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
-            listing = ", ".join(sorted(self._infos)[:3]) or "nothing"
+            listing = ", ".join(map(shown, sorted(self._infos)[:3])) or "nothing"
             raise DataError(f"a zip, but no torch checkpoint (it holds {listing}, ...)")
         prefix = pickles[0].removesuffix("data.pkl")
         if f"{prefix}byteorder" in self._infos and self._zip.read(f"{prefix}byteorder") != b"little":
@@ -136,20 +136,20 @@ class Archive:
     def _record(self, name: str, *, limit: int) -> bytes:
         info = self._infos.get(self._prefix + name)
         if info is None:
-            raise DataError(f"record {name} is missing", remedy="download the file again")
+            raise DataError(f"record {shown(name)} is missing", remedy="download the file again")
         if info.file_size > limit:
-            raise DataError(f"record {name} has {info.file_size:,} bytes, expected at most {limit:,}")
+            raise DataError(f"record {shown(name)} has {info.file_size:,} bytes, expected at most {limit:,}")
         try:
             return self._zip.read(info)
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as exc:
-            raise DataError(f"record {name} is damaged ({exc})", remedy="download the file again") from exc
+            raise DataError(f"record {shown(name)} is damaged ({exc})", remedy="download the file again") from exc
 
     def _storage(self, ref: StorageRef, dtype: torch.dtype) -> Tensor:
         """All elements of a storage, (count,); read-only memory."""
         wanted = ref.count * dtype.itemsize
         blob = self._record(f"data/{ref.key}", limit=max(wanted, 1))
         if len(blob) != wanted or not wanted:
-            raise DataError(f"storage {ref.key} has {len(blob):,} bytes, expected {wanted:,}")
+            raise DataError(f"storage {shown(ref.key)} has {len(blob):,} bytes, expected {wanted:,}")
         return torch.frombuffer(bytearray(blob), dtype=dtype)
 
     def _check_view(self, ref: TensorRef) -> None:
@@ -162,7 +162,7 @@ class Archive:
             and math.prod(ref.shape) <= ref.storage.count
         )
         if not inside:
-            raise DataError(f"a tensor of shape {ref.shape} reaches outside its storage {ref.storage.key}")
+            raise DataError(f"a tensor of shape {ref.shape} reaches outside its storage {shown(ref.storage.key)}")
 
 
 def _refuse_other_kinds(path: Path) -> None:

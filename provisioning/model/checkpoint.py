@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from edged.core.errors import DataError, EdgedError
 from provisioning.files import atomic_writer
 from provisioning.model.archive import Archive
 from provisioning.model.blocks import Activation
-from provisioning.model.network import SIZES, STRIDES, Release, Size, Yolov5, build
+from provisioning.model.described import short_text, shown
+from provisioning.model.network import LAYERS, SIZES, STRIDES, Release, Size, Yolov5, build
 from provisioning.model.official import read_official
+from provisioning.names import ordered_names
 
 FORMAT = "edged-checkpoint/1"
 CHANNELS = 3  # of a camera's picture, and so of what training, validation and the daemon hand to a network
@@ -175,35 +177,47 @@ def file_sha256(path: Path) -> str:
 
 def _read_ours(archive: Archive, root: dict[object, object], *, training: bool) -> Checkpoint:
     if root["format"] != FORMAT:
-        raise DataError(f"format {root['format']!r}, this version reads {FORMAT!r}")
-    size = root.get("size")
-    if size not in SIZES or root.get("strides") != list(STRIDES):
-        raise DataError(f"size {size!r} with strides {root.get('strides')!r} is no YOLOv5")
+        raise DataError(f"format {shown(root['format'])}, this version reads {FORMAT!r}")
+    size, release, activation = (root.get(key) for key in ("size", "release", "activation"))
+    strides = root.get("strides")
+    # Compared, not looked up: the hash of a container may take for ever.
+    known = size in list(SIZES) and release in list(LAYERS) and activation in get_args(Activation)
+    if not known or strides != list(STRIDES):
+        what = f"size {shown(size)} of release {shown(release)} with {shown(activation)} and strides {shown(strides)}"
+        raise DataError(f"{what} is no YOLOv5")
     try:
         return Checkpoint(
-            state=cast("dict[str, Tensor]", archive.plain(root["model"])),
-            names=tuple(str(name) for name in cast("list[object]", root["names"])),
+            state=_weights(archive.plain(root["model"])),
+            names=ordered_names(root["names"]),
             anchors=tuple(
                 tuple((float(w), float(h)) for w, h in head)
                 for head in cast("list[list[tuple[float, float]]]", root["anchors"])
             ),
             strides=STRIDES,
-            size=size,
-            release=cast("Release", root["release"]),
-            activation=cast("Activation", root["activation"]),
+            size=cast("Size", size),
+            release=cast("Release", release),
+            activation=cast("Activation", activation),
             channels=int(cast("int", root["channels"])),
-            licence=str(root.get("licence", "")),
-            date=str(root.get("date", "")),
+            licence=short_text(root.get("licence")),
+            date=short_text(root.get("date")),
             training=cast("dict[str, object]", archive.plain(root["training"])) if training else {},
         )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise DataError(f"misshapen checkpoint ({type(exc).__name__}: {exc})") from exc
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise DataError(f"misshapen checkpoint ({type(exc).__name__}: {str(exc)[:200]})") from exc
+
+
+def _weights(value: object) -> dict[str, Tensor]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise TypeError("its model is no state dict")
+    if not all(isinstance(item, Tensor) for item in value.values()):
+        raise TypeError("a weight is no tensor")
+    return value
 
 
 def _refuse_other_channels(channels: int) -> None:
     if channels != CHANNELS:
         raise DataError(
-            f"a YOLOv5 for pictures of {channels} channel{'s' if channels > 1 else ''}, expected {CHANNELS} "
+            f"a YOLOv5 for pictures of {shown(channels)} channel{'s' if channels > 1 else ''}, expected {CHANNELS} "
             "(red, green, blue), which is what cameras give",
             remedy=f"train it with {CHANNELS} channels; grey pictures have three equal ones",
         )
@@ -212,17 +226,17 @@ def _refuse_other_channels(channels: int) -> None:
 def _refuse_misfit(net: Yolov5, state: Mapping[str, Tensor]) -> None:
     """Raise where names, shapes or values are not what `net` needs."""
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    got = {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
+    got = {name: tuple(value.shape) for name, value in state.items()}
     problems = [
-        f"{name} is {got.get(name, 'missing')}, expected {wanted.get(name, 'nothing')}"
+        f"{shown(name)} is {got.get(name, 'missing')}, expected {wanted.get(name, 'nothing')}"
         for name in sorted(wanted.keys() | got.keys())
         if wanted.get(name) != got.get(name)
     ]
     if problems:
-        shown = "; ".join(problems[:_MISMATCHES_SHOWN])
+        first = "; ".join(problems[:_MISMATCHES_SHOWN])
         raise DataError(
             f"{len(problems)} weights do not fit YOLOv5{net.size} of release {net.release} with {net.classes} classes: "
-            f"{shown}"
+            f"{first}"
         )
     for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):

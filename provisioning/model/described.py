@@ -5,12 +5,14 @@ Nothing is ever called: what is refused here differs only in that a person is to
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from dataclasses import dataclass, field
 
 from edged.core.errors import DataError
 
 MAX_DIMENSIONS = 8
+MAX_NAME = 200  # letters of module and class together
 
 # Names of the standard library that honest checkpoints hold; everything else there is refused.
 _HARMLESS = frozenset(
@@ -55,6 +57,27 @@ class Record:
     state: dict[str, object] = field(default_factory=dict)
 
 
+class _Shown(reprlib.Repr):
+    """A few bytes can describe containers without end, held by each other: only the outside of a value is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring = 2, 60
+
+    def repr_instance(self, x: object, _level: int) -> str:
+        if x is None or isinstance(x, (bool, float, Name)):
+            return str(x)
+        return str(x.kind) if isinstance(x, Record) else type(x).__name__
+
+
+shown = _Shown().repr  # a value out of a file, for messages: short, on one line, without control characters
+
+
+def short_text(value: object) -> str:
+    """A line of a file's own description, such as its licence; nothing where it is no short line of text."""
+    return value if isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() else ""
+
+
 @dataclass(frozen=True, slots=True)
 class StorageRef:
     """Numbers kept outside the pickle: torch's persistent id. `dtype` as in `FloatStorage`."""
@@ -78,8 +101,12 @@ def named(module: str, name: str) -> Name:
     """The name, where an honest checkpoint may hold it; `ATTRIBUTE` itself for `getattr`.
 
     Raises:
-        DataError: it belongs to the standard library and could act.
+        DataError: it belongs to the standard library and could act, or it is none that a class can have.
     """
+    if len(module) + len(name) > MAX_NAME or not (module + name).isprintable():
+        raise DataError(
+            f"damaged pickle: it names {shown(f'{module[:MAX_NAME]}.{name[:MAX_NAME]}')}, which is no class"
+        )
     if (module, name) == (ATTRIBUTE.module, ATTRIBUTE.name):
         return ATTRIBUTE
     root, inner = module.split(".", 1)[0], name.split(".")

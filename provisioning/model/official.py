@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypedDict
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from edged.core.errors import DataError
 from provisioning.model.archive import Archive
 from provisioning.model.blocks import LEAKY_SLOPE, Activation, Bottleneck
-from provisioning.model.described import Record, TensorRef
+from provisioning.model.described import Record, TensorRef, short_text, shown
+from provisioning.model.modules import parameters, records, tensors
 from provisioning.model.network import (
     LAYERS,
     SIZES,
@@ -45,7 +46,6 @@ _TASKS = {"SegmentationModel": "segmentation", "ClassificationModel": "classific
 _LAST_LAYERS = {"Segment": "segmentation", "Classify": "classification"}
 _DEEPEST = 6  # the C3 whose depth tells every size apart
 _P6_LAYERS = 34
-MAX_MODULES = 20_000
 
 
 class Fields(TypedDict):
@@ -72,7 +72,7 @@ def read_official(archive: Archive) -> Fields:
     try:
         return _fields(archive, archive.root)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
-        raise DataError(f"misshapen YOLOv5 checkpoint ({type(exc).__name__}: {exc})") from exc
+        raise DataError(f"misshapen YOLOv5 checkpoint ({type(exc).__name__}: {str(exc)[:200]})") from exc
 
 
 def _fields(archive: Archive, root: object) -> Fields:
@@ -86,9 +86,7 @@ def _fields(archive: Archive, root: object) -> Fields:
     strides = _strides(archive, detect, model)
     anchors = _anchors(archive, detect, strides)
     names = _names(model, classes=detect.state["nc"])
-    state = {
-        name: archive.tensor(ref) for name, ref in _tensors(model) if not name.endswith(("anchors", "anchor_grid"))
-    }
+    state = {name: archive.tensor(ref) for name, ref in tensors(model) if not name.endswith(("anchors", "anchor_grid"))}
     net = build(size, classes=len(names), anchors=anchors, release=release, channels=channels, activation=activation)
     _refuse_other_geometry(net, model)
     extra = root if isinstance(root, dict) else {}
@@ -101,8 +99,8 @@ def _fields(archive: Archive, root: object) -> Fields:
         release=release,
         activation=activation,
         channels=channels,
-        licence=_text(extra.get("license")),
-        date=_text(extra.get("date")),
+        licence=short_text(extra.get("license")),
+        date=short_text(extra.get("date")),
     )
 
 
@@ -126,7 +124,7 @@ def _model_record(root: object) -> Record:
             "bare weights (a state dict) without classes, anchors and architecture",
             remedy="import the whole checkpoint that YOLOv5's training wrote, such as best.pt",
         )
-    held = ", ".join(map(str, list(root)[:5])) if isinstance(root, dict) else type(root).__name__
+    held = ", ".join(map(shown, list(root)[:5])) if isinstance(root, dict) else type(root).__name__
     raise DataError(f"not YOLOv5: a checkpoint without a model (it holds {held or 'nothing'}); {_SUPPORTED}")
 
 
@@ -166,7 +164,7 @@ def _release(layers: list[Record]) -> Release:
 def _refuse_fused(layers: dict[str, Record]) -> None:
     """Raise where normalisation was folded into the convolutions: the second layer is a Conv in every release."""
     children = _children(layers["1"])
-    if "conv" in children and "bn" not in children and "bias" in _parameters(children["conv"]):
+    if "conv" in children and "bn" not in children and "bias" in parameters(children["conv"]):
         raise DataError(
             "a fused YOLOv5: its batch normalisation was folded into the convolutions, for inference",
             remedy="import the checkpoint that training wrote (best.pt), or export this one to ONNX and import that",
@@ -177,7 +175,7 @@ def _size(layers: dict[str, Record], release: Release) -> tuple[Size, int]:
     """Size and picture channels, from the stem's shape and the depth of a C3."""
     stem = _children(layers["0"])["conv"]
     conv = _children(stem)["conv"] if release == "5" else stem
-    weight = _parameters(conv)["weight"]
+    weight = parameters(conv)["weight"]
     depth = len(_children(_children(layers[str(_DEEPEST)])["m"]))
     table: tuple[Layer, ...] = LAYERS[release]
     for size in SIZES:
@@ -194,7 +192,9 @@ def _activation(record: Record) -> Activation:
     name = record.kind.name
     slope = record.state.get("negative_slope", LEAKY_SLOPE)
     if name not in _ACTIVATIONS or slope != LEAKY_SLOPE:
-        raise DataError(f"activation {name} (slope {slope}) is not supported, only SiLU, ReLU and LeakyReLU(0.1)")
+        raise DataError(
+            f"activation {name} (slope {shown(slope)}) is not supported, only SiLU, ReLU and LeakyReLU(0.1)"
+        )
     return _ACTIVATIONS[name]
 
 
@@ -202,7 +202,7 @@ def _strides(archive: Archive, detect: Record, model: Record) -> tuple[int, ...]
     ref = detect.state.get("stride", model.state.get("stride"))
     got = tuple(archive.tensor(ref).tolist()) if isinstance(ref, TensorRef) else ref
     if got != STRIDES:
-        raise DataError(f"heads with strides {got}, expected {STRIDES}")
+        raise DataError(f"heads with strides {shown(got)}, expected {STRIDES}")
     return STRIDES
 
 
@@ -212,7 +212,7 @@ def _anchors(archive: Archive, detect: Record, strides: tuple[int, ...]) -> tupl
     ref = buffers.get("anchors") if isinstance(buffers, dict) else None
     if not isinstance(ref, TensorRef) or len(ref.shape) != 3 or ref.shape[::2] != (len(strides), 2):  # noqa: PLR2004
         found = ref.shape if isinstance(ref, TensorRef) else ref
-        raise DataError(f"anchors must be ({len(strides)}, A, 2), got {found}")
+        raise DataError(f"anchors must be ({len(strides)}, A, 2), got {shown(found)}")
     pixels = archive.tensor(ref).double() * torch.tensor(strides, dtype=torch.float64)[:, None, None]
     if not bool(torch.isfinite(pixels).all() & (pixels > 0).all()):
         raise DataError("anchors must be positive numbers")
@@ -225,45 +225,13 @@ def _names(model: Record, *, classes: object) -> tuple[str, ...]:
     except ValueError as exc:
         raise DataError(str(exc)) from exc
     if len(names) != classes:
-        raise DataError(f"{len(names)} class names for heads with {classes} classes")
+        raise DataError(f"{len(names)} class names for heads with {shown(classes)} classes")
     return names
-
-
-def _parameters(record: Record) -> dict[str, TensorRef]:
-    """The record's own parameters and buffers."""
-    own: dict[str, TensorRef] = {}
-    for group in ("_parameters", "_buffers"):
-        values = record.state.get(group)
-        if isinstance(values, dict):
-            own.update({name: ref for name, ref in values.items() if isinstance(ref, TensorRef)})
-    return own
-
-
-def _records(model: Record) -> Iterator[tuple[str, Record]]:
-    """Every module with its dotted name, depth first; the model itself has the empty name."""
-    waiting, seen = [("", model)], 0
-    while waiting:
-        prefix, record = waiting.pop()
-        seen += 1
-        if seen > MAX_MODULES:  # records may share children: a small file could describe endlessly many
-            raise DataError(f"more than {MAX_MODULES:,} modules; refused")
-        yield prefix, record
-        children = record.state.get("_modules")
-        for name, child in children.items() if isinstance(children, dict) else ():
-            if isinstance(child, Record):
-                waiting.append((f"{prefix}.{name}".removeprefix("."), child))
-
-
-def _tensors(model: Record) -> Iterator[tuple[str, TensorRef]]:
-    """State dict names and references."""
-    for prefix, record in _records(model):
-        for name, ref in _parameters(record).items():
-            yield f"{prefix}.{name}".removeprefix("."), ref
 
 
 def _refuse_other_geometry(net: Yolov5, model: Record) -> None:
     """Raise where the file's modules compute something else than ours although their weights would fit."""
-    found = dict(_records(model))
+    found = dict(records(model))
     for name, module in net.named_modules():
         record = found.get(name)
         if record is None:
@@ -271,7 +239,9 @@ def _refuse_other_geometry(net: Yolov5, model: Record) -> None:
         for attribute in _geometry(module):
             got, wanted = record.state.get(attribute), getattr(module, attribute)
             if _pair(got) != _pair(wanted):
-                raise DataError(f"{name}.{attribute} is {got}, expected {wanted}: a changed YOLOv5; {_SUPPORTED}")
+                raise DataError(
+                    f"{name}.{attribute} is {shown(got)}, expected {wanted}: a changed YOLOv5; {_SUPPORTED}"
+                )
 
 
 def _geometry(module: nn.Module) -> tuple[str, ...]:
@@ -287,7 +257,3 @@ def _geometry(module: nn.Module) -> tuple[str, ...]:
 def _pair(value: object) -> object:
     """5 and (5, 5) are the same geometry."""
     return (value, value) if isinstance(value, (int, float)) else value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

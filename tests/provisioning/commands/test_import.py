@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import helper
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError
@@ -97,6 +98,23 @@ def test_import_onnx_with_and_without_decode(tmp_path: Path, store: Path, capsys
     anchors = "10,13,16,30,33,23, 30,61,62,45,59,119, 116,90,156,198,373,326"
     assert main([*command, "--anchors", anchors]) == 0
     assert Bundle.open(store / "raw").manifest.anchors[2][2] == (373.0, 326.0)
+
+
+def test_class_names_with_control_characters_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\n\x1b[31mdog\n")
+    with pytest.raises(DataError, match=r"names\.txt: the name of class 1 holds a control character"):
+        read_names(tmp_path / "names.txt")
+
+
+def test_import_sends_no_controls_of_a_file_to_the_terminal(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load_model_from_string(exported(Raw(lively()), names="['cat', 'dog']"))
+    model.graph.node.append(helper.make_node("Nms", ["p3"], ["boxes"], "\x1b]0;owned\x07\x9b2J", domain="trt"))
+    (tmp_path / "hostile.onnx").write_bytes(model.SerializeToString())
+    assert _import(tmp_path / "hostile.onnx", "hostile") == 65
+    assert r"node \x1b]0;owned\x07\x9b2J is trt::Nms" in capsys.readouterr().err
+    assert not store.exists() or not list(store.glob("[!.]*"))
 
 
 def test_class_names_are_read_as_windows_tools_write_them(tmp_path: Path) -> None:

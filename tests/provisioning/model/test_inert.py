@@ -27,6 +27,7 @@ from provisioning.model import inert
 from provisioning.model.checkpoint import read_checkpoint
 from provisioning.model.described import Name, Record
 from provisioning.model.inert import read_pickle
+from provisioning.model.modules import records
 
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -167,6 +168,16 @@ def test_a_dotted_name_that_reaches_into_the_library_is_hostile(name: str) -> No
         _read(_HEAD + b"\x8c\x0dmodels.common\x8c" + bytes([len(name)]) + name.encode() + b"\x93)R.")
 
 
+@pytest.mark.parametrize("text", ["a" * 300, "." * 2_000_000, "sys\x1b[31mtem", "system\nedged: all is well", "\ud800"])
+def test_a_name_that_no_class_has_is_refused_in_a_short_line(text: str) -> None:
+    """Terminals obey what they print, and a dotted name of megabytes costs minutes to look through."""
+    name = text.encode("utf-8", "surrogatepass")
+    with pytest.raises(DataError, match=r"it names .*, which is no class") as caught:
+        _read(b"\x80\x04\x8c\x02os" + b"X" + struct.pack("<I", len(name)) + name + b"\x93.")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -240,12 +251,20 @@ def test_shared_modules_cannot_multiply() -> None:
         )
     model = _read(_HEAD + level + b".")
     assert isinstance(model, Record)
-    from provisioning.model.official import _records
-
     started = time.monotonic()
     with pytest.raises(DataError, match="modules; refused"):
-        list(_records(model))
+        list(records(model))
     assert time.monotonic() - started < 30
+
+
+def test_long_module_names_cannot_multiply() -> None:
+    """A hundred modules within each other, each by the same name of a hundred thousand letters."""
+    model = Record(Name("models.common", "Conv"), ())
+    for _ in range(100):
+        model = Record(Name("models.common", "Conv"), (), {"_modules": {"a" * 100_000: model}})
+    with pytest.raises(DataError, match=r"a module or weight called 'aaa.*; refused") as caught:
+        list(records(model))
+    assert len(str(caught.value)) < 300
 
 
 def test_zip_bomb_is_refused(tmp_path: Path) -> None:
@@ -261,6 +280,6 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
 def test_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "expanded.pt"
     content = {"format": "edged-checkpoint/1", "size": "n", "strides": [8, 16, 32], "release": "6"}
-    torch.save({**content, "model": {"w": torch.zeros(1).expand(1 << 40)}}, path)
+    torch.save({**content, "activation": "silu", "model": {"w": torch.zeros(1).expand(1 << 40)}}, path)
     with pytest.raises(DataError, match="reaches outside its storage"):
         read_checkpoint(path)

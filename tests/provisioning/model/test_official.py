@@ -69,6 +69,83 @@ def test_read_official_names_belong_to_their_classes(tmp_path: Path, names: obje
     assert read_checkpoint(tmp_path / "best.pt").names == tuple(expected)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["c\x1bat", "dog"], ["cat\ndog", "dog"], ["cat\u2028", "\ud800"], ["c" * 201, "dog"], {"a" * 100_000: "cat"}],
+    ids=["escape", "two lines", "half a letter", "too long", "long key"],
+)
+def test_read_refuses_names_that_nobody_could_print(tmp_path: Path, names: object) -> None:
+    save_official(tmp_path / "best.pt", lively(), names=names)
+    with pytest.raises(DataError, match=r"name of class|class names must") as caught:
+        read_checkpoint(tmp_path / "best.pt")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def _endless() -> tuple[object, ...]:
+    """A few hundred bytes in the file; its text, and its hash, would take years."""
+    value: tuple[object, ...] = ()
+    for _ in range(60):
+        value = (value, value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("module", "attribute", "message"),
+    [
+        ("model.24", "stride", "heads with strides"),
+        ("model.24", "nc", "2 class names for heads with"),
+        ("model.1.conv", "padding", "padding is"),
+        ("model.1.act", "negative_slope", "slope"),
+    ],
+)
+def test_read_shows_little_of_an_endless_value(tmp_path: Path, module: str, attribute: str, message: str) -> None:
+    def change(model: nn.Module) -> None:
+        vars(model.get_submodule(module))[attribute] = _endless()
+
+    save_official(tmp_path / "best.pt", lively(), names=NAMES, change=change)
+    with pytest.raises(DataError, match=message) as caught:
+        read_checkpoint(tmp_path / "best.pt")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": ["n"]},
+        {"release": _endless()},
+        {"activation": "gelu"},
+        {"strides": _endless()},
+        {"format": "x" * 100_000},
+        {"names": [_endless(), "dog"]},
+        {"names": ["\x1b[2J", "dog"]},
+        {"channels": float("inf")},
+        {"channels": 1 << 2000},
+        {"anchors": [[["x" * 100_000, 1]]]},
+        {"model": {1: torch.zeros(1)}},
+        {"model": {"model.0.conv.weight": None}},
+        {"model": {"x" * 100_000: torch.zeros(1)}},
+        {"model": []},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_read_ours_refuses_what_our_trainer_never_wrote(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, Checkpoint.of(lively(), names=NAMES))
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    with pytest.raises(DataError) as caught:
+        read_checkpoint(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
+
+
+def test_a_licence_that_nobody_could_print_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, Checkpoint.of(lively(), names=NAMES, licence="\ud800", date="\x1b[2J"))
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.licence, checkpoint.date) == ("", "")
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("release", ["5", "6"])
 def test_read_refuses_pictures_that_no_camera_gives(tmp_path: Path, channels: int, release: Release) -> None:
