@@ -260,7 +260,7 @@ def test_broker_that_takes_all_connections_of_a_user_for_one_is_soon_looked_at_n
     settings = ("allow_anonymous false", f"password_file {tmp_path}/passwords", "use_username_as_clientid true")
     broker = Broker(tmp_path, free_port(), settings).start()
     try:
-        user = {"username": "box", "password": "pw", "protocol": protocol, "reconnect_min_s": 0.05}
+        user: dict[str, Any] = {"username": "box", "password": "pw", "protocol": protocol, "reconnect_min_s": 0.05}
         with running(broker.port, ["gate"], **user) as ours:
             for _ in range(3):
                 wait_for(lambda: ours._search._thread is not None and not ours._search._thread.is_alive())
