@@ -9,21 +9,18 @@ import onnx
 from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
+from provisioning.cut.around import COLOURS, kinds_on_the_way
 from provisioning.cut.family import not_yolov5, refuse_other_models
 from provisioning.export import INPUT, OUTPUTS
 from provisioning.plain import reads, sort_nodes
 
+_RANK = 4  # (B, 3, H, W)
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
 MIN_IR_VERSION = 4  # weights need be no inputs from here on
 MAX_IR_VERSION = 10  # what ONNX Runtime 1.20 reads
 
-# What may lie between a head and an output that is not decoded: layout and one sigmoid, no arithmetic.
-_LAYOUT = frozenset(
-    {
-        *("Sigmoid", "Reshape", "Transpose", "Identity"),
-        *("Shape", "Gather", "Concat", "Unsqueeze", "Constant", "Cast", "Slice"),  # on shapes
-    }
-)
+# What a head's values may pass on the way to an output that is not decoded: layout and one sigmoid, no arithmetic.
+_LAYOUT = frozenset({"Sigmoid", "Reshape", "Transpose", "Identity", "Concat", "Unsqueeze", "Cast"})
 _JOINTS = frozenset({"Concat", "Reshape", "Transpose"})  # what YOLOv5's exporters end the decode with
 
 
@@ -34,7 +31,7 @@ class Heads:
     Attributes:
         tensors: their outputs, in no particular order.
         channels: of each, A*(5+classes).
-        behind: kinds of the nodes between them and the graph's outputs.
+        behind: kinds of the nodes that their values pass on the way to the graph's outputs.
         between: tensors there that may hold decoded boxes, those next to the outputs first.
     """
 
@@ -104,9 +101,14 @@ def image_input(model: onnx.ModelProto) -> Picture:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
-    if len(inputs) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in {0, 3}:  # noqa: PLR2004 (B, 3, H, W)
+    first = shapes[0] if len(inputs) == 1 else []
+    channels_last = len(first) == _RANK and first[1] != COLOURS and first[3] == COLOURS
+    if len(first) != _RANK or first[1] not in {0, COLOURS} or channels_last:
         found = ", ".join(f"{value.name} {shape}" for value, shape in zip(inputs, shapes, strict=True)) or "none"
-        raise DataError(f"expected one picture input (B, 3, H, W), got {found}")
+        raise DataError(
+            f"expected one picture input (B, 3, H, W), got {found}" + (", channels last" if channels_last else ""),
+            remedy="export it from PyTorch, not by way of TensorFlow" if channels_last else "",
+        )
     kind = inputs[0].type.tensor_type.elem_type
     if kind != TensorProto.FLOAT:
         raise DataError(
@@ -126,7 +128,7 @@ def find_heads(model: onnx.ModelProto) -> Heads:
     maker = {output: node for node in model.graph.node for output in node.output if output}
     waiting, seen = [value.name for value in model.graph.output], set[str]()
     heads: list[onnx.NodeProto] = []
-    behind, between = set[str](), list[str]()
+    between: list[str] = []
     while waiting:
         tensor = waiting.pop()
         node = maker.get(tensor)
@@ -136,7 +138,6 @@ def find_heads(model: onnx.ModelProto) -> Heads:
         if node.op_type == "Conv":
             heads.append(node)
         else:
-            behind.add(node.op_type)
             between.extend(node.output if node.op_type in _JOINTS else ())
             waiting.extend(node.input)
     weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
@@ -147,7 +148,9 @@ def find_heads(model: onnx.ModelProto) -> Heads:
         names = [node.name or node.output[0] for node in heads]
         raise not_yolov5(model, list(zip(names, shapes, strict=True)))
     tensors = tuple(node.output[0] for node in heads)
-    return Heads(tensors, channels=shapes[0][0], behind=frozenset(behind), between=tuple(between))
+    ways = kinds_on_the_way(model, tensors)
+    behind = frozenset[str]().union(*(ways.get(value.name, ()) for value in model.graph.output))
+    return Heads(tensors, channels=shapes[0][0], behind=behind, between=tuple(between))
 
 
 def with_outputs(model: onnx.ModelProto, tensors: tuple[str, ...]) -> bytes:

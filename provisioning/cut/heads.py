@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +18,9 @@ from onnx import helper
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.types import Floats
 from edged.cpu.session import open_session
+from provisioning.cut.around import entries, require_picture, require_scores, suppressed
 from provisioning.cut.graph import (
+    Picture,
     cut,
     find_heads,
     image_input,
@@ -72,27 +75,23 @@ def cut_at_heads(
         where: the file, for messages.
 
     Raises:
-        DataError: damaged, not YOLOv5, or a decode that is not YOLOv5's.
+        DataError: damaged, not YOLOv5, a decode that is not YOLOv5's, or something done to the picture or the scores
+            beside it.
         UsageError: names or anchors are needed and not given, or a size that the file was not exported for.
         EdgedError: the cut model computes something else than the original.
     """
     model = in_float32(read_onnx(content))
     picture = image_input(model)
-    own_wh = picture.size_wh
-    if own_wh and input_wh and own_wh != input_wh:
-        raise UsageError(
-            f"{where} was exported for {own_wh[0]}x{own_wh[1]}, not for {input_wh[0]}x{input_wh[1]}",
-            remedy="leave out --size, export it again with --dynamic, or import the .pt",
-        )
-    size = input_wh or own_wh or DEFAULT_WH
-    check_input_size(size, MAX_STRIDE)
-    heads = find_heads(model)
+    size = _size(picture, input_wh, where)
+    heads, ways = find_heads(model), entries(model, picture.name)
     # Two pictures that differ: a network for any number of them must not mix them up.
     images = np.random.default_rng(0).random((2, picture.batch, 3, size[1], size[0]), np.float32)
     outputs = tuple(value.name for value in model.graph.output)
-    seen, other = (_run(model, picture.name, (*outputs, *heads.tensors), image, where=where) for image in images)
+    watched = tuple(dict.fromkeys((*outputs, *heads.tensors, *ways, *suppressed(model))))
+    seen, other = (_run(model, picture.name, watched, image, where=where) for image in images)
+    require_picture(seen, ways, images[0, :1])
     ordered = sorted(heads.tensors, key=lambda name: -seen[name].shape[3])
-    strides = tuple(size[0] // seen[name].shape[3] for name in ordered)
+    strides = _strides([seen[name] for name in ordered], size)
     logits = [seen[name] for name in ordered]
 
     def within() -> Iterator[Floats]:
@@ -105,11 +104,36 @@ def cut_at_heads(
     classes = _names(names, model, {table.shape[1] for table in tables if not heads.raw}, heads.channels)
     per_head = [head.reshape(-1, _BOX_FIELDS + len(classes), *head.shape[2:]) for head in logits]
     # Behind the decode, a graph may turn its boxes into corners or shares of the picture: then those within tell.
-    decoded = chain(tables, within())
-    found = _stated(anchors, model, per_head) if heads.raw else _recovered(decoded, per_head, strides)
+    if heads.raw:
+        found = _stated(anchors, model, per_head)
+    else:
+        found, table = _recovered(chain(tables, within()), per_head, strides)
+        require_scores({name: seen[name] for name in watched}, table)
     result = _trunk(model, ordered, size, strides, heads.channels, picture.batch, classes, found)
     _verify(result, images[:, 0], [np.concatenate((seen[name], other[name])) for name in ordered], where=where)
     return CutModel(result, classes, found, strides, size)
+
+
+def _size(picture: Picture, asked: tuple[int, int] | None, where: str) -> tuple[int, int]:
+    own = picture.size_wh
+    if own and asked and own != asked:
+        raise UsageError(
+            f"{where} was exported for {own[0]}x{own[1]}, not for {asked[0]}x{asked[1]}",
+            remedy="leave out --size, export it again with --dynamic, or import the .pt",
+        )
+    size = asked or own or DEFAULT_WH
+    check_input_size(size, MAX_STRIDE)
+    return size
+
+
+def _strides(heads: Sequence[Floats], size: tuple[int, int]) -> tuple[int, ...]:
+    """Pixels a cell of each head (1, C, H, W), which is the same across and down."""
+    width, height = size
+    strides = tuple(width // head.shape[3] for head in heads)
+    if any(head.shape[2:] != (height // s, width // s) for head, s in zip(heads, strides, strict=True)):
+        shapes = ", ".join(f"{head.shape[3]}x{head.shape[2]}" for head in heads)
+        raise DataError(f"heads of {shapes} cells for a picture of {width}x{height}: cells must be square")
+    return strides
 
 
 def _trunk(
@@ -195,12 +219,12 @@ def _metadata_names(text: str) -> tuple[str, ...]:
         raise DataError(f"in its metadata {exc}", remedy="give --names FILE with one a line") from exc
 
 
-def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> Anchors:
-    """Anchors from the first table that follows from the heads as YOLOv5's decode does."""
+def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> tuple[Anchors, Floats]:
+    """Anchors from the first table that follows from the heads as YOLOv5's decode does, and that table."""
     problems: list[DataError] = []
     for table in tables:
         try:
-            return recover_anchors(table, logits, strides=strides)
+            return recover_anchors(table, logits, strides=strides), table
         except DataError as exc:
             problems.append(exc)
     raise problems[0]
@@ -209,7 +233,7 @@ def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tupl
 def _stated(given: Sequence[float], model: onnx.ModelProto, logits: Sequence[Floats]) -> Anchors:
     """Anchors as given, else from our own metadata."""
     anchors = logits[0].shape[0]
-    values = list(given) or _flat(json.loads(metadata(model).get("anchors", "[]")))
+    values = list(given) or _own_anchors(model)
     if not values:
         raise UsageError(
             "the file has no decode to learn its anchors from",
@@ -221,8 +245,14 @@ def _stated(given: Sequence[float], model: onnx.ModelProto, logits: Sequence[Flo
     return tuple(tuple((float(w), float(h)) for w, h in head) for head in table)
 
 
-def _flat(nested: list[list[list[float]]]) -> list[float]:
-    return [side for head in nested for anchor in head for side in anchor]
+def _own_anchors(model: onnx.ModelProto) -> list[float]:
+    """Those that our own exports state; none where other tools wrote something else in their place."""
+    try:
+        nested = json.loads(metadata(model).get("anchors", "[]"))
+        values = [float(side) for head in nested for anchor in head for side in anchor]
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return []
+    return values if all(math.isfinite(side) and side > 0 for side in values) else []
 
 
 def _describe(model: onnx.ModelProto, names: Sequence[str], anchors: Anchors, strides: tuple[int, ...]) -> None:
