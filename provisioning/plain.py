@@ -19,6 +19,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_conv
 from edged.cpu.session import open_session
 
 _RANK = 4
+_OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # what says nothing beside a scale for every axis
 _FIRST_ROI_OPSET = 11  # before it a Resize has its scales as second input
 
 Values = npt.NDArray[Any]
@@ -152,12 +153,13 @@ def _constants(graph: onnx.GraphProto) -> dict[str, Values]:
 
 
 def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) -> bool:
-    """Whether a node is told a size, or scales that are computed."""
+    """Whether a node is told a size, scales that are computed, or scales for some of the axes only."""
     given = [name for name in node.input[1:] if name]
     if node.op_type == "Reshape":
         return bool(given) and given[0] in constants
     if node.op_type == "Resize":
-        return len(node.input) > 3 or any(name not in constants for name in given)  # noqa: PLR2004 (X, roi, scales, sizes)
+        told = len(node.input) > 3 or any(name not in constants for name in given)  # noqa: PLR2004 (X, roi, scales, sizes)
+        return told or any(attribute.name == "axes" for attribute in node.attribute)
     return False
 
 
@@ -194,6 +196,9 @@ def _mend(
         model.graph.initializer.append(numpy_helper.from_array(scales, name))
         opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
         node.input[1:] = [node.input[1], name] if opset >= _FIRST_ROI_OPSET else [name]
+        kept = [attribute for attribute in node.attribute if attribute.name not in _OF_SIZES]
+        del node.attribute[:]
+        node.attribute.extend(kept)
         return
     shape = constants[node.input[1]].copy()
     zeros_are_sizes = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)

@@ -96,6 +96,18 @@ def simplified(content: bytes) -> bytes:
     return made
 
 
+def resized_along_axes(content: bytes) -> bytes:
+    """The same file, its `Resize` told the scales of height and width alone, as opset 18 allows."""
+    model = onnx.load_model_from_string(simplified(content))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 2], np.float32), "twice"))
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            node.input[:] = [node.input[0], "", "twice"]
+            node.attribute.append(helper.make_attribute("axes", [2, 3]))
+    made: bytes = model.SerializeToString()
+    return made
+
+
 def in_half_with_single_ends(content: bytes) -> bytes:
     """As a converter to FP16 leaves it that keeps the ends in float32: its casts stand behind all other nodes."""
     model = onnx.load_model_from_string(content)

@@ -37,6 +37,7 @@ from tests.provisioning.yolo_exports import (
     WithDecode,
     exported,
     in_half_with_single_ends,
+    resized_along_axes,
     simplified,
     suppressed,
 )
@@ -50,6 +51,7 @@ FORMS: dict[str, Callable[[Yolov5], bytes]] = {
     "dynamic": lambda net: exported(WithDecode(net), opset=17, dynamic=True, names=METADATA),
     "simplified": lambda net: simplified(exported(WithDecode(net), opset=17, names=METADATA)),
     "opset 20": lambda net: simplified(exported(WithDecode(net), opset=20, names=METADATA)),
+    "axes": lambda net: resized_along_axes(exported(WithDecode(net), opset=18, names=METADATA)),
     "boxes and scores": lambda net: exported(BoxesAndScores(net), names=METADATA),
     "corners": lambda net: exported(Corners(net), opset=17, names=METADATA),
     "with NMS": lambda net: suppressed(exported(WithDecode(net), opset=17, names=METADATA)),
