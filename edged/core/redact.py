@@ -19,15 +19,14 @@ _KEYED_PASSWORD = re.compile(rf"(?<![A-Za-z])(?:{_HIDDEN_KEYS})=({_VALUE})", re.
 _KEYED = re.compile(rf"(?<![A-Za-z])({_HIDDEN_KEYS}|{_USER_KEYS})=({_VALUE})", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*)\S.*", re.IGNORECASE)
 
-_WORD = r"[^\s\"'=(<]"  # what may stand in front of the user of an address
 _SCHEME = r"(?:[A-Za-z][A-Za-z0-9+.-]*:?)?/{1,3}"
-# Greedy up to the last @ of the word: an unescaped @ or / in a password must not leak its tail.
-_USERINFO = re.compile(r"(:?/{2,3})\S*@")
-_WITHOUT_SCHEME = re.compile(rf"{_WORD}*:\S*@")
+_WORDS = re.compile(r"\S+")
+_SLASHES = re.compile(r":?/{2,3}")
+_ENDS_IN_WORD = re.compile(r"[\"'=(<]")  # none of them stands in the user of an address
 _CUT = re.compile(
     r"(://)[^\s/?#@:\[]+:(?!\d{1,5}(?!\w))[^\s\"'].*?(?=$|[\s\"'])"
 )  # a user and a password, cut before the @
-_QUERY = re.compile(r"((?:://|\b(?:rtsps?|https?):?/)[^\s?]*)\?\S*")
+_ADDRESS = re.compile(r"://|\b(?:rtsps?|https?):?/")
 
 _PARTS = re.compile(rf"(?:^|(?<=[\s\"'=(<]))(?:{_SCHEME})?([^\s/:@\"'=]*):(?!//)(\S*)@")
 _WHOLE = re.compile(rf"(?:{_SCHEME})?([^/:@]*):(?!//)(.*)@", re.DOTALL)
@@ -44,10 +43,7 @@ def redact(text: str) -> str:
     and the like in paths and GStreamer pipelines. Works on any text: messages, tracebacks, lines of FFmpeg.
     """
     text = hide(text)
-    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
-    text = _WITHOUT_SCHEME.sub(_without_user, text)
-    text = _CUT.sub(rf"\1{HIDDEN}", text)
-    text = _QUERY.sub(rf"\1?{HIDDEN}", text)
+    text = _WORDS.sub(lambda word: _without_parts(word[0]), text)
     text = _AUTHORIZATION.sub(rf"\1{HIDDEN}", text)
     return _KEYED.sub(rf"\1={HIDDEN}", text)
 
@@ -62,9 +58,27 @@ def holds_secret(source: str) -> bool:
     return any(value.strip(":") not in _PLACES for value in _secrets_in(source))
 
 
-def _without_user(match: re.Match[str]) -> str:
-    text = match[0]
-    return text if f"//{HIDDEN}@" in text else f"{HIDDEN}@"
+def _without_parts(word: str) -> str:
+    """A word without user, password and query of the address in it; by searches that each read the word once."""
+    if "@" in word:
+        word = _without_user(word)
+    if "://" in word:
+        word = _CUT.sub(rf"\1{HIDDEN}", word)
+    if "?" in word and (address := _ADDRESS.search(word)) and (query := word.find("?", address.end())) >= 0:
+        word = word[: query + 1] + HIDDEN
+    return word
+
+
+def _without_user(word: str) -> str:
+    # Up to the last @ of the word: an unescaped @ or / in a password must not leak its tail.
+    last = word.rindex("@")
+    if slashes := _SLASHES.search(word, 0, last):
+        return word[: slashes.end()] + HIDDEN + word[last:]
+    colon = word.find(":", 0, last)
+    if colon < 0:
+        return word
+    begin = max((end.end() for end in _ENDS_IN_WORD.finditer(word, 0, colon)), default=0)
+    return word[:begin] + HIDDEN + word[last:]
 
 
 def _secrets_in(source: str) -> Iterator[str]:

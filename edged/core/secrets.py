@@ -93,7 +93,10 @@ def hide(text: str) -> str:
     for first, end in known.literals_in(text):
         hidden[first:end] = b"\1" * (end - first)
     folded = fold(text)
+    begin = end = 0
     for first, needle in known.needles_in(folded.data):
+        if begin <= first and first + len(needle.folded) <= end:
+            continue  # inside what was hidden last: a long base64 word is walked through once
         begin, end = _extent(folded.data, first, needle)
         if begin < end:
             low, high = folded.starts[begin], folded.ends[end - 1]
