@@ -108,7 +108,8 @@ def thresholds(model: Model, bundle: Bundle) -> Thresholds:
         confidence=model.confidence,
         iou=model.iou,
         max_detections=model.max_detections,
-        class_ids=frozenset(known.index(name) for name in model.classes),
+        # names may repeat
+        class_ids=frozenset(number for number, name in enumerate(known) if name in model.classes),
     )
 
 

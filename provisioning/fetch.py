@@ -5,32 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
 
-from tqdm import tqdm
-
-from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
+from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.redact import redact, remember_source
-from provisioning.address import request_to
+from provisioning.download import CHUNK_BYTES, download, finish
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_S = 30.0
-ATTEMPTS = 4
-MAX_BYTES = 4 << 30
-CHUNK_BYTES = 1 << 18
 RELEASES = ("5.0", "6.0", "6.1", "6.2", "7.0")
 AGPL = "AGPL-3.0"
 LICENCE_NOTE = (
@@ -137,7 +125,8 @@ def fetch(source: Source, folder: Path, *, trust_first: bool = False) -> Fetched
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
             return _existing(target, source, expected)
-        part = _download(source, folder / f"{source.file_name}.part")
+        part = folder / f"{source.file_name}.part"
+        download(source.url, part)
         return _accept(part, target, source, expected)
     except OSError as exc:
         raise EdgedError(f"cannot write below {folder}: {exc.strerror or exc}", remedy="free space or --out") from exc
@@ -187,12 +176,12 @@ def _accept(part: Path, target: Path, source: Source, expected: str) -> Fetched:
     digest = _file_sha256(part)
     if expected and digest != expected:
         rejected = target.with_name(f"{target.name}.rejected")
-        _forget(part, rename_to=rejected)
+        finish(part, rejected)
         raise DataError(
             f"{redact(source.url)}: expected SHA-256 {expected}, got {digest} ({rejected.stat().st_size} bytes)",
             remedy=f"kept aside as {rejected}; nothing else was touched",
         )
-    _forget(part, rename_to=target)
+    finish(part, target)
     return _record(target, source, digest)
 
 
@@ -214,96 +203,9 @@ def _origin_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.origin.json")
 
 
-def _forget(part: Path, *, rename_to: Path) -> None:
-    part.replace(rename_to)
-    _validator_path(part).unlink(missing_ok=True)
-
-
-def _validator_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
 def _file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _download(source: Source, part: Path) -> Path:
-    """The whole file as `part`; a connection that breaks is taken up again where it broke."""
-    problem = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            logger.warning("%s; trying again (%d of %d)", problem, attempt + 1, ATTEMPTS)
-            time.sleep(min(2.0**attempt, 8.0) / 8)
-        try:
-            problem = _continue(source.url, part)
-        except HTTPError as exc:
-            with exc:
-                problem = f"{redact(source.url)} answered {exc.code} {exc.reason}"
-            if exc.code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                break
-        except (URLError, HTTPException, TimeoutError, ConnectionError) as exc:
-            reason = exc.reason if isinstance(exc, URLError) else exc
-            problem = f"{redact(source.url)} broke off: {reason or type(exc).__name__}"
-        else:
-            if not problem:
-                return part
-    kept = f"{part.stat().st_size} bytes are kept; run the same command to resume" if part.exists() else ""
-    raise Unreachable(problem, remedy=kept or "check the address and the network")
-
-
-def _continue(url: str, part: Path) -> str:
-    """Fetch what `part` lacks. Returns what went wrong, or an empty string when it is complete."""
-    have = part.stat().st_size if part.exists() else 0
-    validator = _validator_path(part).read_text("utf-8") if have and _validator_path(part).exists() else ""
-    headers = {"User-Agent": "edged-provision", "Accept-Encoding": "identity"}
-    if validator:  # without one the server could not tell us that the file has changed since
-        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    request = request_to(url, headers)  # `resolve` admits http and https only
-    try:
-        with urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-            _refuse_downgrade(url, response.url)
-            return _store(response, part, have)
-    except HTTPError as exc:
-        if exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
-            raise
-        with exc:
-            if exc.headers.get("Content-Range") == f"bytes */{have}":
-                return ""  # a run was ended between the last byte and the renaming
-        part.unlink()
-        return f"{redact(url)} is shorter now than what was kept of it"
-
-
-def _refuse_downgrade(asked: str, answered: str) -> None:
-    if urlsplit(asked).scheme == "https" and urlsplit(answered).scheme != "https":
-        raise DataError(f"{redact(asked)} was redirected to plain http, {redact(answered)}; refused")
-
-
-def _store(response: HTTPResponse, part: Path, have: int) -> str:
-    resumes = response.status == HTTPStatus.PARTIAL_CONTENT
-    if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-        part.unlink()
-        return f"the server resumed at another place than asked, {response.headers.get('Content-Range')}"
-    if "text/html" in response.headers.get("Content-Type", ""):
-        raise DataError(f"{redact(response.url)} is a web page, not weights", remedy="give the address of the file")
-    have = have if resumes else 0
-    length = response.headers.get("Content-Length", "")
-    total = have + int(length) if length.isdecimal() else None
-    if (total or 0) > MAX_BYTES:
-        raise DataError(f"{redact(response.url)} has {total} bytes, more than the limit of {MAX_BYTES}")
-    _validator_path(part).write_text(response.headers.get("ETag", "") or response.headers.get("Last-Modified", ""))
-    with (
-        part.open("ab" if resumes else "wb") as file,
-        tqdm(desc=f"fetch {part.stem}", total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,
-    ):
-        while block := response.read1(CHUNK_BYTES):
-            have += file.write(block)
-            bar.update(len(block))
-            if have > MAX_BYTES:
-                raise DataError(f"{redact(response.url)} sends more than the limit of {MAX_BYTES} bytes")
-        file.flush()
-        os.fsync(file.fileno())
-    return "" if total in {None, have} else f"{redact(response.url)} broke off after {have} of {total} bytes"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from edged.assembly import load_model, mqtt_options
+from edged.assembly import load_model, mqtt_options, thresholds
 from edged.config.schema import Engine, Model, Mqtt
-from edged.core.bundle import MODEL_INT8_CPU
+from edged.core.bundle import MODEL_INT8_CPU, Bundle
 from edged.core.errors import BundleMismatch, ConfigError
 from edged.cpu.processors import processor_name
 from tests.handmade import edit_manifest, square_model, write_bundle
@@ -85,3 +85,10 @@ def test_mqtt_port_follows_tls_unless_said() -> None:
 def test_mqtt_password_without_a_user_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"\[mqtt\] a broker password is given without a username"):
         mqtt_options(Mqtt.model_construct(password=SecretStr("x")))
+
+
+def test_a_class_name_selects_every_class_of_that_name(tmp_path: Path) -> None:
+    write_bundle(tmp_path, input_wh=(64, 64))
+    edit_manifest(tmp_path, classes=["car", "person", "car"])
+    chosen = thresholds(Model(bundle=tmp_path, classes=("car",)), Bundle.open(tmp_path))
+    assert chosen.class_ids == {0, 2}

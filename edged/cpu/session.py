@@ -22,7 +22,7 @@ def open_session(model: bytes, *, threads: int, where: str, processors: Sequence
     """Load an ONNX model.
 
     Args:
-        model: the file's content; external data is refused, as it was never verified.
+        model: the file's content; weights in other files are refused, as they were never verified.
         threads: cores that one run may use.
         where: its path, for messages.
         processors: one a thread, as the kernel counts them from 0: the threads beside the caller's keep to all but the

@@ -73,21 +73,10 @@ def run(args: argparse.Namespace) -> int:
     from edged.gpu.fit import built_for
     from provisioning.build.bundle_engine import add_engine
     from provisioning.build.find import find_maker
-    from provisioning.build.maker import MOST_BATCH, WORKSPACE_MB
     from provisioning.store import Store
     from provisioning.verify.checked import verified
 
-    smallest, optimal, largest = args.batch
-    if not 1 == smallest <= optimal <= largest <= MOST_BATCH:
-        raise UsageError(
-            f"--batch must be three ascending numbers from 1 to {MOST_BATCH}, the first 1 as a camera may be alone; "
-            f"got {smallest} {optimal} {largest}"
-        )
-    least_mb, most_mb = WORKSPACE_MB
-    if not least_mb <= args.workspace_mb <= most_mb:
-        raise UsageError(f"--workspace-mb must be {least_mb} to {most_mb}, got {args.workspace_mb}")
-    if args.activate and args.frames is None:
-        raise UsageError("--activate needs --frames DIR: an engine is verified before it runs")
+    _require_sense(args)
     store = Store(args.store)
     bundle = opened_to_change(store, args.name)
     maker = find_maker(
@@ -110,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         bundle,
         maker,
         precision=precision,
-        batch=(smallest, optimal, largest),
+        batch=tuple(args.batch),
         workspace_mb=args.workspace_mb,
     )
     engine = built.manifest.engines[0]
@@ -121,3 +110,19 @@ def run(args: argparse.Namespace) -> int:
     if args.activate:
         say(active_line(store.activate(args.name)))
     return 0
+
+
+def _require_sense(args: argparse.Namespace) -> None:
+    from provisioning.build.maker import MOST_BATCH, WORKSPACE_MB
+
+    smallest, optimal, largest = args.batch
+    if not 1 == smallest <= optimal <= largest <= MOST_BATCH:
+        raise UsageError(
+            f"--batch must be three ascending numbers from 1 to {MOST_BATCH}, the first 1 as a camera may be alone; "
+            f"got {smallest} {optimal} {largest}"
+        )
+    least_mb, most_mb = WORKSPACE_MB
+    if not least_mb <= args.workspace_mb <= most_mb:
+        raise UsageError(f"--workspace-mb must be {least_mb} to {most_mb}, got {args.workspace_mb}")
+    if args.activate and args.frames is None:
+        raise UsageError("--activate needs --frames DIR: an engine is verified before it runs")

@@ -29,7 +29,7 @@ class Server:
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    monkeypatch.setattr("provisioning.fetch.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
     plans, running = (Server(), Server()), []
     for plan in plans:
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
-from provisioning.fetch import Source, _refuse_downgrade, fetch, origin, resolve
+from provisioning.download import _refuse_downgrade
+from provisioning.fetch import Source, fetch, origin, resolve
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -39,7 +40,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     plan = Server()
-    monkeypatch.setattr("provisioning.fetch.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_args: object) -> None: ...
@@ -195,7 +196,7 @@ def test_fetch_of_a_web_page_says_so(server: Server, tmp_path: Path) -> None:
 
 
 def test_fetch_from_nobody_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioning.fetch.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
     source = Source(url="http://127.0.0.1:9/w.pt", file_name="w.pt", sha256=DIGEST, licence="MIT")
     with pytest.raises(Unreachable, match="refused"):
         fetch(source, tmp_path)
