@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edged.assembly import camera_specs, load_model, mqtt_options
+from edged.assembly.model import load_model
+from edged.assembly.options import camera_specs, mqtt_options
 from edged.capture.cameras import Cameras
 from edged.capture.reader import LOST_AFTER_S
-from edged.capture.spec import CameraSpec, CameraState
+from edged.capture.spec import CameraSpec
 from edged.config import Settings, load_settings
 from edged.core.errors import CameraError, EdgedError
 from edged.core.redact import redact
+from edged.core.states import CameraState
 from edged.publish.check import check_broker
 
 SLACK_S = 2.0  # for starting a camera's process, on top of its own deadlines

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from edged.core.redact import redact
+from edged.core.states import Progress
 from edged.core.types import FrameResult
 
 WINDOW = 512  # latest frames that percentiles and rates are taken over
@@ -68,7 +69,7 @@ class Health:
     def frames(self) -> int:
         """Frames processed since the start."""
         with self._lock:
-            return self._frames.total() if hasattr(self._frames, "total") else sum(self._frames.values())
+            return self._frames.total()
 
     def rate(self) -> float:
         """Frames a second over the window's last minute; 0 without two frames."""
@@ -79,21 +80,21 @@ class Health:
             return 0.0
         return (len(recent) - 1) / max(time.monotonic() - recent[0], 1e-6)
 
-    def snapshot(self) -> dict[str, object]:
-        """Figures for the `stats` message: counters since the start, latencies over the latest frames."""
+    def progress(self) -> Progress:
+        """Figures of this moment: counters since the start, latencies over the latest frames."""
         with self._lock:
-            frames, objects = dict(self._frames), dict(self._objects)
+            frames, objects = self._frames.total(), self._objects.total()
             total, detect = list(self._total_ms), list(self._detect_ms)
-        return {
-            "uptime_s": round(time.monotonic() - self._began_s, 1),
-            "frames": sum(frames.values()),
-            "objects": sum(objects.values()),
-            "fps": round(self.rate(), 2),
-            "latency_ms": {"total": _percentiles(total), "detect": _percentiles(detect)},
-            "memory_mb": resident_mb(),
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "temperature_c": temperature_c(),
-        }
+        return Progress(
+            uptime_s=round(time.monotonic() - self._began_s, 1),
+            frames=frames,
+            objects=objects,
+            fps=round(self.rate(), 2),
+            latency_ms={"total": _percentiles(total), "detect": _percentiles(detect)},
+            memory_mb=resident_mb(),
+            peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            temperature_c=temperature_c(),
+        )
 
 
 def _percentiles(samples: Sequence[float]) -> Mapping[str, float | None]:

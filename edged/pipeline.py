@@ -1,14 +1,14 @@
-"""Moves frames: newest frames -> detector -> publisher. Knows none of them, only their protocols."""
+"""Moves frames: newest frames -> detector -> stages -> sink. Knows none of them, only their protocols."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from edged.core.errors import EdgedError
-from edged.core.protocols import Detector, FrameSupply, Publisher
+from edged.core.protocols import Detector, FrameSupply, ResultSink, Stage
 from edged.core.types import Frame, FrameResult
 from edged.health import Health
 
@@ -23,15 +23,26 @@ class Pipeline:
     Args:
         supply: where frames come from.
         detector: closed by the pipeline, when it is replaced or the pipeline ends.
-        publisher: where results go; not closed here.
+        sink: where results go; not closed here.
         health: told of every result and of every turn of the loop.
+        stages: see each result in this order, with the frame that it is of.
     """
 
-    def __init__(self, *, supply: FrameSupply, detector: Detector, publisher: Publisher, health: Health) -> None:
+    def __init__(
+        self,
+        *,
+        supply: FrameSupply,
+        detector: Detector,
+        sink: ResultSink,
+        health: Health,
+        stages: Sequence[Stage] = (),
+    ) -> None:
         self._supply = supply
         self._detector = detector
-        self._publisher = publisher
+        self._sink = sink
         self._health = health
+        self._stages = tuple(stages)
+        self._to_forget: deque[str] = deque()
         self._under_way: deque[Frame] = deque()
         self._successor: tuple[Detector, Callable[[], None]] | None = None
         self._successor_lock = threading.Lock()
@@ -65,6 +76,10 @@ class Pipeline:
         if unused is not None:
             unused[0].close()
 
+    def forget(self, cameras: Iterable[str]) -> None:
+        """Have the stages forget cameras that were removed, after the frames that are under way now."""
+        self._to_forget.extend(cameras)
+
     def stop(self, *, timeout_s: float) -> bool:
         """Finish the frames under way, publish them and end.
 
@@ -80,10 +95,10 @@ class Pipeline:
             while not self._stop.is_set() and not (self._supply.ended and not self._under_way):
                 self._health.beat()
                 self._swap_detector()
+                self._forget_cameras()
                 self._refill(wait_s=0 if self._under_way else IDLE_S)
                 self._finish_oldest(refill=True)
-            while self._under_way:
-                self._finish_oldest(refill=False)
+            self._finish_all()
         except Exception as exc:
             self.failure = exc  # whoever started the thread decides; nothing may vanish with it
             if not isinstance(exc, EdgedError):
@@ -111,21 +126,43 @@ class Pipeline:
         if not self._under_way:
             return
         results = self._detector.collect()
-        self._supply.release([self._under_way.popleft() for _ in results])
+        if not self._stages:
+            self._supply.release([self._under_way.popleft() for _ in results])  # nobody looks at the pixels any more
         if refill and self._successor is None and not self._stop.is_set():
-            self._refill(wait_s=0)  # before publishing: the device should not wait for JSON
+            self._refill(wait_s=0)  # first: the device should not wait for stages and JSON
         for result in results:
-            self._publish(result)
+            self._hand_on(self._through_stages(result) if self._stages else result)
 
-    def _publish(self, result: FrameResult) -> None:
+    def _through_stages(self, result: FrameResult) -> FrameResult:
+        frame = self._under_way.popleft()
+        try:
+            for stage in self._stages:
+                result = stage.process(frame, result)
+        finally:
+            self._supply.release([frame])
+        return result
+
+    def _hand_on(self, result: FrameResult) -> None:
         self._health.count(result)
-        self._publisher.publish(result)
+        self._sink.publish(result)
+
+    def _forget_cameras(self) -> None:
+        if not self._to_forget:
+            return
+        self._finish_all()
+        while self._to_forget:
+            camera = self._to_forget.popleft()
+            for stage in self._stages:
+                stage.forget(camera)
+
+    def _finish_all(self) -> None:
+        while self._under_way:
+            self._finish_oldest(refill=False)
 
     def _swap_detector(self) -> None:
         if self._successor is None:
             return
-        while self._under_way:
-            self._finish_oldest(refill=False)
+        self._finish_all()
         with self._successor_lock:
             successor, self._successor = self._successor, None
         if successor is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 
 import numpy as np
 
 from edged.core.errors import DetectorError
+from edged.core.pulse import Pulse
+from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Detections, Frame, FrameMeta, FrameResult
 
 
@@ -90,5 +92,31 @@ class FakePublisher:
         self._on_publish(result)
         self.results.append(result)
 
+
+class FakeSink(FakePublisher):
+    """A whole sink that notes what it was told, in order."""
+
+    def __init__(self, name: str = "fake") -> None:
+        super().__init__()
+        self.summary = f"{name} connected"
+        self.pulses = {name: Pulse()}
+        self.told: list[object] = []
+        self.closed = 0
+
+    def set_model(self, model: str, classes: Sequence[str]) -> None:
+        self.told.append((model, tuple(classes)))
+
+    def camera_state(self, state: CameraState) -> None:
+        self.told.append(state)
+
+    def keep_cameras(self, names: Iterable[str]) -> None:
+        self.told.append(tuple(names))
+
+    def info(self, info: DeviceInfo) -> None:
+        self.told.append(info)
+
+    def statistics(self, statistics: Statistics) -> None:
+        self.told.append(statistics)
+
     def close(self) -> None:
-        pass
+        self.closed += 1

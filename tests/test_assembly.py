@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from edged.assembly import load_model, mqtt_options, thresholds
+from edged.assembly.model import load_model, thresholds
+from edged.assembly.options import mqtt_options
 from edged.config.schema import Engine, Model, Mqtt
 from edged.core.bundle import MODEL_INT8_CPU, Bundle
 from edged.core.errors import BundleMismatch, ConfigError

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from edged.core.errors import DetectorError
+from edged.core.protocols import Stage
+from edged.core.types import Frame, FrameResult
 from edged.health import Health
 from edged.pipeline import Pipeline
+from tests.brokers import wait_for
 from tests.fakes import FakeDetector, FakePublisher, FakeSupply, make_frame
 
 
-def pipeline_of(supply: FakeSupply, detector: FakeDetector, publisher: FakePublisher) -> Pipeline:
-    return Pipeline(supply=supply, detector=detector, publisher=publisher, health=Health())
+def pipeline_of(
+    supply: FakeSupply, detector: FakeDetector, publisher: FakePublisher, stages: Sequence[Stage] = ()
+) -> Pipeline:
+    return Pipeline(supply=supply, detector=detector, sink=publisher, health=Health(), stages=stages)
+
+
+class Marker:
+    """A stage that adds its mark to the result's timings, and looks at the pixels as one may that is not the last."""
+
+    def __init__(self, mark: str, supply: FakeSupply, *, fail_at: int = -1) -> None:
+        self._mark, self._supply, self._fail_at = mark, supply, fail_at
+        self.seen: list[int] = []
+        self.forgotten: list[tuple[str, int]] = []
+
+    def process(self, frame: Frame, result: FrameResult) -> FrameResult:
+        assert frame.meta is result.meta
+        assert any(each is frame for each in self._supply.out), "its pixels went back already"
+        if len(self.seen) == self._fail_at:
+            raise DetectorError("the stage is broken")
+        self.seen.append(frame.meta.sequence)
+        return replace(result, timings={**result.timings, self._mark: float(len(result.timings))})
+
+    def forget(self, camera: str) -> None:
+        self.forgotten.append((camera, len(self.seen)))
 
 
 def join(pipeline: Pipeline) -> None:
@@ -81,8 +108,7 @@ def test_pipeline_says_so_when_an_inference_hangs() -> None:
     supply = FakeSupply([make_frame()], endless=True)
     pipeline = pipeline_of(supply, FakeDetector(hang=release), FakePublisher())
     pipeline.start()
-    while not supply.out:
-        pass
+    wait_for(lambda: supply.out, what="a frame under way")
     assert not pipeline.stop(timeout_s=0.05)
     release.set()
     join(pipeline)
@@ -133,3 +159,58 @@ def test_pipeline_detectors_replaced_at_any_moment_are_all_closed() -> None:
     assert pipeline.failure is None
     assert all(detector.closed for detector in given)
     assert swaps == sorted(swaps)
+
+
+@pytest.mark.parametrize("room", [1, 3])
+def test_pipeline_shows_each_frame_to_every_stage_in_order_while_its_pixels_are_valid(room: int) -> None:
+    supply = FakeSupply([make_frame(sequence=n) for n in range(7)])
+    first, second = Marker("first", supply), Marker("second", supply)
+    publisher = FakePublisher()
+    pipeline = pipeline_of(supply, FakeDetector(room=room), publisher, stages=[first, second])
+    pipeline.start()
+    join(pipeline)
+    assert pipeline.failure is None
+    assert first.seen == second.seen == list(range(7))
+    assert all((each.timings["first"], each.timings["second"]) == (3, 4) for each in publisher.results)
+    assert (supply.out, supply.released) == ([], 7)
+
+
+def test_pipeline_refills_the_detector_before_the_stages_look() -> None:
+    supply = FakeSupply([make_frame(sequence=n) for n in range(6)])
+    detector = FakeDetector(room=2)
+    loads: list[int] = []
+
+    class Looking(Marker):
+        def process(self, frame: Frame, result: FrameResult) -> FrameResult:
+            loads.append(2 - detector.room)
+            return super().process(frame, result)
+
+    pipeline = pipeline_of(supply, detector, FakePublisher(), stages=[Looking("mark", supply)])
+    pipeline.start()
+    join(pipeline)
+    assert loads[0] == 2
+
+
+def test_pipeline_gives_every_frame_back_once_when_a_stage_fails() -> None:
+    supply = FakeSupply([make_frame(sequence=n) for n in range(10)])
+    detector, publisher = FakeDetector(room=3), FakePublisher()
+    pipeline = pipeline_of(supply, detector, publisher, stages=[Marker("mark", supply, fail_at=4)])
+    pipeline.start()
+    join(pipeline)
+    assert str(pipeline.failure) == "the stage is broken"
+    assert supply.out == []
+    assert len(publisher.results) == 4
+    assert detector.closed
+
+
+def test_pipeline_stages_forget_a_camera_after_its_last_frame() -> None:
+    supply = FakeSupply([make_frame("gate", sequence=n) for n in range(3)], endless=True)
+    stage = Marker("mark", supply)
+    pipeline = pipeline_of(supply, FakeDetector(), FakePublisher(), stages=[stage])
+    pipeline.forget(["yard"])
+    pipeline.start()
+    wait_for(lambda: len(stage.seen) == 3, what="three frames")
+    pipeline.forget(["gate"])
+    wait_for(lambda: len(stage.forgotten) == 2, what="a camera forgotten")
+    assert pipeline.stop(timeout_s=5)
+    assert stage.forgotten == [("yard", 0), ("gate", 3)]

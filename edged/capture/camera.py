@@ -17,7 +17,7 @@ from edged.capture.office import Office
 from edged.capture.retry import Retry
 from edged.capture.slots import MAX_SIDE
 from edged.capture.source import utc
-from edged.capture.spec import CameraSpec, CameraState, StateName
+from edged.capture.spec import CameraSpec
 from edged.capture.wire import (
     Awaits,
     Ended,
@@ -34,6 +34,7 @@ from edged.capture.wire import (
 )
 from edged.core.errors import CameraError
 from edged.core.redact import redact
+from edged.core.states import CameraState, CameraStateName
 from edged.core.types import Frame, FrameMeta
 
 logger = logging.getLogger(__name__)
@@ -269,7 +270,7 @@ class Camera:
         self._retry.failed(now_s, auth=auth)
         self._set_state("offline", _shown(reason))
 
-    def _set_state(self, name: StateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:
+    def _set_state(self, name: CameraStateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:
         before = self.state
         size_wh = size_wh or before.size_wh
         if (name, reason, size_wh) == (before.state, before.reason, before.size_wh):

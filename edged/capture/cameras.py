@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edged.capture.office import Settings, SlotWatcher
-from edged.capture.spec import CameraCounters, CameraSpec, CameraState
+from edged.capture.spec import CameraSpec
 from edged.capture.supervisor import Supervisor
 from edged.core.errors import EdgedError
 from edged.core.pulse import Pulse
+from edged.core.states import CameraCounters, CameraState
 from edged.core.types import Frame
 
 

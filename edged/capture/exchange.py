@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edged.capture.slots import SlotArea
-from edged.capture.spec import CameraCounters
 from edged.capture.wire import pack_free
+from edged.core.states import CameraCounters
 from edged.core.types import Frame
 
 

@@ -16,8 +16,9 @@ from typing import Protocol
 from edged.capture.exchange import FrameExchange
 from edged.capture.launcher import Launcher
 from edged.capture.slots import SlotArea
-from edged.capture.spec import CameraSpec, CameraState
+from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
+from edged.core.states import CameraState
 
 logger = logging.getLogger(__name__)
 

@@ -1,11 +1,9 @@
-"""What a camera is asked to be, what state it is in and what it has done: the values that capture shows others."""
+"""What a camera is asked to be."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Literal
 
 from edged.core.names import MAX_NAME_LENGTH, RESERVED_CAMERA_NAMES, is_name
@@ -13,7 +11,6 @@ from edged.core.redact import redact, remember_source
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
-StateName = Literal["opening", "online", "frozen", "offline", "ended"]
 
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
@@ -105,58 +102,3 @@ def _number_problem(spec: CameraSpec) -> str:
         if not math.isfinite(value) or not least <= value <= most:
             return f"{key} must be {least} to {most}, got {value!r}"
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraState:
-    """Where a camera stands.
-
-    Attributes:
-        camera: its name.
-        state: `opening` until its first frame or failure, `online`, `frozen` (frames come, the picture stands still),
-            `offline` (retried with a growing pause) or `ended` (a file was played once).
-        reason: one sentence, without secrets; empty where nothing needs saying.
-        since: UTC, when this state began.
-        reconnects: how often the camera came back after a loss.
-        decoder: what reads it, e.g. `FFMPEG h264, software`; empty before the first opening.
-        size_wh: of its newest frame, pixels; (0, 0) before the first.
-        fps: the source's own rate as it claims, 0 where unknown.
-    """
-
-    camera: str
-    state: StateName
-    reason: str
-    since: datetime
-    reconnects: int
-    decoder: str = ""
-    size_wh: tuple[int, int] = (0, 0)
-    fps: float = 0.0
-
-    @property
-    def alive(self) -> bool:
-        """Frames are coming, so the camera counts as online for its consumers."""
-        return self.state in {"online", "frozen"}
-
-
-@dataclass(frozen=True, slots=True)
-class CameraCounters:
-    """What a camera has done since the start. `captured == taken + sum(dropped.values()) + waiting`, always.
-
-    Attributes:
-        captured: frames that counted (and used up a sequence number).
-        taken: handed to the detector.
-        waiting: captured and not yet taken.
-        dropped: by cause: `superseded` (a newer frame came first), `no_slot` (every slot was with the detector),
-            `removed` (the camera was removed or changed).
-        skipped: frames passed over by the fps limit or to keep a file's pace; never captured.
-        bad_frames: pictures that could not be decoded or came damaged.
-        reconnects: how often the camera came back after a loss.
-    """
-
-    captured: int = 0
-    taken: int = 0
-    waiting: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    skipped: int = 0
-    bad_frames: int = 0
-    reconnects: int = 0

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from edged.capture.camera import Camera
 from edged.capture.launcher import Event, Launcher
 from edged.capture.office import Office, Settings, SlotWatcher
-from edged.capture.spec import CameraSpec, CameraState
+from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
 from edged.core.pulse import Pulse
+from edged.core.states import CameraState
 
 logger = logging.getLogger(__name__)
 

@@ -1,27 +1,13 @@
-"""The seams between stages: what a source, a detector and a publisher promise. Fakes implement these."""
+"""The seams: what a supply of frames, a detector, a stage behind it and a sink promise. Fakes implement these."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from edged.core.pulse import Pulse
+from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Frame, FrameResult, Thresholds
-
-
-class FrameSource(Protocol):
-    """One camera, stream or file, read in the calling thread."""
-
-    def read(self) -> Frame | None:
-        """The next frame; blocks up to the source's deadline. None: a file played once has ended.
-
-        Raises:
-            CameraError: the stream is lost; open a new source.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the device or file; safe to call twice."""
-        ...
 
 
 class FrameSupply(Protocol):
@@ -76,11 +62,62 @@ class TunableDetector(Detector, Protocol):
     thresholds: Thresholds
 
 
-class Publisher(Protocol):
-    """Hands results on; never blocks the pipeline."""
+class Stage(Protocol):
+    """Looks at a frame and what was found in it, and says more. Called in the pipeline's thread, before the sink."""
+
+    def process(self, frame: Frame, result: FrameResult) -> FrameResult:
+        """What is known of one frame after this stage; the frames of a camera come in order of capture.
+
+        Args:
+            frame: its pixels are valid until this returns.
+            result: of the stage before; stays as it is.
+        """
+        ...
+
+    def forget(self, camera: str) -> None:
+        """The camera was removed: nothing of it is kept. In the pipeline's thread, too."""
+        ...
+
+
+class ResultSink(Protocol):
+    """Takes results; never blocks the pipeline."""
 
     def publish(self, result: FrameResult) -> None:
         """Accept one result. What cannot be accepted is dropped and counted, never raised."""
+        ...
+
+
+class Sink(ResultSink, Protocol):
+    """Where everything goes that the daemon says: MQTT, a page, metrics. No method waits, all from any thread."""
+
+    def set_model(self, model: str, classes: Sequence[str]) -> None:
+        """Results from now on come from this bundle."""
+        ...
+
+    def camera_state(self, state: CameraState) -> None:
+        """How a camera is; one of another name than `keep_cameras` was told is passed over."""
+        ...
+
+    def keep_cameras(self, names: Iterable[str]) -> None:
+        """From now on there are these cameras, and nothing is said of others."""
+        ...
+
+    def info(self, info: DeviceInfo) -> None:
+        """What runs here, until something else is said."""
+        ...
+
+    def statistics(self, statistics: Statistics) -> None:
+        """Figures of this moment; the sink adds its own."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """How it is, in a few words for a status line: `broker connected`."""
+        ...
+
+    @property
+    def pulses(self) -> Mapping[str, Pulse]:
+        """Of its threads that must not hang, by their names in the log."""
         ...
 
     def close(self) -> None:

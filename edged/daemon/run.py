@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from edged.assembly.parts import assemble
 from edged.config import load_settings
 from edged.core.errors import EdgedError
 from edged.daemon.daemon import Daemon
@@ -31,7 +32,7 @@ def run_daemon(config: Path) -> int:
             settings = load_settings(config)
             set_up_logging(settings.log.level)
             with only_instance(settings.device.id):
-                code = Daemon(config, settings, asked).run()
+                code = Daemon(assemble(settings), asked=asked, read_again=lambda: load_settings(config)).run()
                 _leave(code)
         except EdgedError as exc:
             notify_systemd(f"STATUS=cannot start: {str(exc).splitlines()[0]}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from edged.assembly import LoadedModel, load_model
+from edged.assembly.model import LoadedModel, load_model
 from edged.config.schema import Device, Engine, Model
 from edged.core.errors import EdgedError, UsageError
 from edged.core.exits import complain

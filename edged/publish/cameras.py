@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 
+from edged.core.states import CameraState
 from edged.publish.home_assistant import discovery
-from edged.publish.payload import LIVE_STATES, CameraStateName, encode, health_payload
+from edged.publish.payload import encode, health_payload
 from edged.publish.topics import Topics, require_camera_name
 
 ONLINE = b"online"
 OFFLINE = b"offline"
 STOPPED = "edged was stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class CameraHealth:
-    """How a camera is.
-
-    Attributes:
-        state: of its stream.
-        reason: for people; empty where there is nothing to say.
-        since: when it became so, with time zone.
-        reconnects: since the start.
-    """
-
-    state: CameraStateName
-    reason: str
-    since: datetime
-    reconnects: int
-
-    @property
-    def live(self) -> bool:
-        """Whether detections may be expected."""
-        return self.state in LIVE_STATES
 
 
 class CameraStates:
@@ -64,16 +43,17 @@ class CameraStates:
         self._retain = retain
         self._lock = threading.Lock()
         self._names = None if names is None else _checked(names)
-        self._health: dict[str, CameraHealth] = {}
+        self._states: dict[str, CameraState] = {}
         self._objects: dict[str, int] = {}
         self._ended = False
 
-    def tell(self, name: str, health: CameraHealth) -> None:
+    def tell(self, state: CameraState) -> None:
         """Say how a camera is.
 
         Raises:
             ValueError: a name that no camera may have.
         """
+        name = state.camera
         require_camera_name(name)
         with self._lock:
             if self._ended or (self._names is not None and name not in self._names):
@@ -81,32 +61,25 @@ class CameraStates:
             if self._discovery_prefix:
                 for topic, config in discovery(self._topics, name, prefix=self._discovery_prefix).items():
                     self._retain(topic, encode(config))
-            self._say(name, health)
+            self._say(state)
 
-    def _say(self, name: str, health: CameraHealth) -> None:
-        self._health[name] = health
-        if not health.live and self._discovery_prefix:
+    def _say(self, state: CameraState) -> None:
+        name = state.camera
+        self._states[name] = state
+        if not state.alive and self._discovery_prefix:
             self._objects.pop(name, None)
             self._retain(self._topics.camera_objects(name), b"")
-        payload = health_payload(
-            name,
-            device=self._topics.device,
-            state=health.state,
-            reason=health.reason,
-            since=health.since,
-            reconnects=health.reconnects,
-        )
-        self._retain(self._topics.camera_status(name), ONLINE if health.live else OFFLINE)
-        self._retain(self._topics.camera_health(name), encode(payload))
+        self._retain(self._topics.camera_status(name), ONLINE if state.alive else OFFLINE)
+        self._retain(self._topics.camera_health(name), encode(health_payload(state, device=self._topics.device)))
 
     def count(self, name: str, objects: int) -> None:
         """So many objects are in the latest frame of a camera; said to Home Assistant when it changes."""
         if not self._discovery_prefix:
             return
         with self._lock:
-            health = self._health.get(name)
+            state = self._states.get(name)
             # A frame that was under way when its camera was lost must not bring the count back.
-            if self._ended or health is None or not health.live or self._objects.get(name) == objects:
+            if self._ended or state is None or not state.alive or self._objects.get(name) == objects:
                 return
             self._objects[name] = objects
             self._retain(self._topics.camera_objects(name), str(objects).encode())
@@ -121,8 +94,8 @@ class CameraStates:
             if self._ended:
                 return
             self._names = _checked(names)
-            for name in [name for name in self._health if name not in self._names]:
-                del self._health[name]
+            for name in [name for name in self._states if name not in self._names]:
+                del self._states[name]
                 self._objects.pop(name, None)
                 for topic in self._of(name):
                     self._retain(topic, b"")
@@ -152,10 +125,10 @@ class CameraStates:
     def end(self) -> None:
         """Say that no camera is watched any more; nothing is said after that."""
         with self._lock:
-            for name, health in list(self._health.items()):
-                if health.state not in {"offline", "ended"}:
+            for state in list(self._states.values()):
+                if state.state not in {"offline", "ended"}:
                     now = datetime.now(timezone.utc)
-                    self._say(name, replace(health, state="offline", reason=STOPPED, since=now))
+                    self._say(replace(state, state="offline", reason=STOPPED, since=now))
             self._ended = True
 
 

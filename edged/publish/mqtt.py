@@ -11,8 +11,9 @@ from functools import partial
 from typing import Literal
 
 from edged.core.pulse import Pulse
+from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
-from edged.publish.cameras import OFFLINE, ONLINE, CameraHealth, CameraStates
+from edged.publish.cameras import OFFLINE, ONLINE, CameraStates
 from edged.publish.connection import Will
 from edged.publish.counters import PublishCounters, Tally
 from edged.publish.home_assistant import DISCOVERY_PREFIX
@@ -23,7 +24,6 @@ from edged.publish.network import Network
 from edged.publish.options import MqttOptions, OutboxOptions
 from edged.publish.outbox import Outbox
 from edged.publish.payload import (
-    CameraStateName,
     Payload,
     detections_payload,
     encode,
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class MqttPublisher:
-    """Publishes to one broker; implements `edged.core.protocols.Publisher`.
+    """Publishes to one broker; implements `edged.core.protocols.Sink`.
 
     No method waits for the network or the disk, and none raises because of them: what cannot be sent is
     dropped and counted, or waits in the outbox. All methods may be called from any thread.
@@ -120,13 +120,13 @@ class MqttPublisher:
         """Results published from now on come from this bundle."""
         self._origin = replace(self._origin, model=model, classes=tuple(classes))
 
-    def camera_state(self, name: str, *, state: CameraStateName, reason: str, since: datetime, reconnects: int) -> None:
+    def camera_state(self, state: CameraState) -> None:
         """Retain how a camera is: `<camera>/status` and `<camera>/health`.
 
         Raises:
             ValueError: a name that no camera may have.
         """
-        self._cameras.tell(name, CameraHealth(state, reason, since, reconnects))
+        self._cameras.tell(state)
 
     def keep_cameras(self, names: Iterable[str]) -> None:
         """From now on there are these cameras: take what is retained for others away from the broker.
@@ -141,54 +141,24 @@ class MqttPublisher:
             shown = ", ".join(gone[:MOST_SHOWN]) + (f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else "")
             logger.info("removed what the broker retained of an earlier configuration: %s", shown)
 
-    def info(self, *, version: str, model: str, backend: str, cameras: Sequence[str], started_at: datetime) -> None:
+    def info(self, info: DeviceInfo) -> None:
         """Retain what runs here."""
-        origin = self._origin
-        payload = info_payload(
-            device=origin.device,
-            version=version,
-            model=model,
-            backend=backend,
-            cameras=cameras,
-            boot_id=origin.boot_id,
-            session=origin.session,
-            started_at=started_at,
-        )
-        self._retain(self.topics.info, encode(payload))
+        self._retain(self.topics.info, encode(info_payload(info, self._origin)))
 
-    def stats(self, values: Mapping[str, object]) -> None:
-        """Publish statistics, with this publisher's own counters beside them; QoS 0.
-
-        Raises:
-            ValueError: a value that JSON cannot hold.
-        """
-        origin = self._origin
-        counters = self.counters()
-        publish = {
-            "published": counters.published,
-            "acknowledged": counters.acknowledged,
-            "dropped": dict(counters.dropped),
-            "truncated": counters.truncated,
-            "skipped": counters.skipped,
-            "quarantined": counters.quarantined,
-            "connects": counters.connects,
-            "connected": counters.connected,
-            "waiting": counters.waiting,
-        }
-        payload = stats_payload(
-            {**values, "publish": publish},
-            device=origin.device,
-            boot_id=origin.boot_id,
-            session=origin.session,
-            published_at=_now(),
-        )
-        encoded = encode(payload)
+    def statistics(self, statistics: Statistics) -> None:
+        """Publish statistics, with this publisher's own counters beside them; QoS 0."""
+        encoded = encode(stats_payload(statistics, self.counters(), self._origin, published_at=_now()))
         self._network.send(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded)))
 
     @property
-    def pulse(self) -> Pulse:
+    def summary(self) -> str:
+        """Whether the broker is connected."""
+        return f"broker {'connected' if self._tally.connected else 'not connected'}"
+
+    @property
+    def pulses(self) -> Mapping[str, Pulse]:
         """Of the thread that owns the connection."""
-        return self._network.pulse
+        return {"the MQTT thread": self._network.pulse}
 
     def counters(self) -> PublishCounters:
         """What became of the messages so far."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
 
 from edged.core.redact import redact
+from edged.core.states import CameraCounters, CameraState, DeviceInfo, Statistics
 from edged.core.types import Detections, FrameResult
+from edged.publish.counters import PublishCounters
+from edged.publish.identity import Origin
 
 Payload = dict[str, Any]
-CameraStateName = Literal["opening", "online", "frozen", "offline", "ended"]
-
-# Pictures still arrive in these states: consumers of `<camera>/status` may expect detections.
-LIVE_STATES: frozenset[str] = frozenset({"online", "frozen"})
 _NOT_FINITE = "boxes and confidences must be finite numbers"
 # Up to so many detections plain Python rounds faster than numpy: right after the model the code of every numpy call is
 # out of the caches (they met at 16 when measured there).
@@ -119,58 +119,77 @@ def _rounded(found: Detections) -> tuple[list[list[float]], list[float]]:
         raise ValueError(_NOT_FINITE) from None
 
 
-def health_payload(
-    camera: str, *, device: str, state: CameraStateName, reason: str, since: datetime, reconnects: int
-) -> Payload:
+def health_payload(state: CameraState, *, device: str) -> Payload:
     """`edged.health/1`: how one camera is. `reason` loses any credentials it quotes."""
     return {
         "schema": "edged.health/1",
         "device": device,
-        "camera": camera,
-        "state": state,
-        "reason": redact(reason),
-        "since": rfc3339(since),
-        "reconnects": reconnects,
+        "camera": state.camera,
+        "state": state.state,
+        "reason": redact(state.reason),
+        "since": rfc3339(state.since),
+        "reconnects": state.reconnects,
     }
 
 
-def info_payload(
-    *,
-    device: str,
-    version: str,
-    model: str,
-    backend: str,
-    cameras: Sequence[str],
-    boot_id: str,
-    session: str,
-    started_at: datetime,
-) -> Payload:
+def info_payload(info: DeviceInfo, origin: Origin) -> Payload:
     """`edged.info/1`: what runs on the device. Cameras by name only: their addresses hold secrets."""
     return {
         "schema": "edged.info/1",
-        "device": device,
-        "version": version,
-        "model": model,
-        "backend": redact(backend),
-        "cameras": list(cameras),
-        "boot_id": boot_id,
-        "session": session,
-        "started_at": rfc3339(started_at),
+        "device": origin.device,
+        "version": info.version,
+        "model": info.model,
+        "backend": redact(info.backend),
+        "cameras": list(info.cameras),
+        "boot_id": origin.boot_id,
+        "session": origin.session,
+        "started_at": rfc3339(info.started_at),
     }
 
 
 def stats_payload(
-    values: Mapping[str, object], *, device: str, boot_id: str, session: str, published_at: datetime
+    statistics: Statistics, counters: PublishCounters, origin: Origin, *, published_at: datetime
 ) -> Payload:
-    """`edged.stats/1`: a header around what health and publisher counted; unknown figures are null."""
-    header: Payload = {
+    """`edged.stats/1`: what the daemon and the publisher counted; unknown figures are null."""
+    return {
         "schema": "edged.stats/1",
-        "device": device,
-        "boot_id": boot_id,
-        "session": session,
+        "device": origin.device,
+        "boot_id": origin.boot_id,
+        "session": origin.session,
         "published_at": rfc3339(published_at),
+        **asdict(statistics.progress),
+        "clock_steps": statistics.clock_steps,
+        "cameras": {
+            name: _camera_figures(counts, statistics.states.get(name)) for name, counts in statistics.cameras.items()
+        },
+        "publish": _publish_figures(counters),
     }
-    return {**header, **values, **header}
+
+
+def _camera_figures(counts: CameraCounters, state: CameraState | None) -> Payload:
+    return {
+        "state": "removed" if state is None else state.state,
+        "captured": counts.captured,
+        "processed": counts.taken,
+        "waiting": counts.waiting,
+        "dropped": dict(counts.dropped),
+        "bad_frames": counts.bad_frames,
+        "reconnects": counts.reconnects,
+    }
+
+
+def _publish_figures(counters: PublishCounters) -> Payload:
+    return {
+        "published": counters.published,
+        "acknowledged": counters.acknowledged,
+        "dropped": dict(counters.dropped),
+        "truncated": counters.truncated,
+        "skipped": counters.skipped,
+        "quarantined": counters.quarantined,
+        "connects": counters.connects,
+        "connected": counters.connected,
+        "waiting": counters.waiting,
+    }
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:

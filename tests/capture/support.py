@@ -17,7 +17,8 @@ import numpy as np
 
 from edged.capture.cameras import Cameras
 from edged.capture.office import Settings
-from edged.capture.spec import CameraSpec, CameraState
+from edged.capture.spec import CameraSpec
+from edged.core.states import CameraState
 from edged.core.types import Frame, Pixels
 
 QUICK = Settings(backoff_first_s=0.1, backoff_max_s=0.4, auth_first_s=2.0)

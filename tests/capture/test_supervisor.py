@@ -10,8 +10,8 @@ import pytest
 
 from edged.capture import supervisor as module
 from edged.capture.cameras import Cameras
-from edged.capture.spec import CameraState
 from edged.capture.supervisor import Supervisor
+from edged.core.states import CameraState
 from tests.capture.support import QUICK, Recorder, pattern, wait_until
 
 

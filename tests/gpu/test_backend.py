@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged import check
-from edged.assembly import LoadedModel, load_model
+from edged.assembly.model import LoadedModel, load_model
 from edged.config import load_settings
 from edged.config.schema import Engine, Model
 from edged.core.bundle import MANIFEST, Bundle

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edged.assembly import load_model
+from edged.assembly.model import load_model
 from edged.config.schema import Engine, Model
 from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, DetectorError

@@ -166,7 +166,7 @@ def test_several_keeps_the_order_whichever_is_slower(pair: Pair, seed: int) -> N
 def test_several_behind_the_pipeline_publishes_every_frame_in_order(pair: Pair, slow: int) -> None:
     pair.gpus[slow].polls = 20
     supply, publisher = FakeSupply([make_frame(sequence=k) for k in range(41)]), FakePublisher()
-    pipeline = Pipeline(supply=supply, detector=pair.whole, publisher=publisher, health=Health())
+    pipeline = Pipeline(supply=supply, detector=pair.whole, sink=publisher, health=Health())
     pipeline.start()
     pipeline._thread.join(30)
     assert pipeline.failure is None and not pipeline.running

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from edged.core.states import CameraCounters, CameraState, Progress, Statistics
 from edged.core.types import Detections, FrameMeta, FrameResult
 from edged.publish.identity import Origin
 from edged.publish.mqtt import MqttPublisher
@@ -30,6 +32,18 @@ def result(sequence: int = 0, objects: int = 2, *, camera: str = "gate") -> Fram
     meta = FrameMeta(camera, sequence, datetime.now(timezone.utc), time.monotonic_ns(), (640, 480))
     timings = {"waiting": 1.23456, "detect": 20.0, "total": 21.23456}
     return FrameResult(meta, Detections(xyxy, confidence, class_id), timings)
+
+
+def statistics(**changes: object) -> Statistics:
+    """Figures of a pipeline that has worked for a minute; `changes` are those of its progress."""
+    latency_ms: dict[str, dict[str, float | None]] = {
+        "total": {"p50": 21.0, "p95": 25.0, "p99": None},
+        "detect": {"p50": 20},
+    }
+    progress = Progress(60.0, 1800, 90, 29.97, latency_ms, memory_mb=80.0, peak_memory_mb=90.0, temperature_c=None)
+    states = {"gate": CameraState("gate", "online", "", datetime.now(timezone.utc), 1)}
+    cameras = {"gate": CameraCounters(captured=1801, taken=1800, waiting=1), "yard": CameraCounters()}
+    return Statistics(replace(progress, **changes), cameras=cameras, states=states)  # type: ignore[arg-type]
 
 
 def options(port: int, **changes: object) -> MqttOptions:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from edged.core.states import CameraState, CameraStateName
 from edged.publish.home_assistant import discovery
 from edged.publish.mqtt import MqttPublisher
-from edged.publish.payload import CameraStateName
 from edged.publish.topics import Topics
 from tests.brokers import Broker, Subscriber, wait_for
 from tests.publish.results import DETECTIONS, ORIGIN, options, outbox_options, result
@@ -48,7 +48,7 @@ class House:
 
 
 def told(ours: MqttPublisher, state: CameraStateName) -> None:
-    ours.camera_state("gate", state=state, reason="", since=result().meta.captured_at, reconnects=0)
+    ours.camera_state(CameraState("gate", state=state, reason="", since=result().meta.captured_at, reconnects=0))
 
 
 @pytest.mark.parametrize("mode", ["all", "nonempty", "qos 1", "durable"])
@@ -108,7 +108,7 @@ def test_discovery_is_retained_where_asked_for_and_off_by_default(broker: Broker
     for prefix in ("", "ha"):
         ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix=prefix)
         since = result().meta.captured_at
-        ours.camera_state("gate", state="online", reason="", since=since, reconnects=0)
+        ours.camera_state(CameraState("gate", state="online", reason="", since=since, reconnects=0))
         wait_for(lambda o=ours: o.counters().acknowledged >= 3)  # type: ignore[misc]
         ours.close()
         with Subscriber(broker.port) as late:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edged.core.states import CameraState, DeviceInfo
 from edged.publish import leftovers
 from edged.publish.connection import MOST_INCOMING_BYTES, Connection
 from edged.publish.home_assistant import discovery
@@ -47,7 +48,7 @@ def running(
         cameras=cameras,
     )
     for name in cameras:
-        ours.camera_state(name, state="online", reason="", since=NOW, reconnects=0)
+        ours.camera_state(CameraState(name, state="online", reason="", since=NOW, reconnects=0))
         ours.publish(result(0, 1, camera=name))
     try:
         connected(ours)
@@ -130,7 +131,7 @@ def test_nothing_of_another_device_is_touched(broker: Broker, other: dict[str, s
 def test_camera_that_was_called_as_another_device_is_leaves_that_devices_status(broker: Broker) -> None:
     killed(broker.port, ["yard"])
     with running(broker.port, [], device="yard", prefix=BASE) as theirs, running(broker.port, []) as ours:
-        theirs.info(version="1", model="m", backend="cpu", cameras=[], started_at=NOW)
+        theirs.info(DeviceInfo(version="1", model="m", backend="cpu", cameras=(), started_at=NOW))
         wait_for(lambda: f"{BASE}/yard/info" in retained(broker.port))
         ours.close()
         with running(broker.port, []) as again:
@@ -274,9 +275,9 @@ def test_broker_that_takes_all_connections_of_a_user_for_one_is_soon_looked_at_n
 
 def test_clean_stop_leaves_no_camera_online(broker: Broker) -> None:
     with running(broker.port, ["gate", "yard", "clip"]) as ours:
-        ours.camera_state("yard", state="offline", reason="no route", since=NOW, reconnects=3)
-        ours.camera_state("clip", state="ended", reason="", since=NOW, reconnects=0)
-    ours.camera_state("gate", state="online", reason="", since=NOW, reconnects=0)  # too late
+        ours.camera_state(CameraState("yard", state="offline", reason="no route", since=NOW, reconnects=3))
+        ours.camera_state(CameraState("clip", state="ended", reason="", since=NOW, reconnects=0))
+    ours.camera_state(CameraState("gate", state="online", reason="", since=NOW, reconnects=0))  # too late
     held = retained(broker.port)
     health = {name: json.loads(held[f"{BASE}/{name}/health"]) for name in ("gate", "yard", "clip")}
     assert {name: (each["state"], each["reason"]) for name, each in health.items()} == {
@@ -291,8 +292,8 @@ def test_state_of_a_camera_that_was_removed_is_not_said_again(broker: Broker) ->
     with running(broker.port, ["gate", "yard"]) as ours:
         wait_for(lambda: len(of(retained(broker.port), "yard")) == 5)
         ours.keep_cameras(["gate", "roof"])
-        ours.camera_state("yard", state="offline", reason="closed", since=NOW, reconnects=0)
-        ours.camera_state("roof", state="online", reason="", since=NOW, reconnects=0)
+        ours.camera_state(CameraState("yard", state="offline", reason="closed", since=NOW, reconnects=0))
+        ours.camera_state(CameraState("roof", state="online", reason="", since=NOW, reconnects=0))
         ours.publish(result(1, 1, camera="yard"))
         wait_for(lambda: not of(retained(broker.port), "yard"))
         assert f"{BASE}/roof/health" in retained(broker.port)

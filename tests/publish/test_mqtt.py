@@ -12,12 +12,13 @@ from typing import Any, Literal
 import pytest
 from jsonschema import Draft202012Validator
 
-from edged.core.protocols import Publisher
+from edged.core.protocols import Sink
+from edged.core.states import CameraState, DeviceInfo
 from edged.publish import schemas
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, Subscriber, wait_for
 from tests.gates import Gate
-from tests.publish.results import BASE, CLASSES, DETECTIONS, ORIGIN, options, publisher, result
+from tests.publish.results import BASE, CLASSES, DETECTIONS, ORIGIN, options, publisher, result, statistics
 
 
 def started(port: int, **changes: Any) -> MqttPublisher:
@@ -27,13 +28,13 @@ def started(port: int, **changes: Any) -> MqttPublisher:
 
 
 def online(ours: MqttPublisher, camera: str = "gate", state: Literal["online", "offline", "frozen"] = "online") -> None:
-    ours.camera_state(camera, state=state, reason="", since=result().meta.captured_at, reconnects=1)
+    ours.camera_state(CameraState(camera, state=state, reason="", since=result().meta.captured_at, reconnects=1))
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 @pytest.mark.parametrize("qos", [0, 1])
 def test_publisher_messages_arrive_in_order(broker: Broker, protocol: str, qos: Literal[0, 1]) -> None:
-    ours: Publisher = MqttPublisher(options(broker.port, protocol=protocol), ORIGIN, qos=qos)
+    ours: Sink = MqttPublisher(options(broker.port, protocol=protocol), ORIGIN, qos=qos)
     assert isinstance(ours, MqttPublisher)
     wait_for(lambda: ours.counters().connected)
     with Subscriber(broker.port, DETECTIONS) as seen:
@@ -55,9 +56,11 @@ def test_publisher_every_message_follows_its_schema(broker: Broker, protocol: st
     ours = started(broker.port, protocol=protocol)
     with Subscriber(broker.port) as seen:
         online(ours)
-        ours.info(version="1", model="m", backend="cpu", cameras=["gate"], started_at=result().meta.captured_at)
+        ours.info(
+            DeviceInfo(version="1", model="m", backend="cpu", cameras=("gate",), started_at=result().meta.captured_at)
+        )
         ours.publish(result(3))
-        ours.stats({"fps": 29.97, "latency_ms": {"p50": 1.0}})
+        ours.statistics(statistics())
         expected = {"detections": DETECTIONS, "health": f"{BASE}/gate/health", "info": f"{BASE}/info"}
         expected["stats"] = f"{BASE}/stats"
         for name, topic in expected.items():
@@ -223,7 +226,7 @@ def test_publisher_close_twice_and_publish_after_are_harmless(broker: Broker) ->
     ours.close()
     ours.publish(result())
     online(ours)
-    ours.stats({})
+    ours.statistics(statistics())
     assert dict(ours.counters().dropped) == {"closed": 2}
 
 
@@ -250,7 +253,7 @@ def test_publisher_secrets_appear_nowhere(broker: Broker, caplog: pytest.LogCapt
     with caplog.at_level(logging.DEBUG):
         ours = started(broker.port, username="box", password=secret)
         with Subscriber(broker.port) as seen:
-            ours.stats({})
+            ours.statistics(statistics())
             wait_for(lambda: seen.payloads(f"{BASE}/stats"))
             ours.close()
     assert secret not in caplog.text

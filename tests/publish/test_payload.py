@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
+from edged.core.states import CameraState, DeviceInfo
 from edged.core.types import Detections, FrameResult
 from edged.publish import schemas
+from edged.publish.counters import Tally
 from edged.publish.payload import (
     detections_payload,
     encode,
@@ -21,7 +23,7 @@ from edged.publish.payload import (
     rfc3339,
     stats_payload,
 )
-from tests.publish.results import CLASSES, result
+from tests.publish.results import CLASSES, ORIGIN, result, statistics
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 7, timezone.utc)
 
@@ -142,29 +144,28 @@ def test_rfc3339_speaks_utc() -> None:
 
 
 def test_health_payload_is_valid_and_shows_no_password() -> None:
-    payload = health_payload(
-        "gate", device="box", state="offline", since=NOON, reconnects=3,
-        reason="rtsp://admin:pa@ss@10.0.0.2/live?token=abc: no answer",
-    )  # fmt: skip
-    got = validate("health", encode(payload))
+    reason = "rtsp://admin:pa@ss@10.0.0.2/live?token=abc: no answer"
+    state = CameraState("gate", "offline", reason=reason, since=NOON, reconnects=3)
+    got = validate("health", encode(health_payload(state, device="box")))
     assert "ss@" not in got["reason"]
     assert "abc" not in got["reason"]
     assert "10.0.0.2" in got["reason"]
 
 
 def test_info_payload_is_valid() -> None:
-    payload = info_payload(
-        device="box", version="1.0", model="m", backend="cpu fp32", cameras=["gate", "yard"], boot_id="b", session="s",
-        started_at=NOON,
-    )  # fmt: skip
-    assert validate("info", encode(payload))["cameras"] == ["gate", "yard"]
+    info = DeviceInfo(version="1.0", model="m", backend="cpu fp32", cameras=("gate", "yard"), started_at=NOON)
+    assert validate("info", encode(info_payload(info, ORIGIN)))["cameras"] == ["gate", "yard"]
 
 
-def test_stats_payload_keeps_its_header_and_knows_no_nan() -> None:
-    values = {"fps": float("nan"), "device": "other", "latency_ms": {"p50": 1.5}}
-    payload = stats_payload(values, device="box", boot_id="b", session="s", published_at=NOON)
+def test_stats_payload_names_every_figure_and_knows_no_nan() -> None:
+    payload = stats_payload(statistics(fps=float("nan")), Tally().snapshot(waiting=3), ORIGIN, published_at=NOON)
     got = validate("stats", encode(payload))
-    assert (got["device"], got["fps"], got["latency_ms"]) == ("box", None, {"p50": 1.5})
+    assert (got["device"], got["frames"], got["fps"], got["clock_steps"]) == ("box", 1800, None, 0)
+    assert got["latency_ms"]["total"] == {"p50": 21.0, "p95": 25.0, "p99": None}
+    assert got["cameras"]["gate"]["state"] == "online"
+    assert got["cameras"]["gate"]["processed"] == 1800
+    assert got["cameras"]["yard"]["state"] == "removed"
+    assert got["publish"]["waiting"] == 3
 
 
 def test_encode_refuses_what_is_no_json() -> None:

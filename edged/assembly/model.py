@@ -1,13 +1,13 @@
-"""The only place where concrete stages are built from settings."""
+"""The model that settings name, and the detector that runs it here."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edged.capture.spec import CameraSpec
-from edged.config.schema import Camera, Engine, Model, Mqtt, Settings
+from edged.config.schema import Engine, Model
 from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, ConfigError, DetectorError, NotInstalled
 from edged.core.protocols import TunableDetector
@@ -15,13 +15,6 @@ from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
 from edged.gpu.backend import open_detector
-from edged.publish.home_assistant import DISCOVERY_PREFIX
-from edged.publish.identity import Origin
-from edged.publish.mqtt import MqttPublisher
-from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
-
-MQTT_PORT = 1883
-MQTT_TLS_PORT = 8883
 
 logger = logging.getLogger(__name__)
 
@@ -118,81 +111,43 @@ def _listed(names: Sequence[str], *, most: int = 20) -> str:
     return f"it knows {', '.join(names[:most])}{more}"
 
 
-def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
-    """The configured cameras in capture's terms.
+class Loading:
+    """One attempt to load a model, begun at once, beside the main thread: it goes on to hear signals and the watchdog.
 
-    Raises:
-        ConfigError: a camera that cannot be, e.g. an impossible source.
+    Args:
+        model, engine: as configured.
     """
-    try:
-        return [
-            CameraSpec(
-                name=camera.name,
-                source=camera.source_with_credentials(),
-                pace=camera.pace,
-                loop=camera.loop,
-                fps=camera.fps,
-                rotate=camera.rotate,
-                open_timeout_s=camera.open_timeout_s,
-                read_timeout_s=camera.read_timeout_s,
-                max_pixels=camera.max_pixels,
-                frozen_after_s=camera.frozen_after_s,
-                decode_threads=camera.decode_threads,
-                acceleration=camera.acceleration,
-            )
-            for camera in cameras
-        ]
-    except ValueError as exc:
-        raise ConfigError(f"[[camera]] {exc}") from exc
 
+    def __init__(self, model: Model, engine: Engine) -> None:
+        self._settings = (model, engine)
+        self._loaded: LoadedModel | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="load-model", daemon=True)
+        self._thread.start()
 
-def mqtt_options(mqtt: Mqtt) -> MqttOptions:
-    """The configured broker in the publisher's terms.
+    def _run(self) -> None:
+        try:
+            self._loaded = load_model(*self._settings)
+        except BaseException as exc:  # noqa: BLE001 - told to whoever takes the result
+            self._failure = exc
 
-    Raises:
-        ConfigError: settings that contradict each other.
-    """
-    tls = None
-    if mqtt.uses_tls:
-        files = {key: str(getattr(mqtt, key) or "") for key in ("ca_file", "cert_file", "key_file")}
-        tls = TlsOptions(**files, insecure=mqtt.insecure)
-    try:
-        return MqttOptions(
-            host=mqtt.host,
-            port=mqtt.port or (MQTT_TLS_PORT if tls else MQTT_PORT),
-            username=mqtt.username,
-            password=mqtt.password.get_secret_value(),
-            tls=tls,
-            client_id=mqtt.client_id,
-            protocol=mqtt.protocol,
-            keepalive_s=mqtt.keepalive_s,
-        )
-    except ValueError as exc:
-        raise ConfigError(f"[mqtt] {exc}") from exc
+    @property
+    def under_way(self) -> bool:
+        """Whether it still loads."""
+        return self._thread.is_alive()
 
+    def wait(self, timeout_s: float) -> None:
+        """At most so long for it to end."""
+        self._thread.join(timeout_s)
 
-def make_publisher(settings: Settings, speaker: Origin) -> MqttPublisher:
-    """The publisher, already connecting.
+    def result(self) -> LoadedModel:
+        """The model, once it is no longer under way.
 
-    Raises:
-        ConfigError: TLS files or the outbox cannot be used.
-        EdgedError: another process holds the outbox.
-    """
-    publish = settings.publish
-    outbox = None
-    if publish.durable:
-        outbox = OutboxOptions(
-            directory=publish.outbox,
-            max_bytes=publish.outbox_max_mb << 20,
-            max_age_s=publish.outbox_max_days * 86400,
-        )
-    return MqttPublisher(
-        mqtt_options(settings.mqtt),
-        speaker,
-        prefix=settings.mqtt.prefix,
-        qos=publish.qos,
-        empty_frames=publish.detections == "all",
-        outbox=outbox,
-        discovery_prefix=DISCOVERY_PREFIX if publish.home_assistant else "",
-        cameras=[camera.name for camera in settings.camera],
-    )
+        Raises:
+            EdgedError: what `load_model` raised.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._loaded is None:
+            raise RuntimeError("the model is still being loaded")
+        return self._loaded
