@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edged import __version__
 from edged.core.bundle import MODEL, Bundle
+from edged.core.decode import GridDecode
 from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
 from edged.core.text import read_text
@@ -66,8 +67,7 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
         name=name,
         architecture=f"yolov5{checkpoint.size}",
         classes=checkpoint.names,
-        anchors=checkpoint.anchors,
-        strides=checkpoint.strides,
+        decode=GridDecode(checkpoint.anchors, checkpoint.strides),
         input_wh=input_wh,
         licence=licence or _licence(path, digest, checkpoint.licence),
         files={},
@@ -118,8 +118,7 @@ def export_cut(
         name=name,
         architecture="yolov5",
         classes=cut.names,
-        anchors=cut.anchors,
-        strides=cut.strides,
+        decode=GridDecode(cut.anchors, cut.strides),
         input_wh=cut.input_wh,
         licence=licence or _licence(path, digest, ""),
         files={},

@@ -6,12 +6,11 @@ exporters, quantisers and ONNX Runtime refuse operators that they do not know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from edged.core.decode import Decode
 from edged.core.errors import DataError
 from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, VERSION, YoloLayer
 
@@ -24,8 +23,7 @@ _TYPES = (np.float32, np.float16)
 def patch(
     model: onnx.ModelProto,
     *,
-    anchors: Sequence[Sequence[tuple[float, float]]],
-    strides: Sequence[int],
+    decode: Decode,
     num_classes: int,
     prenms_score_threshold: float,
 ) -> onnx.ModelProto:
@@ -33,8 +31,7 @@ def patch(
 
     Args:
         model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32 or float16, sigmoided.
-        anchors: per head, per anchor (width, height), network pixels.
-        strides: network pixels a cell, per head, ascending.
+        decode: of its heads.
         num_classes: of the model.
         prenms_score_threshold: 0..1, baked into whatever engine is built from the result.
 
@@ -46,11 +43,11 @@ def patch(
     """
     if any(node.op_type == OPERATOR for node in model.graph.node):
         raise DataError(f"the model holds a {OPERATOR} node already", remedy="patch the model.onnx of a bundle")
-    layer = _layer(anchors, strides, num_classes, prenms_score_threshold)
+    layer = _layer(decode, num_classes, prenms_score_threshold)
     graph = gs.import_onnx(model)
-    heads = _checked_heads(graph, anchors, strides, num_classes)
+    heads = _checked_heads(graph, decode, num_classes)
     batch = heads[0].shape[0]
-    count = sum(len(sizes) * head.shape[2] * head.shape[3] for sizes, head in zip(anchors, heads, strict=True))
+    count = sum(layer.anchors_per_head * head.shape[2] * head.shape[3] for head in heads)
     shapes = ([batch, 1], [batch, count, 4], [batch, count], [batch, count])
     types = (np.int32, np.float32, np.float32, np.int32)
     outputs = [gs.Variable(name, dtype, shape) for name, dtype, shape in zip(OUTPUTS, types, shapes, strict=True)]
@@ -67,30 +64,22 @@ def patch(
     return _exported(graph, model)
 
 
-def _layer(
-    anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int], num_classes: int, threshold: float
-) -> YoloLayer:
-    flat = tuple(float(side) for sizes in anchors for anchor in sizes for side in anchor)
+def _layer(decode: Decode, num_classes: int, threshold: float) -> YoloLayer:
     try:
-        layer = YoloLayer(max(strides), num_classes, flat, float(threshold))
+        return YoloLayer.of(decode, classes=num_classes, threshold=threshold)
     except ValueError as exc:
         raise DataError(str(exc)) from exc
-    if layer.strides != tuple(strides):
-        raise DataError(f"{OPERATOR} decodes strides {list(layer.strides)}, this model has {list(strides)}")
-    return layer
 
 
-def _checked_heads(
-    graph: gs.Graph, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int], num_classes: int
-) -> list[gs.Variable]:
+def _checked_heads(graph: gs.Graph, decode: Decode, num_classes: int) -> list[gs.Variable]:
     names = tuple(tensor.name for tensor in graph.outputs)
     if names != HEADS or len(graph.inputs) != 1:
         raise DataError(f"expected one input and the outputs {', '.join(HEADS)}, got outputs {', '.join(names)}")
     height, width = graph.inputs[0].shape[2:]
-    for tensor, stride, sizes in zip(graph.outputs, strides, anchors, strict=True):
-        wanted = [len(sizes) * (5 + num_classes), height // stride, width // stride]
+    shapes = decode.output_shapes(classes=num_classes, input_wh=(width, height))
+    for tensor, wanted in zip(graph.outputs, shapes, strict=True):
         got = list(tensor.shape or [])
-        if len(got) != _RANK or got[1:] != wanted or tensor.dtype not in _TYPES:
+        if len(got) != _RANK or got[1:] != list(wanted) or tensor.dtype not in _TYPES:
             raise DataError(
                 f"head {tensor.name}: expected float32 or float16 (B, {', '.join(map(str, wanted))}) "
                 f"for {num_classes} classes, got {tensor.dtype} {got}",

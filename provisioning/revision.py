@@ -54,8 +54,7 @@ def engine_models(
     heads = with_fp16(model) if typed else model
     patched = patch(
         heads,
-        anchors=manifest.anchors,
-        strides=manifest.strides,
+        decode=manifest.decode,
         num_classes=len(manifest.classes),
         prenms_score_threshold=manifest.min_confidence,
     )

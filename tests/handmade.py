@@ -15,11 +15,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edged.core.decode import GridDecode
 from edged.core.manifest import FileRecord, Manifest
 
 CLASSES = ("red", "green", "blue")
 ANCHORS = (((32.0, 32.0),) * 3, ((64.0, 64.0),) * 3, ((128.0, 128.0),) * 3)
 STRIDES = (8, 16, 32)
+DECODE = GridDecode(ANCHORS, STRIDES)
 _CHANNELS = 5 + len(CLASSES)
 _SHARPNESS = 80.0
 
@@ -93,8 +95,7 @@ def write_bundle(directory: Path, *, input_wh: tuple[int, int] = (320, 320), nam
         name=name,
         architecture="handmade",
         classes=CLASSES,
-        anchors=ANCHORS,
-        strides=STRIDES,
+        decode=DECODE,
         input_wh=input_wh,
         licence="Apache-2.0",
         files={"model.onnx": FileRecord(hashlib.sha256(content).hexdigest(), len(content))},

@@ -24,6 +24,7 @@ from edged.bench.meters import machine_busy_s
 from edged.bench.plain import plain_frame
 from edged.capture.reader import FrameReader
 from edged.capture.spec import CameraSpec
+from edged.core.decode import Decode, decode_from_json
 from edged.core.errors import CameraError, DetectorError
 from edged.core.redact import redact, remember_source
 from edged.core.types import Pixels
@@ -41,8 +42,7 @@ class BareRequest:
         sources: what is decoded, one after the other for each thread.
         frames: measured.
         threads: for `side by side`.
-        anchors: per head, per anchor (width, height), network pixels; for the plain loop.
-        strides: per head; for the plain loop.
+        decode: of the model's outputs; for the plain loop.
         interval_s: between the beginnings of two frames, as of a camera that is slower than the model; 0 for no pause.
     """
 
@@ -51,8 +51,7 @@ class BareRequest:
     sources: tuple[str, ...]
     frames: int
     threads: int
-    anchors: Sequence[Sequence[tuple[float, float]]] = ()
-    strides: Sequence[int] = ()
+    decode: Decode
     interval_s: float = 0.0
 
 
@@ -142,14 +141,15 @@ def _runner(request: BareRequest) -> Callable[[Pixels], object]:
         options.intra_op_num_threads = 1
     session = ort.InferenceSession(request.model, options, providers=["CPUExecutionProvider"])
     if request.kind == "plain loop":
-        return plain_frame(session, anchors=request.anchors, strides=request.strides)
+        return plain_frame(session, request.decode)
     entry = session.get_inputs()[0]
     blob = np.full((1, *entry.shape[1:]), 0.5, np.float32)
     return lambda _picture: session.run(None, {entry.name: blob})
 
 
 def _main(text: str) -> None:
-    request = BareRequest(**json.loads(text))
+    said = json.loads(text)
+    request = BareRequest(**{**said, "decode": decode_from_json(said["decode"])})
     run = _runner(request)
     count = request.threads if request.kind == "side by side" else 1
     sources = [_Frames(request.sources[index % len(request.sources)]) for index in range(count)]

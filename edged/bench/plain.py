@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 
+from edged.core.decode import Decode
 from edged.core.types import Floats, Pixels
 
 CONFIDENCE, IOU, GREY = 0.25, 0.45, (114, 114, 114)
 
 
-def plain_frame(
-    session: ort.InferenceSession, *, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int]
-) -> Callable[[Pixels], Floats]:
+def plain_frame(session: ort.InferenceSession, decode: Decode) -> Callable[[Pixels], Floats]:
     """Letterbox, run, decode every cell, suppress.
 
     Returns:
@@ -23,7 +22,9 @@ def plain_frame(
     """
     entry = session.get_inputs()[0]
     height, width = entry.shape[2:]
-    heads = [(np.asarray(sizes, np.float32), stride) for sizes, stride in zip(anchors, strides, strict=True)]
+    heads = [
+        (np.asarray(sizes, np.float32), stride) for sizes, stride in zip(decode.anchors, decode.strides, strict=True)
+    ]
 
     def one(picture: Pixels) -> Floats:
         canvas = _letterbox(picture, width, height)

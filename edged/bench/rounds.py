@@ -134,8 +134,7 @@ class Rounds:
             sources=(resolved(self._request.source),),
             frames=frames or self._frames,
             threads=self._cores,
-            anchors=manifest.anchors,
-            strides=manifest.strides,
+            decode=manifest.decode,
             interval_s=interval_s,
         )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from edged.core.decode import Decode, decode_from_json
 from edged.core.errors import BundleMismatch, DataError
 
-SCHEMA = 1
+SCHEMA = 2
+OLDEST_SCHEMA = 1  # had the anchors and strides of its only kind of decode beside the other fields
 MAX_MANIFEST_BYTES = 1 << 20
 PRECISIONS = ("fp32", "fp16", "int8")
 MAX_SIDE = 8192  # network input, pixels; also bounds the memory that a manifest can ask for
@@ -80,9 +81,8 @@ class Manifest:
         name: what people call it; topics and messages carry it.
         architecture: e.g. `yolov5n`.
         classes: names by class id.
-        anchors: per head, per anchor (width, height) in network pixels.
-        strides: network pixels a cell, per head, ascending.
-        input_wh: network input (width, height), pixels, multiples of the largest stride.
+        decode: what its outputs mean.
+        input_wh: network input (width, height), pixels, multiples of what the decode needs.
         licence: of the weights, SPDX identifier or text.
         precision: what its engine was made for, `fp32`, `fp16` or `int8`: `precision = "auto"` takes it on a GPU.
         min_confidence: lowest score that the bundle can report (an engine's baked-in pre-NMS threshold).
@@ -96,8 +96,7 @@ class Manifest:
     name: str
     architecture: str
     classes: tuple[str, ...]
-    anchors: tuple[tuple[tuple[float, float], ...], ...]
-    strides: tuple[int, ...]
+    decode: Decode
     input_wh: tuple[int, int]
     licence: str
     files: Mapping[str, FileRecord]
@@ -135,24 +134,30 @@ class Manifest:
             raise DataError(f"{where}: not valid JSON ({exc})", remedy="provision the model again") from exc
         if not isinstance(raw, dict):
             raise DataError(f"{where}: expected a JSON object, got {type(raw).__name__}")
-        if raw.get("schema") != SCHEMA:
+        schema = raw.pop("schema", None)
+        if schema not in range(OLDEST_SCHEMA, SCHEMA + 1) or isinstance(schema, bool):
             raise BundleMismatch(
-                f"{where}: schema {raw.get('schema')!r}, this edged reads schema {SCHEMA}",
+                f"{where}: schema {schema!r}, this edged reads schema {OLDEST_SCHEMA} to {SCHEMA}",
                 remedy="provision the model again with this version: edged-provision",
             )
         try:
-            return cls(**_converted({key: value for key, value in raw.items() if key != "schema"}))
-        except DataError as exc:
-            raise DataError(f"{where}: {exc}") from exc
+            return cls(**_converted(_raised(raw) if schema == OLDEST_SCHEMA else raw))
+        except (DataError, BundleMismatch) as exc:
+            raise type(exc)(f"{where}: {exc}") from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise DataError(f"{where}: misshapen manifest ({exc})", remedy="provision the model again") from exc
+
+
+def _raised(raw: dict[str, Any]) -> dict[str, Any]:
+    """What schema 1 said, as schema 2 says it."""
+    decode = {"kind": "grid", "anchors": raw.pop("anchors"), "strides": raw.pop("strides"), "family": "yolov5"}
+    return {**raw, "decode": decode}
 
 
 def _converted(raw: dict[str, Any]) -> dict[str, Any]:
     """JSON lists and objects -> the tuples and records of `Manifest`; raises on any other shape."""
     raw["classes"] = tuple(raw["classes"])
-    raw["anchors"] = tuple(tuple((float(w), float(h)) for w, h in head) for head in raw["anchors"])
-    raw["strides"] = tuple(int(stride) for stride in raw["strides"])
+    raw["decode"] = decode_from_json(raw["decode"])
     raw["input_wh"] = _pair(raw["input_wh"])
     raw["files"] = {str(name): FileRecord(**record) for name, record in raw["files"].items()}
     raw["engines"] = tuple(EngineRecord.from_json(engine) for engine in raw.get("engines", ()))
@@ -166,19 +171,13 @@ def _pair(value: Sequence[Any]) -> tuple[int, int]:
 
 def _first_problem(manifest: Manifest) -> str:
     """What is wrong with the values, or an empty string."""
-    classes, anchors, strides = manifest.classes, manifest.anchors, manifest.strides
+    classes, multiple = manifest.classes, manifest.decode.multiple
     if not manifest.name or not isinstance(manifest.name, str):
         return f"name must be text, got {manifest.name!r}"
     if not classes or not all(isinstance(name, str) and name for name in classes):
         return "classes must be a non-empty list of names"
-    if not strides or any(stride < 1 for stride in strides) or list(strides) != sorted(set(strides)):
-        return f"strides must ascend from 1, got {list(strides)}"
-    if len(anchors) != len(strides) or len({len(head) for head in anchors}) != 1 or not anchors[0]:
-        return f"anchors must be one equally long list a stride ({len(strides)}), got {[len(head) for head in anchors]}"
-    if not all(math.isfinite(side) and side > 0 for head in anchors for anchor in head for side in anchor):
-        return "anchors must be positive numbers"
-    if any(side < 1 or side > MAX_SIDE or side % strides[-1] for side in manifest.input_wh):
-        return f"input_wh must be multiples of {strides[-1]} up to {MAX_SIDE}, got {list(manifest.input_wh)}"
+    if any(side < 1 or side > MAX_SIDE or side % multiple for side in manifest.input_wh):
+        return f"input_wh must be multiples of {multiple} up to {MAX_SIDE}, got {list(manifest.input_wh)}"
     if manifest.precision not in PRECISIONS:
         return f"precision must be one of {', '.join(PRECISIONS)}, got {manifest.precision!r}"
     if not 0 <= manifest.min_confidence < 1:

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from edged.core.decode import GridDecode
 from edged.core.types import Floats, Ints, require_array
 
 Flags = npt.NDArray[np.bool_]
@@ -58,13 +59,12 @@ class Decoder:
     """Decodes the heads of one model.
 
     Args:
-        anchors: per head, per anchor (width, height), network pixels.
-        strides: network pixels a cell, per head.
+        grid: its anchors and strides.
     """
 
-    def __init__(self, *, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int]) -> None:
+    def __init__(self, grid: GridDecode) -> None:
         self._heads = [
-            _Head(np.asarray(sizes, np.float32), float(t)) for sizes, t in zip(anchors, strides, strict=True)
+            _Head(np.asarray(sizes, np.float32), float(t)) for sizes, t in zip(grid.anchors, grid.strides, strict=True)
         ]
 
     def __call__(self, heads: Sequence[Floats], *, threshold: float, wanted: Flags | None = None) -> Candidates:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edged.core.decode import BOX_CHANNELS, Decode
 from edged.core.letterbox import Letterbox
 from edged.core.limits import MAX_CANDIDATES
 from edged.core.types import Detections, Floats, Pixels, Thresholds
@@ -25,7 +26,6 @@ from edged.cpu.nms import LEAST_AREA
 from edged.cpu.preprocess import UNIT, BySize
 
 _MODULE = "edged.cpu._native"
-_BOX_CHANNELS = 5  # x, y, width, height, objectness
 
 logger = logging.getLogger(__name__)
 
@@ -128,14 +128,12 @@ class NativePlanes:
 class NativeFinisher:
     """See `stages.Finisher`. All of its memory is made once, or when `max_detections` changes."""
 
-    def __init__(
-        self, heads: Sequence[Floats], *, anchors: Sequence[Sequence[tuple[float, float]]], strides: Sequence[int]
-    ) -> None:
+    def __init__(self, heads: Sequence[Floats], decode: Decode) -> None:
         self._finish = loaded().edged_finish
-        self._classes = heads[0].shape[0] // len(anchors[0]) - _BOX_CHANNELS
-        sizes = [np.asarray(pairs, np.float32) for pairs in anchors]
+        self._classes = heads[0].shape[0] // len(decode.anchors[0]) - BOX_CHANNELS
+        sizes = [np.asarray(pairs, np.float32) for pairs in decode.anchors]
         self._pointed_to = [*heads, *sizes]
-        described = [_described(*each) for each in zip(heads, sizes, strides, strict=True)]
+        described = [_described(*each) for each in zip(heads, sizes, decode.strides, strict=True)]
         self._heads = (_Head * len(described))(*described)
         cells = sum(head.anchors * head.rows * head.columns for head in described)
         self._candidates = _Columns(cells)
@@ -206,7 +204,7 @@ def _described(values: Floats, anchor_wh: Floats, stride: int) -> _Head:
         values=values.ctypes.data,
         anchor_wh=anchor_wh.ctypes.data,
         anchors=len(anchor_wh),
-        classes=channels // len(anchor_wh) - _BOX_CHANNELS,
+        classes=channels // len(anchor_wh) - BOX_CHANNELS,
         rows=rows,
         columns=columns,
         stride=stride,

@@ -62,8 +62,9 @@ def require_contract(session: ort.InferenceSession, manifest: Manifest, *, where
     inputs = [(node.name, node.shape[1:], node.type) for node in session.get_inputs()]
     if len(inputs) != 1 or inputs[0][1] != [3, height, width] or inputs[0][2] != "tensor(float)":
         raise DataError(f"{where}: expected one float input (batch, 3, {height}, {width}), got {inputs}")
-    channels = [len(sizes) * (5 + len(manifest.classes)) for sizes in manifest.anchors]
-    expected = [[c, height // t, width // t] for c, t in zip(channels, manifest.strides, strict=True)]
+    expected = [
+        list(shape) for shape in manifest.decode.output_shapes(classes=len(manifest.classes), input_wh=(width, height))
+    ]
     outputs = [list(node.shape[1:]) for node in session.get_outputs()]
     if outputs != expected:
         raise DataError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edged.core.decode import BOX_CHANNELS, Decode
 from edged.core.letterbox import Letterbox
 from edged.core.types import Detections, Floats, Thresholds
 from edged.cpu import native
@@ -14,8 +15,6 @@ from edged.cpu.decode import Decoder, class_flags
 from edged.cpu.nms import nms
 from edged.cpu.preprocess import Filler, FillerFactory, after_scaling, numpy_filler
 from edged.cpu.scaling import NativeScaler, suits
-
-Anchors = Sequence[Sequence[tuple[float, float]]]
 
 
 class Finisher(Protocol):
@@ -36,17 +35,17 @@ class Finisher(Protocol):
 class FinisherFactory(Protocol):
     """Binds a `Finisher`."""
 
-    def __call__(self, heads: Sequence[Floats], *, anchors: Anchors, strides: Sequence[int]) -> Finisher:
-        """To heads of (anchors * (5 + classes), H, W) float32 that each run of the model overwrites."""
+    def __call__(self, heads: Sequence[Floats], decode: Decode) -> Finisher:
+        """To the model's outputs, float32 of the shapes that `decode` gives, which each run of the model overwrites."""
 
 
 class NumpyFinisher:
     """The reference, see `Finisher`."""
 
-    def __init__(self, heads: Sequence[Floats], *, anchors: Anchors, strides: Sequence[int]) -> None:
+    def __init__(self, heads: Sequence[Floats], decode: Decode) -> None:
         self._heads = heads
-        self._classes = heads[0].shape[0] // len(anchors[0]) - 5
-        self._decode = Decoder(anchors=anchors, strides=strides)
+        self._classes = heads[0].shape[0] // len(decode.anchors[0]) - BOX_CHANNELS
+        self._decode = Decoder(decode)
 
     def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
         """See `Finisher`."""

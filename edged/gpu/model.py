@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import Manifest
 from edged.gpu.protocols import Engine, TensorSpec
-from plugins.yolo_layer.contract import HEADS, OUTPUTS, YoloLayer
+from plugins.yolo_layer.contract import OUTPUTS, YoloLayer
 from plugins.yolo_layer.kernel import cell_count
 
 HEAD_NAMES = ("p3", "p4", "p5")
@@ -79,21 +79,9 @@ def yolo_layer(manifest: Manifest) -> YoloLayer:
         BundleMismatch: a model that this decode does not serve.
     """
     try:
-        layer = YoloLayer(
-            max_stride=manifest.strides[-1],
-            num_classes=len(manifest.classes),
-            anchors=tuple(side for head in manifest.anchors for anchor in head for side in anchor),
-            threshold=manifest.min_confidence,
-        )
+        return YoloLayer.of(manifest.decode, classes=len(manifest.classes), threshold=manifest.min_confidence)
     except ValueError as exc:
         raise BundleMismatch(f"{manifest.name} cannot run on the GPU: {exc}", remedy='say backend = "cpu"') from exc
-    if layer.strides != manifest.strides or len(manifest.anchors) != HEADS:
-        raise BundleMismatch(
-            f"{manifest.name} has strides {list(manifest.strides)}; the GPU decodes {HEADS} heads, each half as fine "
-            "as the one before",
-            remedy='say backend = "cpu"',
-        )
-    return layer
 
 
 def _only_input(engine: Engine, manifest: Manifest) -> tuple[str, TensorSpec]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from edged.core.decode import Decode
+
 OPERATOR = "YoloLayer_TRT"
 VERSION = "1"
 NAMESPACE = "edged"  # of our own: several plugins named YoloLayer_TRT, version 1, are about
@@ -44,6 +46,26 @@ class YoloLayer:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
         if not 0 <= self.threshold < 1:
             raise ValueError(f"prenms_score_threshold must be in 0..1, got {self.threshold}")
+
+    @classmethod
+    def of(cls, decode: Decode, *, classes: int, threshold: float) -> YoloLayer:
+        """The node for a model.
+
+        Args:
+            decode: of its heads.
+            classes: their number.
+            threshold: a score must exceed it.
+
+        Raises:
+            ValueError: this decode does not serve such heads.
+        """
+        flat = tuple(float(side) for head in decode.anchors for anchor in head for side in anchor)
+        if len(decode.strides) != HEADS:
+            raise ValueError(f"{OPERATOR} decodes {HEADS} heads, this model has strides {list(decode.strides)}")
+        layer = cls(decode.strides[-1], classes, flat, float(threshold))
+        if layer.strides != decode.strides:
+            raise ValueError(f"{OPERATOR} decodes strides {list(layer.strides)}, this model has {list(decode.strides)}")
+        return layer
 
     @property
     def anchors_per_head(self) -> int:

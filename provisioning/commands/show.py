@@ -51,13 +51,14 @@ def _rows(bundle: Bundle) -> list[tuple[str, str]]:
     manifest = bundle.manifest
     width, height = manifest.input_wh
     engines = manifest.engines
-    anchors = ["  ".join(f"{w:g}x{h:g}" for w, h in head) for head in manifest.anchors]
+    decode = manifest.decode
+    anchors = ["  ".join(f"{w:g}x{h:g}" for w, h in head) for head in decode.anchors]
     return [
         ("name", manifest.name),
         ("network", manifest.architecture),
         ("input", f"{width}x{height}, smallest score {manifest.min_confidence:g}"),
         ("classes", _classes(manifest)),
-        *(("stride", f"{stride:<3} anchors {text}") for stride, text in zip(manifest.strides, anchors, strict=True)),
+        *(("stride", f"{stride:<3} anchors {text}") for stride, text in zip(decode.strides, anchors, strict=True)),
         ("licence", manifest.licence),
         *(("origin", f"{key} {value}") for key, value in manifest.provenance.items()),
         *(("int8", f"{key} {value}") for key, value in manifest.calibration.items()),

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 import numpy as np
 import torch
 
+from edged.core.decode import GridDecode
 from edged.core.types import Detections, Floats, Frame, FrameMeta, Pixels
 from edged.cpu.decode import Candidates, Decoder
 from edged.cpu.detector import CpuDetector
@@ -55,8 +56,8 @@ class TorchPredictor:
         self._max_detections = max_detections
         self._class_ids = class_ids
         self._multi_label = multi_label
-        anchors = [[(float(w), float(h)) for w, h in head] for head in model.anchors.tolist()]
-        self._decode = Decoder(anchors=anchors, strides=model.strides)
+        anchors = tuple(tuple((float(w), float(h)) for w, h in head) for head in model.anchors.tolist())
+        self._decode = Decoder(GridDecode(anchors, tuple(model.strides)))
 
     def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
         """See `Predictor`; all pictures form one batch."""

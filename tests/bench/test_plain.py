@@ -26,7 +26,7 @@ def test_plain_loop_finds_what_the_detector_finds(tmp_path: Path, size_wh: tuple
     image[40:168, 48:176] = (0, 255, 0)
     image[20:60, 200:240] = (0, 0, 255)
     session = ort.InferenceSession(str(bundle.directory / MODEL), providers=["CPUExecutionProvider"])
-    theirs = plain_frame(session, anchors=manifest.anchors, strides=manifest.strides)(image)
+    theirs = plain_frame(session, manifest.decode)(image)
     detector = CpuDetector(bundle, thresholds=Thresholds(), threads=1)
     detector.submit([type(frame)(frame.meta, image)])
     ours = detector.collect()[0].detections

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, DataError
-from tests.handmade import edit_manifest, write_bundle
+from edged.core.types import Frame, Thresholds
+from edged.cpu.detector import CpuDetector
+from tests.fakes import make_frame
+from tests.handmade import draw_square, edit_manifest, write_bundle
 
 ENGINE = {
     "file": "engine.plan", "tensorrt": "10.3.0", "gpu": "Orin", "compute_capability": "8.7", "precision": "fp16",
     "decode": "kernel", "plugin_version": "", "batch": [1, 1, 4],
 }  # fmt: skip
+
+
+GRID = {"kind": "grid", "anchors": [[[8, 8]], [[16, 16]], [[32, 32]]], "strides": [8, 16, 32], "family": "yolov5"}
+LAST_RELEASE = Path(__file__).parent / "schema_1"  # written by the release before manifests had a kind of decode
 
 
 @pytest.fixture
@@ -54,10 +64,16 @@ def test_open_of_weights_names_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"schema": 2}, "schema 2, this edged reads schema 1; provision", id="schema"),
+        pytest.param({"schema": 3}, "schema 3, this edged reads schema 1 to 2; provision", id="schema"),
         pytest.param({"classes": []}, "classes must be a non-empty list", id="no-classes"),
-        pytest.param({"anchors": [[[1, 2]]]}, "anchors must be one equally long list a stride", id="anchors"),
-        pytest.param({"anchors": "x"}, "misshapen manifest", id="wrong-type"),
+        pytest.param({"schema": True}, "schema True, this edged reads", id="schema-bool"),
+        pytest.param({"decode": {**GRID, "anchors": [[[1, 2]]]}}, "one equally long list a stride", id="anchors"),
+        pytest.param({"decode": {**GRID, "anchors": "x"}}, "misshapen manifest", id="wrong-type"),
+        pytest.param({"decode": {**GRID, "strides": [16, 8, 32]}}, "strides must ascend", id="strides"),
+        pytest.param({"decode": {**GRID, "surprise": 1}}, "misshapen manifest", id="decode-unknown-field"),
+        pytest.param({"decode": {**GRID, "family": ""}}, "family must be text", id="decode-family"),
+        pytest.param({"decode": []}, "misshapen manifest", id="decode-list"),
+        pytest.param({"decode": {"kind": "later"}}, "decode 'later' is not known to this edged.*; update", id="decode"),
         pytest.param({"surprise": 1}, "misshapen manifest", id="unknown-field"),
         pytest.param({"input_wh": [100, 64]}, "multiples of 32", id="input"),
         pytest.param({"files": {"../x": {"sha256": "", "bytes": 1}}}, "leaves the bundle directory", id="path"),
@@ -126,3 +142,19 @@ def test_read_of_a_file_that_the_manifest_does_not_list_says_what_there_is(bundl
 def test_manifest_json_is_canonical(bundle: Path) -> None:
     text = (bundle / "manifest.json").read_text()
     assert Bundle.open(bundle).manifest.to_json() == text
+
+
+def test_a_bundle_of_the_last_release_is_read_and_detects(tmp_path: Path) -> None:
+    old = shutil.copytree(LAST_RELEASE, tmp_path / "old")
+    assert json.loads((old / "manifest.json").read_text())["schema"] == 1
+    opened, today = Bundle.open(old), Bundle.open(write_bundle(tmp_path / "new", input_wh=(96, 96)))
+    assert opened.manifest == today.manifest
+    image = np.zeros((96, 96, 3), np.uint8)
+    draw_square(image, "green", 8, 8)
+    frame = Frame(make_frame(size_wh=(96, 96)).meta, image)
+    for each in (opened, today):
+        detector = CpuDetector(each, thresholds=Thresholds(), threads=1)
+        detector.submit([frame])
+        found = detector.collect()[0].detections
+        detector.close()
+        assert [each.manifest.classes[number] for number in found.class_id] == ["green"]

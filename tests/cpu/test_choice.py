@@ -11,7 +11,7 @@ from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
 from edged.core.manifest import FileRecord, Manifest
 from edged.cpu.choice import choose_graph
 from edged.cpu.processors import processor_name
-from tests.handmade import ANCHORS, CLASSES, STRIDES
+from tests.handmade import CLASSES, DECODE
 
 RECORD = FileRecord("0" * 64, 1)
 PASSED = {
@@ -27,8 +27,7 @@ def manifest(report: dict[str, object], *, files: tuple[str, ...] = (MODEL, MODE
         name="yard",
         architecture="handmade",
         classes=CLASSES,
-        anchors=ANCHORS,
-        strides=STRIDES,
+        decode=DECODE,
         input_wh=(320, 320),
         licence="Apache-2.0",
         precision="int8" if MODEL_INT8 in files else "fp32",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edged.core.decode import GridDecode
 from edged.core.types import Floats
 from edged.cpu.decode import Decoder
 
 ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((62.0, 45.0), (59.0, 119.0)))
 STRIDES = (8, 16)
+DECODE = GridDecode(ANCHORS, STRIDES)
 CLASSES = 3
 
 
@@ -38,7 +40,7 @@ def plain_decode(heads: list[Floats], threshold: float) -> list[tuple[float, ...
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.7, 0.999])
 def test_decode_equals_plain_loops(threshold: float) -> None:
     heads = random_heads(1)
-    found = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=threshold)
+    found = Decoder(DECODE)(heads, threshold=threshold)
     expected = np.array(plain_decode(heads, threshold), np.float64).reshape(-1, 6)
     assert len(found.xyxy) == len(expected)
     np.testing.assert_allclose(found.xyxy, expected[:, :4], rtol=1e-5, atol=1e-4)
@@ -48,7 +50,7 @@ def test_decode_equals_plain_loops(threshold: float) -> None:
 
 def test_decode_of_silence_is_empty() -> None:
     heads = [np.zeros_like(head) for head in random_heads(0)]
-    found = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.001)
+    found = Decoder(DECODE)(heads, threshold=0.001)
     assert found.xyxy.shape == (0, 4)
 
 
@@ -57,10 +59,10 @@ def test_decode_of_silence_is_empty() -> None:
 def test_decode_never_lets_a_poisoned_cell_through(channel: int, poison: float) -> None:
     heads = [np.zeros_like(head) for head in random_heads(0)]
     heads[0][:, 1, 2] = 0.9
-    good = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
+    good = Decoder(DECODE)(heads, threshold=0.25)
     assert len(good.xyxy) == 2
     heads[0][channel, 1, 2] = poison  # in the first anchor
-    found = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
+    found = Decoder(DECODE)(heads, threshold=0.25)
     assert np.isfinite(found.xyxy).all()
     if channel < 4 or np.isnan(poison):
         assert len(found.xyxy) == 1
@@ -69,12 +71,12 @@ def test_decode_never_lets_a_poisoned_cell_through(channel: int, poison: float) 
 def test_decode_takes_the_first_of_equal_classes() -> None:
     heads = [np.zeros_like(head) for head in random_heads(0)]
     heads[1][4:8, 0, 0] = 0.9
-    found = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
+    found = Decoder(DECODE)(heads, threshold=0.25)
     assert found.class_id.tolist() == [0]
 
 
 def test_decode_follows_heads_of_another_size() -> None:
-    decode = Decoder(anchors=ANCHORS, strides=STRIDES)
+    decode = Decoder(DECODE)
     decode(random_heads(1), threshold=0.25)
     heads = random_heads(2, width=4, height=6)
     expected = np.array(plain_decode(heads, 0.25), np.float64)

@@ -180,7 +180,7 @@ def whole_detector(stub: Stub, *, timed: bool = True) -> None:
     from edged.gpu.detector import GpuDetector
     from edged.gpu.program import STAGES
     from tests.gpu.constant_engine import ConstantEngine
-    from tests.handmade import ANCHORS, CLASSES, STRIDES
+    from tests.handmade import CLASSES, DECODE
 
     rng = np.random.default_rng(0)
     heads = [rng.random((24, side, side), np.float32) for side in (8, 4, 2)]
@@ -189,8 +189,7 @@ def whole_detector(stub: Stub, *, timed: bool = True) -> None:
         name="stub",
         architecture="handmade",
         classes=CLASSES,
-        anchors=ANCHORS,
-        strides=STRIDES,
+        decode=DECODE,
         input_wh=(64, 64),
         licence="Apache-2.0",
         files={},
@@ -200,7 +199,7 @@ def whole_detector(stub: Stub, *, timed: bool = True) -> None:
     assert detector.graph_batches == {1, 2}
     pixels = np.zeros((48, 64, 3), np.uint8)
     frame = Frame(FrameMeta("cam", 0, datetime.now(timezone.utc), 0, (64, 48)), pixels)
-    wanted = Decoder(anchors=ANCHORS, strides=STRIDES)(heads, threshold=0.25)
+    wanted = Decoder(DECODE)(heads, threshold=0.25)
     for batch in (1, 2, 1):
         detector.submit([frame] * batch)
         results = detector.collect()

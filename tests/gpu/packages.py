@@ -30,7 +30,6 @@ CARRIED = {
     "typing_inspection": "typing-inspection",
     "pydantic_settings": "pydantic-settings",
     "dotenv": "python-dotenv",
-    "orjson": "orjson",
     "paho.mqtt": "paho-mqtt",
     "onnx_graphsurgeon": "onnx-graphsurgeon",
     "pytest_timeout": "pytest-timeout",

@@ -9,7 +9,7 @@ import numpy as np
 from edged.core.manifest import Manifest
 from edged.gpu.protocols import TensorSpec
 from tests.gpu.stub_driver import Stub
-from tests.handmade import ANCHORS, CLASSES, STRIDES
+from tests.handmade import CLASSES, DECODE
 
 SIDE = 64
 HEADS = {"p3": (24, 8, 8), "p4": (24, 4, 4), "p5": (24, 2, 2)}
@@ -17,8 +17,7 @@ MANIFEST = Manifest(
     name="stub",
     architecture="handmade",
     classes=CLASSES,
-    anchors=ANCHORS,
-    strides=STRIDES,
+    decode=DECODE,
     input_wh=(SIDE, SIDE),
     licence="Apache-2.0",
     files={},

@@ -95,7 +95,7 @@ def test_listed_packages_are_enough_for_the_commands(modules: Sequence[str], imp
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("left_out", ["pydantic", "orjson", "paho.mqtt", "onnxruntime"])
+@pytest.mark.parametrize("left_out", ["pydantic", "paho.mqtt", "onnxruntime"])
 def test_listed_packages_matter(left_out: str) -> None:
     done = with_only([module for module in packages.ALL_TESTS if module != left_out], COLLECT, "tests/gpu")
     module = left_out.partition(".")[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edged.core.decode import GridDecode
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import YoloLayer
 from plugins.yolo_layer.kernel import DecodeOutputs, cell_count, decode_launches, workspace_bytes
@@ -79,8 +80,8 @@ def run_decode(
 def require_equal_to_reference(node: YoloLayer, heads: Sequence[Array], got: Decoded) -> None:
     as_float = [head.astype(np.float32) for head in heads]
     strides = node.strides
-    pairs = [list(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(3)]
-    decode = Decoder(anchors=pairs, strides=strides)
+    pairs = tuple(tuple(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(3))
+    decode = Decoder(GridDecode(pairs, strides))
     with np.errstate(all="ignore"):
         for image in range(heads[0].shape[0]):
             wanted = decode([head[image] for head in as_float], threshold=node.threshold)

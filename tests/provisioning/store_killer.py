@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from edged.core.decode import GridDecode
 from edged.core.manifest import Manifest
 from provisioning.store import Store
 
@@ -25,8 +26,7 @@ def manifest(name: str) -> Manifest:
         name=name,
         architecture="yolov5n",
         classes=("a",),
-        anchors=(((1.0, 2.0),),),
-        strides=(32,),
+        decode=GridDecode((((1.0, 2.0),),), (32,)),
         input_wh=(64, 64),
         licence="none",
         files={},

@@ -11,12 +11,13 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from edged.core.decode import GridDecode
 from edged.core.errors import DataError
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import OUTPUTS
 from provisioning.graph_table import before_and_after
 from provisioning.patch import patch
-from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
+from tests.handmade import CLASSES, DECODE, STRIDES, draw_square, square_model
 from tests.provisioning.node_reference import YoloLayer_TRT, yolo_layer
 
 WH = (160, 96)
@@ -27,7 +28,7 @@ def model(input_wh: tuple[int, int] = WH) -> onnx.ModelProto:
 
 
 def patched(source: onnx.ModelProto, *, threshold: float = 0.25, classes: int = len(CLASSES)) -> onnx.ModelProto:
-    return patch(source, anchors=ANCHORS, strides=STRIDES, num_classes=classes, prenms_score_threshold=threshold)
+    return patch(source, decode=DECODE, num_classes=classes, prenms_score_threshold=threshold)
 
 
 def test_patch_appends_one_node_with_the_contracts_names_and_shapes() -> None:
@@ -77,7 +78,7 @@ def test_patched_graph_finds_what_the_daemon_finds() -> None:
     count, boxes, scores, classes = (np.asarray(array) for array in evaluator.run(None, {"images": blob}))
 
     heads = [np.asarray(head) for head in ort.InferenceSession(square_model(WH)).run(None, {"images": blob})]
-    ours = Decoder(anchors=ANCHORS, strides=STRIDES)([head[0] for head in heads], threshold=0.25)
+    ours = Decoder(DECODE)([head[0] for head in heads], threshold=0.25)
     n = int(count[0, 0])
     assert n == len(ours.score) > 0
     np.testing.assert_allclose(boxes[0, :n], ours.xyxy, atol=1e-3)
@@ -90,12 +91,12 @@ def test_reference_of_the_node_agrees_with_the_daemons_decode_bit_by_bit() -> No
     rng = np.random.default_rng(7)
     heads = [rng.random((2, 3 * 9, 96 // t, 160 // t), np.float32) for t in STRIDES]
     heads[0][0, 4, 0, 0] = np.nan
-    anchors = [[(float(w), float(h)) for w, h in rng.uniform(5, 200, (3, 2))] for _ in STRIDES]
+    anchors = tuple(tuple((float(w), float(h)) for w, h in rng.uniform(5, 200, (3, 2))) for _ in STRIDES)
     flat = [side for sizes in anchors for anchor in sizes for side in anchor]
     count, boxes, scores, classes = yolo_layer(
         heads, max_stride=32, num_classes=4, anchors=flat, prenms_score_threshold=0.3
     )
-    decoder = Decoder(anchors=anchors, strides=STRIDES)
+    decoder = Decoder(GridDecode(anchors, STRIDES))
     for image in range(2):
         ours = decoder([head[image] for head in heads], threshold=0.3)
         n = int(count[image, 0])

@@ -23,7 +23,7 @@ from provisioning.build.bundle_engine import add_engine
 from provisioning.build.maker import Decode, engine_file
 from provisioning.revision import revise
 from provisioning.store import Store
-from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
+from tests.handmade import CLASSES, DECODE, draw_square, square_model
 
 WH = (320, 320)
 
@@ -40,8 +40,7 @@ def folder(tmp_path: Path) -> Path:
         name="squares",
         architecture="handmade",
         classes=CLASSES,
-        anchors=ANCHORS,
-        strides=STRIDES,
+        decode=DECODE,
         input_wh=WH,
         licence="Apache-2.0",
         files={},

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edged.capture.slots import SlotArea
+from edged.core.decode import GridDecode
 from edged.core.letterbox import Letterbox
 from edged.core.manifest import Manifest
 from edged.core.types import Detections, Frame, Thresholds
@@ -28,6 +29,7 @@ ANCHORS = (
     ((116.0, 90.0), (156.0, 198.0), (373.0, 326.0)),
 )
 STRIDES = (8, 16, 32)
+DECODE = GridDecode(ANCHORS, STRIDES)
 Array = np.ndarray[Any, Any]
 
 
@@ -76,8 +78,7 @@ class Bench:
             name="constant",
             architecture="handmade",
             classes=tuple(map(str, range(scale.classes))),
-            anchors=ANCHORS,
-            strides=STRIDES,
+            decode=DECODE,
             input_wh=scale.input_wh,
             licence="Apache-2.0",
             files={},
@@ -90,7 +91,7 @@ class Bench:
     def wanted(self, image: int, frame_wh: tuple[int, int]) -> Detections:
         """What the CPU's decode and NMS make of an image's heads."""
         heads = [head.astype(np.float32) for head in self.heads[image]]
-        finish = NumpyFinisher(heads, anchors=ANCHORS, strides=STRIDES)
+        finish = NumpyFinisher(heads, DECODE)
         return finish(Letterbox.fit(frame_wh, self.scale.input_wh), self.thresholds)[0]
 
     def require(self, results: Sequence[Detections], frames: Sequence[Frame]) -> None:

@@ -23,7 +23,7 @@ from provisioning.build.log import BuildLog
 from provisioning.build.tensorrt_build import Order, build
 from provisioning.patch import patch
 from tests.gpu.host_gpu import HostGpu
-from tests.handmade import ANCHORS, CLASSES, STRIDES
+from tests.handmade import CLASSES, DECODE
 
 ALL = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 BATCH = (1, 2, 4)
@@ -86,7 +86,7 @@ def plugin(rtx: TensorRt, folder: Path) -> None:
     creator.create_plugin = create
     ours.register(lambda launch, _stream: calls.append(("launch", launch.kernel)))
     model = onnx.load(str(folder / "squares.onnx"))
-    fitting = patch(model, anchors=ANCHORS, strides=STRIDES, num_classes=len(CLASSES), prenms_score_threshold=0.001)
+    fitting = patch(model, decode=DECODE, num_classes=len(CLASSES), prenms_score_threshold=0.001)
     built(rtx, "fits", fitting.SerializeToString())
     say(name="calls", calls=calls)
     for name, spoil in SPOILED.items():

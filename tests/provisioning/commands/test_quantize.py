@@ -13,7 +13,7 @@ from edged.core.bundle import MODEL
 from edged.core.manifest import Manifest
 from provisioning.__main__ import main
 from provisioning.store import Store
-from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
+from tests.handmade import CLASSES, DECODE, draw_square, square_model
 
 WH = (320, 320)
 
@@ -22,7 +22,7 @@ def test_quantize_on_one_frame_warns_and_prints_a_command_to_paste(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, frames, pictures = tmp_path / "the store", tmp_path / "two words", tmp_path / "pictures"
-    manifest = Manifest("squares", "handmade", CLASSES, ANCHORS, STRIDES, WH, "Apache-2.0", {})
+    manifest = Manifest("squares", "handmade", CLASSES, DECODE, WH, "Apache-2.0", {})
     Store(store).add(manifest, {MODEL: square_model(WH)})
     pictures.mkdir()
     for number in range(2):

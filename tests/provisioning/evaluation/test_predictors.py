@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from edged.core.decode import GridDecode
 from edged.core.types import Thresholds
 from edged.cpu.decode import Decoder
 from edged.cpu.detector import CpuDetector
@@ -93,7 +94,7 @@ def test_multi_label_of_one_class_is_the_daemons_decode() -> None:
     heads = [rng.random((18, 80 // stride, 96 // stride), dtype=np.float32) for stride in STRIDES]
     anchors = [np.array(sizes, np.float32) for sizes in COCO_ANCHORS]
     several = decode_multi_label(heads, anchors=anchors, strides=STRIDES, threshold=0.6)
-    best = Decoder(anchors=COCO_ANCHORS, strides=STRIDES)(heads, threshold=0.6)
+    best = Decoder(GridDecode(COCO_ANCHORS, STRIDES))(heads, threshold=0.6)
     assert len(several.score) > 10
     np.testing.assert_allclose(several.xyxy, best.xyxy, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(several.score, best.score)

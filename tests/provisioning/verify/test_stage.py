@@ -23,7 +23,7 @@ from provisioning.store import Store
 from provisioning.verify.checked import verified
 from provisioning.verify.gate import Gate
 from provisioning.verify.stage import verify_bundle
-from tests.handmade import ANCHORS, CLASSES, STRIDES, draw_square, square_model
+from tests.handmade import CLASSES, DECODE, draw_square, square_model
 
 WH = (320, 320)
 GREY = 110
@@ -50,8 +50,7 @@ def store(tmp_path: Path, frames: FrameSet) -> Store:
         name="squares",
         architecture="handmade",
         classes=CLASSES,
-        anchors=ANCHORS,
-        strides=STRIDES,
+        decode=DECODE,
         input_wh=WH,
         licence="Apache-2.0",
         precision="int8",
