@@ -20,6 +20,8 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # Over UDP every loss smears the picture. To guess the rate of a stream FFmpeg would read twenty frames before the first
 # is ours: 4 s at 5 frames a second.
 _RTSP = "rtsp_transport;tcp|fpsprobesize;0"
+# Of a broken JPEG this decoder makes a whole picture, half of it grey or old, unless told to fail.
+_STRICT = frozenset({"mjpeg"})
 _GUESSES = {
     Kind.NETWORK: "no answer in time, refused, or nothing that FFmpeg can decode",
     Kind.VIDEO: "no video that FFmpeg can decode (damaged, audio only, or not a video)",
@@ -103,6 +105,8 @@ def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Tr
     if track.codec_context is None:
         raise CameraError(f"{location}: this FFmpeg has no decoder for its video")
     track.codec_context.thread_count = spec.decode_threads
+    if track.codec_context.name in _STRICT:
+        track.codec_context.options = {"err_detect": "explode"}
     return track
 
 

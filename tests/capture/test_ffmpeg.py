@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -170,6 +171,29 @@ def test_frames_built_on_what_was_lost_are_no_pictures(tmp_path: Path) -> None:
     assert seen[-8:] == list(range(16, 24)), "the next key frame mends it"
     assert set(seen[10:-8]) <= {"bad"}
     assert "bad" in seen
+
+
+def test_broken_motion_jpegs_are_no_pictures(tmp_path: Path) -> None:
+    made = [textured_jpeg(seed) for seed in range(6)]
+    made[2] = made[2][: len(made[2]) // 2]
+    flipped = bytearray(made[4])
+    for at in range(len(flipped) // 3, len(flipped), 97):
+        flipped[at] ^= 0x55
+    made[4] = bytes(flipped)
+    seen = read(write_jpegs(tmp_path / "v.avi", made))
+    pictures = [one for one in seen if not isinstance(one, str)]
+    assert len(pictures) == 4
+    for picture, seed in zip(pictures, (0, 1, 3, 5), strict=True):
+        assert np.abs(picture.astype(int) - texture(seed).astype(int)).mean() < 12
+
+
+def texture(seed: int) -> Pixels:
+    coarse = np.random.default_rng(seed).integers(0, 255, (15, 20, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def textured_jpeg(seed: int) -> bytes:
+    return cv2.imencode(".jpg", texture(seed))[1].tobytes()
 
 
 def test_stream_joined_in_the_middle_starts_at_its_key_frame(tmp_path: Path) -> None:
