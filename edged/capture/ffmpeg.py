@@ -7,6 +7,7 @@ video, and before OpenCV 5 a pixel format that changes under way, gave black, st
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections.abc import Callable
 
@@ -58,7 +59,7 @@ class FfmpegStream:
         except BaseException:
             self.close()
             raise
-        self._packets = Packets(self._container, self._track)
+        self._packets = self._read_packets()
         self._ready: list[VideoFrame] = []
         self._converter = Converter()
         self._frame: VideoFrame | None = None
@@ -68,7 +69,9 @@ class FfmpegStream:
         self._position_s = 0.0
         self._jumped = False
         self._synced = False  # a frame came, so what does not decode is damage and no piece before a key frame
-        self._lost_at_s = float("-inf")
+        # Of all decoders H.264's alone tells pictures that need no key frame before them from those built on nothing.
+        self._lost_at_s = -math.inf if self._track.codec_context.name == "h264" else 0.0
+        self._broken_pts: int | None = None  # of a piece that the container calls damaged
         self.damaged = 0
 
     @property
@@ -138,15 +141,19 @@ class FfmpegStream:
             self._container.seek(int(target_s / (self._track.time_base or 1)), stream=self._track)
         except av.FFmpegError:
             return False
-        self._packets = Packets(self._container, self._track)
+        self._packets = self._read_packets()
         self._ready.clear()
-        self._jumped, self._synced = True, False
-        self._lost_at_s = float("-inf")
+        self._jumped, self._synced, self._broken_pts = True, False, None
+        self._lost_at_s = -math.inf
         return True
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
         self._container.close()
+
+    def _read_packets(self) -> Packets:
+        patience_s = self._read_timeout_s if self._info.live else math.inf
+        return Packets(self._container, self._track, patience_s=patience_s)
 
     def _next(self) -> Packet[Track] | None:
         """The next piece of the stream; None at its end, after which come the decoder's last frames."""
@@ -154,7 +161,7 @@ class FfmpegStream:
         silence = f"{self._location}: no answer within {self._read_timeout_s:.1f} s"
         try:
             packet = self._packets.next()
-        except av.error.ExitError as exc:
+        except (av.error.ExitError, TimeoutError) as exc:
             raise CameraError(silence) from exc
         except av.FFmpegError as exc:
             if self._info.live:
@@ -172,7 +179,8 @@ class FfmpegStream:
         complaints = av.logging.get_last_error()[0]
         try:
             self._ready = self._track.codec_context.decode(packet if packet.size else None)
-        except av.error.EOFError:
+        except av.error.EOFError:  # an empty piece in the middle ended the decoder, as the last one does
+            self._track.codec_context.flush_buffers()
             return
         except av.FFmpegError:
             if self._synced:
@@ -181,14 +189,21 @@ class FfmpegStream:
             return
         if self._info.live:
             self._packets.heed(packet, self._ready)
+        if packet.is_corrupt and self._synced:  # the container knows of a loss; the decoder may not see it
+            self._broken_pts = packet.pts
         whole = not any(frame.is_corrupt for frame in self._ready)
         self.damaged += self._synced and whole and av.logging.get_last_error()[0] > complaints
 
     def _judge(self, frame: VideoFrame) -> None:
-        if frame.is_corrupt:
+        broken, pts = self._broken_pts, frame.pts
+        reached = broken is not None and pts is not None and pts >= broken  # decoders give some frames late
+        if reached:
+            self._broken_pts = None
+        whole = frame.key_frame and pts != broken
+        if frame.is_corrupt or (reached and not whole):
             self._lost_at_s = self._position_s
         elif frame.key_frame:
-            self._lost_at_s = float("-inf")
+            self._lost_at_s = -math.inf
 
     def _ended(self) -> bool:
         if self._info.live:

@@ -8,6 +8,7 @@ import os
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container.input import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream as Track
 
 from edged.capture.kinds import Kind
@@ -94,12 +95,13 @@ def _options(spec: CameraSpec, kind: Kind) -> dict[str, str]:
 
 
 def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Track:
-    """Its first video track, ready to decode.
+    """Its first video track that moves, ready to decode; the picture of a cover only where there is no other.
 
     Raises:
         CameraError: none, or none that can be decoded.
     """
-    track = next(iter(container.streams.video), None)
+    tracks = sorted(container.streams.video, key=lambda track: Disposition.attached_pic in track.disposition)
+    track = next(iter(tracks), None)
     if track is None:
         raise OpenFileError(f"{location} cannot be opened: no video track in it (audio only, or damaged)")
     if track.codec_context is None:

@@ -6,6 +6,9 @@ slices. FFmpeg then decodes every part as a picture of its own and invents the r
 
 from __future__ import annotations
 
+import time
+from typing import cast
+
 import av
 from av.container.input import InputContainer
 from av.packet import Packet
@@ -21,13 +24,16 @@ class Packets:
     Args:
         container: opened.
         track: whose packets.
+        patience_s: packets of other tracks, such as sound, are passed over for so long; infinite for a file.
 
     Attributes:
         joining: packets with one time stamp are joined, which costs the delay of a frame.
     """
 
-    def __init__(self, container: InputContainer, track: Track) -> None:
-        self._source = container.demux(track)
+    def __init__(self, container: InputContainer, track: Track, *, patience_s: float) -> None:
+        self._source = container.demux()  # of one track alone PyAV would wait for it without end while others go on
+        self._track = track.index
+        self._patience_s = patience_s
         self._held: Packet[Track] | None = None
         self._parts = 0
         self._half: Packet[Track] | None = None
@@ -38,6 +44,7 @@ class Packets:
 
         Raises:
             av.FFmpegError: the source failed.
+            TimeoutError: only other tracks go on.
         """
         if not self.joining:
             return self._fetched()
@@ -53,10 +60,16 @@ class Packets:
                 self._parts += 1
 
     def _fetched(self) -> Packet[Track] | None:
+        until_s = time.monotonic() + self._patience_s
         try:
-            return next(self._source, None)
+            for packet in self._source:
+                if packet.stream.index == self._track:  # the last, empty one has no index of its own
+                    return cast("Packet[Track]", packet)
+                if time.monotonic() > until_s:
+                    raise TimeoutError
         except IndexError:  # PyAV's, at the end of a damaged file in which tracks appeared under way
-            return None
+            pass
+        return None
 
     def heed(self, packet: Packet[Track], frames: list[VideoFrame]) -> None:
         """Learn from what a packet gave: two key frames of one moment that both lack a part are parts of one."""
