@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from edged.core.redact import redact
+from edged.core.records import safe_message, safe_traceback
 
 REPEAT_S = 60.0  # the same warning is written once in so many seconds
 FIELDS = ("CAMERA", "ERROR_CODE")  # what `extra=` of a log call may add to a journal entry
@@ -19,13 +19,13 @@ _MOST_REMEMBERED = 1000
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 # Numbers that stand alone: `frame 17 failed` and `frame 18 failed` have one cause, `camera 1` and `camera 2` are two.
 _NUMBER = re.compile(r"(?<!camera )(?<![\w.-])\d[\d.,]*(?![\w-])")
-_PLAIN = logging.Formatter()
 
 
 class OncePerMinute(logging.Filter):
     """Lets a warning or error that says the same again pass only once a minute, with the number it stands for.
 
-    Lines that differ in nothing but numbers say the same. Also takes the secrets out of every line and traceback.
+    Lines that differ in nothing but numbers say the same. Also takes the secrets out of
+    what is put into a line, and of tracebacks.
 
     Args:
         clock: monotonic seconds.
@@ -38,10 +38,10 @@ class OncePerMinute(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record; rewrites its text to the redacted one."""
-        text = redact(record.getMessage())
+        text = safe_message(record)
         record.msg, record.args = text, None
         if record.exc_info:
-            record.exc_text = redact(_PLAIN.formatException(record.exc_info))
+            record.exc_text = safe_traceback(record)
         if record.levelno < logging.WARNING:
             return True
         cause = _NUMBER.sub("#", text)

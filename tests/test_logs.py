@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from edged.core.secrets import remember
 from edged.logs import REPEAT_S, JournalHandler, OncePerMinute
 
 
@@ -41,6 +42,17 @@ def test_credentials_are_taken_out_of_every_line() -> None:
     line = record("cannot open %s", "rtsp://me:secret@10.0.0.9/x")
     OncePerMinute().filter(line)
     assert line.getMessage() == "cannot open rtsp://***@10.0.0.9/x"
+
+
+def test_a_password_that_is_a_word_leaves_our_own_words_and_numbers() -> None:
+    remember(["camera", "frame", "17", "gate", "online"])
+    line = record("camera %s: %s: frame %d: %s", "gate", "online", 17, ValueError("nonnumeric port: 'camera@h' of 17"))
+    line.CAMERA, line.STATE = "gate", "online"
+    OncePerMinute().filter(line)
+    assert line.getMessage() == "camera gate: online: frame 17: nonnumeric port: '***@h' of ***"
+    foreign = logging.LogRecord("paho", logging.WARNING, __file__, 1, "sent gate", (), None)
+    OncePerMinute().filter(foreign)
+    assert foreign.getMessage() == "sent ***"
 
 
 def test_lines_that_differ_in_numbers_only_have_one_cause() -> None:

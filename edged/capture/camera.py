@@ -281,8 +281,9 @@ class Camera:
         )
         if (name, reason) != (before.state, before.reason):
             level = logging.WARNING if name in {"offline", "frozen"} else logging.INFO
-            said = f"{name}: {reason}" if reason else name
-            logger.log(level, "camera %s: %s", self.spec.name, said, extra={"CAMERA": self.spec.name})
+            said = (self.spec.name, name, reason) if reason else (self.spec.name, name)
+            line = "camera %s: %s: %s" if reason else "camera %s: %s"
+            logger.log(level, line, *said, extra={"CAMERA": self.spec.name, "STATE": name})
         self._office.tell(self.state)
 
     def _hung_reason(self, link: Link) -> str:

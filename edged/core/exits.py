@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from edged.core.errors import EdgedError, OutputError
 from edged.core.extras import not_installed
+from edged.core.records import SafeRecord
 from edged.core.redact import redact
 
 # A terminal obeys what it is sent: names out of a hostile file must not colour, move or rename anything.
@@ -167,21 +168,9 @@ def _give_up_unwritten(stream: TextIO) -> None:
         pass
 
 
-class _Record(logging.LogRecord):
-    """A log record that shows no secret, whichever handler writes it."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as LogRecord takes them
-        super().__init__(*args, **kwargs)
-        if self.exc_info:
-            self.exc_text = redact(logging.Formatter().formatException(self.exc_info))
-
-    def getMessage(self) -> str:  # noqa: N802 - logging's name
-        return redact(super().getMessage())
-
-
 def _keep_secrets_of_records() -> None:
     """Log records, and tracebacks of threads that nobody catches, show no secrets from now on."""
-    logging.setLogRecordFactory(_Record)
+    logging.setLogRecordFactory(SafeRecord)
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = lambda args: complain(
             f"thread {args.thread.name if args.thread else '?'}: "

@@ -11,6 +11,7 @@ from typing import NoReturn
 from edged.assembly.parts import assemble
 from edged.config import load_settings
 from edged.core.errors import EdgedError
+from edged.core.redact import redact
 from edged.daemon.daemon import Daemon
 from edged.daemon.signals import Signals
 from edged.health import notify_systemd
@@ -35,7 +36,7 @@ def run_daemon(config: Path) -> int:
                 code = Daemon(assemble(settings), asked=asked, read_again=lambda: load_settings(config)).run()
                 _leave(code)
         except EdgedError as exc:
-            notify_systemd(f"STATUS=cannot start: {str(exc).splitlines()[0]}")
+            notify_systemd(f"STATUS=cannot start: {redact(str(exc)).splitlines()[0]}")
             if not logs_to_journal():
                 raise
             logger.critical("%s", exc, extra={"ERROR_CODE": exc.exit_code})
@@ -48,7 +49,7 @@ def run_daemon(config: Path) -> int:
 
 
 def _fail(why: str) -> NoReturn:
-    notify_systemd(f"STATUS={why}")
+    notify_systemd(f"STATUS={redact(why)}")
     logger.critical("%s", why, extra={"ERROR_CODE": EdgedError.exit_code})
     _leave(EdgedError.exit_code)
 

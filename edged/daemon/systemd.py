@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from edged.core.redact import redact
 from edged.health import notify_systemd
 
 STATUS_EVERY_S = 1.0
@@ -53,4 +54,4 @@ class Systemd:
 
     def stopping(self, why: str) -> None:
         """The end has begun."""
-        notify_systemd("STOPPING=1", f"STATUS={why}")
+        notify_systemd("STOPPING=1", f"STATUS={redact(why)}")

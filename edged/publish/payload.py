@@ -139,7 +139,7 @@ def info_payload(info: DeviceInfo, origin: Origin) -> Payload:
         "device": origin.device,
         "version": info.version,
         "model": info.model,
-        "backend": redact(info.backend),
+        "backend": info.backend,
         "cameras": list(info.cameras),
         "boot_id": origin.boot_id,
         "session": origin.session,

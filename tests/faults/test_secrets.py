@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from edged.core.secrets import remember
-from edged.health import notify_systemd
+from edged.daemon.systemd import Systemd
 from tests.boxes import Box, run_edged
 from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 from tests.faults.guarded import (
@@ -217,8 +217,8 @@ def test_what_systemd_is_told_shows_no_secret(tmp_path: Path, monkeypatch: pytes
         systemd.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         remember([KEY_PASSWORD])
-        assert notify_systemd(f"STATUS=cannot start: {KEY_PASSWORD} of rtsp://joe:{URL_PASSWORD}@h/ is wrong")
-        assert systemd.recv(1000) == b"STATUS=cannot start: *** of rtsp://***@h/ is wrong"
+        Systemd(grace_s=1.0).stopping(f"the pipeline failed: {KEY_PASSWORD} of rtsp://joe:{URL_PASSWORD}@h/ is wrong")
+        assert systemd.recv(1000) == b"STOPPING=1\nSTATUS=the pipeline failed: *** of rtsp://***@h/ is wrong"
 
 
 @pytest.mark.parametrize("secret", SECRETS)
