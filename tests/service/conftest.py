@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 
-from tests.boxes import write_video
+from tests.boxes import squares_picture, write_video
 from tests.handmade import write_bundle
 from tests.service.device import PROJECT, WHEELS, Device
 from tests.service.guest import Guest, build, why_not
@@ -31,6 +32,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     fixtures = folder / "fixtures"
     write_bundle(fixtures / "squares")
     write_video(fixtures / "street.avi")
+    assert cv2.imwrite(str(fixtures / "street.jpg"), squares_picture())
     fixtures.chmod(0o755)
     with Guest(folder, binds={PROJECT: ROOT, WHEELS: KEPT_WHEELS, "/srv/fixtures": fixtures}) as guest:
         device = Device(guest)

@@ -50,11 +50,11 @@ class Device:
         self.guest.write(CONFIG, text or SETTINGS + "".join(CAMERA.format(name=name) for name in names), mode=0o640)
         self.guest.run("chgrp", "edged", CONFIG)
 
-    def start(self) -> None:
-        """Start from rest, as after a boot; returns when systemd calls it started."""
+    def start(self, text: str = "") -> None:
+        """Start from rest, as after a boot, with this edged.toml or the usual one; returns when it is started."""
         self.guest.run("systemctl", "stop", "edged", check=False)
         self.guest.run("systemctl", "reset-failed", "edged", check=False)
-        self.configure()
+        self.configure(text=text)
         self.guest.run("systemctl", "start", "edged", timeout_s=60)
 
     def show(self, key: str) -> str:

@@ -5,11 +5,50 @@ from __future__ import annotations
 import json
 import re
 import time
+from base64 import b64encode
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 
 from tests.service.device import CAMERA, CONFIG, CREDENTIAL, PASSWORD, SETTINGS, Device
+
+OF_CAMERA = "only the c@mera/knows"
+FORMS_OF_CAMERA = (
+    OF_CAMERA,
+    quote(OF_CAMERA, safe=""),
+    quote(OF_CAMERA),
+    b64encode(f"viewer:{OF_CAMERA}".encode()).decode(),
+)
+HTTP_CAMERA = """
+import http.server, time
+from pathlib import Path
+
+picture = Path("/srv/fixtures/street.jpg").read_bytes()
+expected = "Basic " + Path("/srv/expected").read_text()
+
+
+class Camera(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != "/v.mjpg" or self.headers["Authorization"] != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+        self.end_headers()
+        while True:
+            self.wfile.write(b"--b\\r\\nContent-Type: image/jpeg\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(picture))
+            self.wfile.write(picture + b"\\r\\n")
+            time.sleep(0.1)
+
+    def log_message(self, *arguments):
+        pass
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Camera).serve_forever()
+"""
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(400)]
 
@@ -61,6 +100,51 @@ def test_password_comes_as_a_credential_and_shows_nowhere(device: Device) -> Non
     assert "edged/box/stats" in said and "edged/box/info" in said
     assert PASSWORD not in said
     assert device.guest.run("stat", "-c", "%a %U", CREDENTIAL).stdout.strip() == "600 root"
+
+
+def test_password_of_a_camera_comes_as_a_credential_and_shows_nowhere(device: Device) -> None:
+    """A camera over HTTP that gives its picture to this password alone; the unit as its comments say to change it."""
+    credential = "/etc/edged/credentials/camera-door-password"
+    drop_in = "/etc/systemd/system/edged.service.d/door.conf"
+    guest = device.guest
+    guest.write("/srv/camera.py", HTTP_CAMERA)
+    guest.write("/srv/expected", b64encode(f"viewer:{OF_CAMERA}".encode()).decode())
+    guest.run("systemd-run", "--unit=camera", "python3", "/srv/camera.py")
+    guest.write(credential, OF_CAMERA + "\n", mode=0o600)
+    guest.write(drop_in, f"[Service]\nLoadCredential=camera-door-password:{credential}\n")
+    guest.run("systemctl", "daemon-reload")
+    door = '[[camera]]\nname = "door"\nsource = "http://127.0.0.1:8080/{path}"\nusername = "viewer"\n'
+    text = (
+        SETTINGS
+        + CAMERA.format(name="gate")
+        + door.format(path="v.mjpg")
+        + door.replace("door", "lost").format(path="x")
+    )
+    try:
+        device.start(text)
+        found = device.messages("edged/box/door/detections", 3)
+        assert {thing["label"] for message in found for thing in message["detections"]} == {"red", "blue"}
+        device.wait(lambda: "401" in device.retained("edged/box/lost/health"), timeout_s=20, what="the refused camera")
+        guest.run("systemctl", "reload", "edged")
+        assert device.messages("edged/box/door/detections", 1)
+        said = {
+            "status": guest.run("systemctl", "status", "--full", "--lines=1000", "edged").stdout,
+            "show": guest.run("systemctl", "show", "edged").stdout + guest.run("systemctl", "cat", "edged").stdout,
+            "journal": guest.journal(),
+            "processes": guest.run(
+                "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /proc/[0-9]*/comm 2>&-"
+            ).stdout,
+            "retained": guest.run(*device.subscribe("#", "-W", "2", "-v", "--retained-only"), check=False).stdout,
+        }
+    finally:
+        guest.run("systemctl", "stop", "edged", "camera", check=False)
+        guest.run("rm", "-f", drop_in, credential)
+        guest.run("systemctl", "daemon-reload")
+    held = {place for place, text in said.items() for form in FORMS_OF_CAMERA if form in text}
+    assert not held
+    assert "edged:door" in said["processes"] and "edged/box/door/health" in said["retained"]
+    assert "camera door: online" in said["status"] and "camera door: online" in said["journal"]
+    assert "camera-door-password" in said["show"]
 
 
 def test_reload_adds_a_camera_and_a_bad_file_changes_nothing(device: Device) -> None:
