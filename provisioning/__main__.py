@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from edged import __version__
-from edged.core.exits import CommandParser, exit_code
+from edged.core.exits import CommandParser, exit_code, outlive_reader
 from provisioning.commands import recipe
 
 # Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def command() -> int:
         chosen = _parser().parse_args(arguments)
+        outlive_reader()
         return int(chosen.run(chosen))
 
     return exit_code(command, program="edged-provision", extra="provision")

@@ -15,8 +15,8 @@ from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 
 # Of a line of the log, states, names, labels, topics, keys, a backend, systemd's words, a Boolean, a number.
-WORDS = ("camera", "online", "offline", "gate", "box", "red", "edged", "detections", "label", "cpu", "ready", "status")
-WORDS += ("watchdog", "true", "4")
+WORDS = ["camera", "online", "offline", "gate", "box", "red", "edged", "detections", "label", "cpu", "ready"]
+WORDS += ["status", "watchdog", "true", "4"]
 
 
 @pytest.fixture

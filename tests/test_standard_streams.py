@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
-from tests.boxes import Box, write_video
+from tests.boxes import Box, squares_picture, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.faults.processes import descendants
 
@@ -34,6 +35,10 @@ def shell(command: str, folder: Path, *, unbuffered: str = "") -> subprocess.Com
 def config(tmp_path: Path) -> str:
     """Everything well but the broker: 69."""
     write_video(tmp_path / "a.avi", frames=5)
+    for name in ("train", "val"):  # pictures without a label: the report ends with a verdict
+        (tmp_path / "empty" / "images" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "empty" / "images" / name / "a.jpg"), squares_picture())
+    (tmp_path / "empty" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [red]\n")
     box = Box(tmp_path, free_port(), cameras={"gate": {"source": "test:"}})
     return box.write().name
 
@@ -47,7 +52,10 @@ def config(tmp_path: Path) -> str:
         pytest.param("edged check --config {config} >/dev/full", 74, FULL, id="check-full"),
         pytest.param("edged check --config {config} --json >/dev/full", 74, FULL, id="check-json-full"),
         pytest.param("edged check --config {config} 2>/dev/full", 69, "", id="check-stderr-full"),
-        pytest.param("edged check --config {config} | true", 0, "", id="check-nobody-reads"),
+        pytest.param("edged check --config {config} | true", 69, "", id="check-nobody-reads"),
+        pytest.param("edged check --config {config} | head -1", 69, "", id="check-head"),
+        pytest.param("edged check --config {config} --json | true", 69, "", id="check-json-nobody-reads"),
+        pytest.param("ep dataset check empty | true", 65, "", id="dataset-nobody-reads"),
         pytest.param("edged --help >/dev/full", 74, FULL, id="help-full"),
         pytest.param("edged detect --help >&- 2>&-", 0, "", id="help-closed"),
         pytest.param("edged nonsense 2>/dev/full", 2, "", id="usage-full"),

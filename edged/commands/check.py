@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edged.core.exits import outlive_reader
 from edged.core.paths import CONFIG
 
 NAME = "check"
@@ -30,4 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Check everything, print, and return the first failure's code."""
     from edged.check import check_all
 
+    outlive_reader()
     return check_all(arguments.config, as_json=arguments.json)

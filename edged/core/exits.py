@@ -45,17 +45,19 @@ def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
         extra: of pyproject.toml, the one to name where several bring a package that is missing.
 
     Returns:
-        The command's code, or that of the error that it raised; 0 where the reader of its output had seen enough. A
-        closed standard output or error is as good as /dev/null.
+        The command's code, or that of the error that it raised; 0 where it ended because the reader of its output had
+        seen enough. A closed standard output or error is as good as /dev/null.
     """
     open_standard_streams()
     _keep_secrets_of_records()
     output = _watch_output()
     try:
         code = _code_of(command)
-        sys.stdout.flush()  # a reader that has left, or a full disk, is noticed here, not at exit
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()  # a reader that has left, or a full disk, is noticed here, not at exit
         # argparse passes over a help text that cannot be written
-        return code if output.failure is None else _say(_unwritten(output.failure), program)
+        unwritten = _unwritten(output.failure)
+        return code if unwritten is None else _say(unwritten, program)
     except KeyboardInterrupt:
         complain(f"{program}: interrupted")
         return INTERRUPTED
@@ -94,6 +96,17 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
+def outlive_reader() -> None:
+    """From here on the command runs to its end and gives its code, though the reader of its output leaves (`| head`).
+
+    For commands that do something or judge something; one that only shows what comes ends when nobody looks.
+    """
+    buffer = getattr(sys.stdout, "buffer", None)
+    output = getattr(buffer, "raw", buffer)
+    if isinstance(output, _Output):
+        output.outlives_reader = True
+
+
 def _code_of(command: Callable[[], int]) -> int:
     try:
         return command()
@@ -125,12 +138,15 @@ class _Output(io.FileIO):
     """Standard output that remembers why it could not be written."""
 
     failure: OSError | None = None
+    outlives_reader = False
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - as FileIO takes it
         try:
             return super().write(data)
         except OSError as exc:
             self.failure = exc
+            if self.outlives_reader and isinstance(exc, BrokenPipeError):
+                return len(data)
             raise
 
 
@@ -148,9 +164,9 @@ def _watch_output() -> _Output:
     return output
 
 
-def _unwritten(failure: OSError) -> EdgedError | None:
+def _unwritten(failure: OSError | None) -> EdgedError | None:
     """A reader that has seen enough is no error."""
-    if isinstance(failure, BrokenPipeError):
+    if failure is None or isinstance(failure, BrokenPipeError):
         return None
     return OutputError(f"standard output cannot be written: {failure.strerror}", remedy="write it elsewhere")
 
