@@ -82,7 +82,7 @@ def _sections() -> dict[str, Any]:
     source.env_vars = {name: value for name, value in source.env_vars.items() if not name.upper().startswith(_CAMERA)}
     try:
         found: dict[str, Any] = source()
-    except SettingsError as exc:
+    except (SettingsError, RecursionError) as exc:
         remedy = f"or set single keys, as {PREFIX}MQTT__PORT=1884"
         raise ConfigError(f"environment {_no_json()}: expected JSON", remedy=remedy) from exc
     for section, table in found.items():
@@ -100,7 +100,7 @@ def _no_json() -> str:
         if name.upper().startswith(PREFIX) and (of_section or value.lstrip()[:1] in {"[", "{"}):
             try:
                 json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 wrong.append(name)
     return ", ".join(sorted(wrong))
 
@@ -113,7 +113,7 @@ def _typed(model: type[BaseModel], key: str, value: object) -> object:
     if field.annotation == tuple[str, ...]:
         return value if value.strip() else ()
     listed = get_origin(field.annotation) is Literal and isinstance(get_args(field.annotation)[0], int)
-    return int(value) if listed and value.strip().isdecimal() else value
+    return int(value) if listed and re.fullmatch(r"\s*\d{1,9}\s*", value) else value
 
 
 def _names(ours: Mapping[str, str]) -> dict[Key, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import stat
-import sys
 from collections.abc import Callable, Mapping
 from os import geteuid
 from pathlib import Path
@@ -17,16 +16,12 @@ from edged.config.environment import read_environment
 from edged.config.lines import Key, key_lines, line_of
 from edged.config.problems import describe, shape_problems, shown
 from edged.config.schema import Settings
+from edged.config.toml import parse_toml
 from edged.core.errors import ConfigError
 from edged.core.paths import CONFIG
 from edged.core.redact import holds_secret, remember_source
 from edged.core.secrets import remember
 from edged.core.text import read_text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_BYTES = 1 << 20
 _SECRET_KEYS = ("pass", "pwd", "secret", "token")  # misspelt ones, too
@@ -46,7 +41,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
         ConfigError: one line a problem, `file:line: key: problem; remedy`.
     """
     text = _read(path)
-    raw = _parse(path, text)
+    raw = parse_toml(text, name=path)
     lines = key_lines(text)
     _remember(raw)
     if problems := list(shape_problems(raw, path=path, lines=lines)):
@@ -81,14 +76,6 @@ def _read(path: Path) -> str:
         ) from exc
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read by user {geteuid()}: {exc.strerror}") from exc
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        parsed: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
-    return parsed
 
 
 def _remember(tree: object, key: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,13 @@ from edged.config.lines import Key, line_of
 from edged.config.schema import Camera, Settings
 from edged.core.redact import redact
 
+_MOST_SHOWN = 100  # letters of a value
+_WORDS = {  # where pydantic speaks of Python
+    "string_type": "expected text in quotes",
+    "path_type": "expected a path in quotes",
+    "tuple_type": 'expected a list, as ["person", "car"]',
+    "dict_type": "expected a table",
+}
 _TABLES = tuple(name for name in Settings.model_fields if name != "camera")
 
 
@@ -49,11 +57,19 @@ def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], override
         return f"{where}: {name}: unknown key; {hint(section, str(key[-1]), _keys_at(key[:-1]))}"
     if error["type"] == "missing":
         return f"{where}: {name}: missing; it has no default"
-    problem = redact(error["msg"].removeprefix("Value error, "))
+    problem = redact(_WORDS.get(error["type"], error["msg"]).removeprefix("Value error, "))
     value = error.get("input")
     secret = "password" in str(key[-1]) or isinstance(value, (dict, SecretStr)) or key[-1] in {"source", "host"}
-    got = "" if secret or str(value) in problem else f", got {redact(repr(value))}"
+    got = "" if secret or str(value) in problem else f", got {_as_written(value)}"
     return f"{where}: {name}: {problem[0].lower()}{problem[1:]}{got}"
+
+
+def _as_written(value: object) -> str:
+    """A value as TOML has it, without secrets, and short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = redact(value.isoformat() if isinstance(value, (date, time)) else repr(value))
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def shown(key: Key) -> str:

@@ -7,7 +7,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -43,6 +43,8 @@ def _devices(value: object) -> tuple[str, ...]:
 
 
 def _source(value: str) -> str:
+    if scheme_of(value.strip()):
+        value = value.strip()  # as a block of text in TOML has a line break
     if foreign := foreign_scheme(value):
         raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
     if (problem := misspelt(value)) and not Path(value).exists():
@@ -145,7 +147,10 @@ class Mqtt(_Section):
     @model_validator(mode="after")
     def _password_has_a_user(self) -> Mqtt:
         if self.password.get_secret_value() and not self.username:
-            raise ValueError("a broker password is given without a username; add username")
+            raise ValueError(
+                "a broker password is given without a username; add username (any, where the broker "
+                "looks at the password alone)"
+            )
         return self
 
     @model_validator(mode="after")
@@ -172,7 +177,7 @@ class Publish(_Section):
     """`[publish]`."""
 
     detections: Literal["all", "nonempty"] = "all"
-    qos: Literal[0, 1] = 0
+    qos: Annotated[Literal[0, 1], BeforeValidator(_no_bool)] = 0
     durable: Flag = False
     outbox: Path = STATE_DIR / "outbox"
     outbox_max_mb: Annotated[Whole, Field(ge=1)] = 1000
@@ -203,10 +208,12 @@ class Camera(_Section):
     @model_validator(mode="after")
     def _credentials_have_a_place(self) -> Camera:
         password, placed = bool(self.password.get_secret_value()), self._has_places
+        if placed and not self.username and _USERNAME in self.source:
+            raise ValueError(f"source says where username and password go, but there is no username for {_USERNAME}")
         if placed and password != (_PASSWORD in self.source):
             lacks = f"no password for {_PASSWORD}" if not password else f"no {_PASSWORD} for the password"
             raise ValueError(f"source says where username and password go, but there is {lacks}")
-        if not self.username and (_USERNAME in self.source if placed else password):
+        if not self.username and not placed and password:
             raise ValueError("a password is given without a username; add username")
         if self.username and not placed and scheme_of(self.source) not in SCHEMES:
             raise ValueError(
@@ -226,9 +233,11 @@ class Camera(_Section):
             return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
         if not self.username:
             return self.source
-        parts = urlsplit(self.source)
-        netloc = f"{quote(self.username, safe='')}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}"
-        return urlunsplit(parts._replace(netloc=netloc))
+        # By hand: urllib refuses a bracket in a password, and leaves an empty query out.
+        credentials = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
+        scheme, _, rest = self.source.partition("://")
+        address = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        return f"{scheme}://{credentials}@{address.rpartition('@')[2]}{rest[len(address) :]}"
 
 
 def _filled(source: str, place: str, value: str) -> str:

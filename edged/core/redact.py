@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from edged.core.secrets import HIDDEN, hide, remember
+from edged.core.sources import SCHEMES
 
 _HIDDEN_KEYS = (
     r"pass(?:word|wort|wd|phrase|code)?|passw|pwd|psw|psd|pw|(?:user|proxy)-pw|(?:access[-_]?)?token|secret|sid|"
@@ -86,9 +87,12 @@ def _secrets_in(source: str) -> Iterator[str]:
     whole = None if source.startswith("gst:") else _WHOLE.match(source)
     for match in [*_PARTS.finditer(source), *filter(None, [whole])]:
         user, password = match.groups()
+        if not password:  # as `admin:@`, which is no secret
+            continue
         yield from _decoded(password)
         yield f"{unquote(user)}:{unquote(password)}"  # as HTTP's Basic has it
-        yield from (piece for piece in _PIECES.split(password) if len(piece) >= _LEAST_PIECE)
+        pieces = {*_PIECES.split(password)} - {*SCHEMES}  # of `ffmpeg:rtsp://user:password@host`
+        yield from (piece for piece in pieces if len(piece) >= _LEAST_PIECE)
     for match in _TOKEN.finditer(source):
         yield from _decoded(match[1])
     for match in _KEYED_PASSWORD.finditer(source):

@@ -5,6 +5,7 @@ import re
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
 _MISSPELT = re.compile(rf"(?:{'|'.join(SCHEMES)})(?::/?(?!/)|;/|/{{2}})", re.IGNORECASE)
+_WRAPPED = re.compile(rf"(?!gst:|test:)[A-Za-z][\w.-]*:(?=(?:{'|'.join(SCHEMES)})://)", re.IGNORECASE)
 _BARE_ADDRESS = re.compile(r"(?!gst:|test:)[^\s/:@]+:\S*@[^\s/]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -25,6 +26,8 @@ def misspelt(source: str) -> str:
     """What is wrong with a text that is meant to be a URL and is none; empty where it may be something else."""
     if _MISSPELT.match(source):
         return "a URL has two slashes behind its scheme: rtsp://ADDRESS/PATH"
+    if wrapper := _WRAPPED.match(source):
+        return f"write the address alone, without {wrapper[0]} in front of it"
     if _BARE_ADDRESS.match(source) and not scheme_of(source):
         return "an address begins with its scheme: rtsp://ADDRESS/PATH"
     return ""

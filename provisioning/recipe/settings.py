@@ -5,24 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edged.config.lines import Key, key_lines, line_of
+from edged.config.toml import parse_toml
 from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
 from edged.core.text import read_text
 from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
 from provisioning.quantize.thresholds import Method
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_BYTES = 1 << 20
 SECTION = "provision"
@@ -146,10 +141,7 @@ def read_settings(path: Path) -> ProvisionSettings:
     if unread := sorted(name for name in os.environ if name.upper().startswith(_VARIABLE)):
         raise ConfigError(f"environment {unread[0]}: not read", remedy=f"write it below [{SECTION}] in {path}")
     text = _text(path)
-    try:
-        table = tomllib.loads(text).get(SECTION)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
+    table = parse_toml(text, name=path).get(SECTION)
     if not isinstance(table, dict):
         raise ConfigError(
             f"{path}: has no [{SECTION}] table",

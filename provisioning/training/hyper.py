@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from edged.config.toml import parse_toml
 from edged.core.errors import ConfigError
 from edged.core.text import read_text
 from provisioning.data.batches import Augmentation
 from provisioning.training.loss import LossGains
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_BYTES = 1 << 20
 DEFAULTS = Path(__file__).with_name("hyper.toml")
@@ -88,11 +83,9 @@ def read_hyper(file: Path | None) -> Hyper:
     if file is None:
         return Hyper()
     try:
-        content = tomllib.loads(read_text(file, limit=MAX_BYTES, error=ConfigError))
+        content = parse_toml(read_text(file, limit=MAX_BYTES, error=ConfigError), name=file)
     except OSError as exc:
         raise ConfigError(f"hyper-parameters {file} cannot be read: {exc.strerror}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{file} is not TOML: {exc}", remedy=f"start from a copy of {DEFAULTS}") from exc
     return _build(Hyper, content, where=str(file))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from edged.config import Settings, load_settings
 from edged.core.errors import ConfigError
+from edged.core.redact import redact
 
 GATE = '[[camera]]\nname = "gate"\nsource = "rtsp://10.0.0.9/s"\nusername = "viewer"\n'
 MQTT = '[mqtt]\nusername = "box"\n'
@@ -116,6 +117,7 @@ NO_URL = "username and password go into a URL, and source is none"
         pytest.param('source = "v:hunter2@h/s"', "source: an address begins with its scheme", id="no-scheme"),
         pytest.param('source = "rtsp:/v:hunter2@h/s"', "source: a URL has two slashes", id="one-slash"),
         pytest.param('source = "rtsp//v:hunter2@h/s"', "source: a URL has two slashes", id="no-colon"),
+        pytest.param('source = "rtsp://h/{username}"', "there is no username for {username}", id="no-username"),
         pytest.param('source = "rtsp://h/{password}"', "there is no password for {password}", id="no-password"),
         pytest.param(
             'source = "rtsp://h/{username}"\nusername = "v"\npassword = "hunter2"', "is no {password}", id="place"
@@ -153,6 +155,29 @@ def test_credentials_go_where_the_source_wants_them(
     keys = f"source = '{source}'\nusername = 'v x'\npassword = 'a&\"b'\n"
     assert load(tmp_path, f"[[camera]]\nname = 'gate'\n{keys}").camera[0].source_with_credentials() == filled
     assert "a password in the source" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "filled"),
+    [
+        ("rtsp://[::1]:554/s?", "rtsp://v:a%5Bb@[::1]:554/s?"),
+        ("rtsp://front_cam/s#x", "rtsp://v:a%5Bb@front_cam/s#x"),
+        ("rtsp://old:p[ss@h/s", "rtsp://v:a%5Bb@h/s"),  # which urllib takes for half of an IPv6 address
+        ("rtsp://[fe80::1%eth0]/s", "rtsp://v:a%5Bb@[fe80::1%eth0]/s"),
+        ("\nrtsp://h/s\n", "rtsp://v:a%5Bb@h/s"),
+    ],
+)
+def test_credentials_go_into_every_address_that_ffmpeg_takes(tmp_path: Path, source: str, filled: str) -> None:
+    keys = f'source = """{source}"""\nusername = \'v\'\npassword = \'a[b\'\n'
+    assert load(tmp_path, f"[[camera]]\nname = 'gate'\n{keys}").camera[0].source_with_credentials() == filled
+
+
+def test_an_empty_password_is_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load(tmp_path, '[[camera]]\nname = "gate"\nsource = "rtsp://admin:@10.0.0.9/11"\n')
+    assert not caplog.records
+    assert redact("user admin: no answer of rtsp://admin:@10.0.0.9/11") == (
+        "user admin: no answer of rtsp://***@10.0.0.9/11"
+    )
 
 
 def test_a_password_in_a_path_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -53,6 +53,27 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param("[mqtt]\nport = = 3\n", "(at line 2, column 8)", id="syntax-position"),
         pytest.param(b"[mqtt]\nhost = '\xff'\n", "edged.toml: line 2 is not UTF-8: byte 0xff", id="not-utf8"),
         pytest.param("", "edged.toml: no [[camera]], nothing to do", id="empty"),
+        pytest.param("x = " + "[" * 5000 + "]" * 5000, "tables or lists in each other, deeper than", id="deep-lists"),
+        pytest.param("x = " + "{a=" * 3000 + "1" + "}" * 3000, "tables or lists in each other", id="deep-tables"),
+        pytest.param(f"[{'.'.join('a' * 5000)}]\n", "tables or lists in each other", id="deep-header"),
+        pytest.param(f"[mqtt]\nport = {'9' * 5000}\n", "not valid TOML: a number has too many digits", id="digits"),
+        pytest.param(f"{MINIMAL}max_pixels = {'9' * 400}\n", f"got {'9' * 100}...", id="long-value"),
+        pytest.param(
+            f"{MINIMAL}fps = 2026-01-02\n",
+            "4: [[camera]] number 1 fps: input should be a valid number, got 2026-01-02",
+            id="date",
+        ),
+        pytest.param(f"{MINIMAL}password = 84736251\n", "1 password: expected text in quotes", id="unquoted-password"),
+        pytest.param(f'[model]\nclasses = "person"\n{MINIMAL}', "2: [model] classes: expected a list, as", id="list"),
+        pytest.param(f"[model]\nbundle = true\n{MINIMAL}", "bundle: expected a path in quotes, got true", id="path"),
+        pytest.param(
+            f"[publish]\nqos = true\n{MINIMAL}", "2: [publish] qos: expected a number, got true", id="qos-true"
+        ),
+        pytest.param(
+            MINIMAL.replace("gate.mp4", "ffmpeg:rtsp://v:hunter2@h/s"),
+            "3: [[camera]] number 1 source: write the address alone, without ffmpeg: in front of it",
+            id="wrapped",
+        ),
         pytest.param("x = 1\n" * 200_000, "larger than 1048576 bytes", id="huge"),
         pytest.param(
             MINIMAL + "fsp = 5\n", 'edged.toml:4: [[camera]] number 1 fsp: unknown key; did you mean "fps"?', id="key"
@@ -206,12 +227,22 @@ def test_load_takes_names_with_commas_from_the_environment(
 
 def test_load_names_the_variable_of_a_list_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_MODEL__CLASSES", "[1]")
-    assert "environment EDGED_MODEL__CLASSES: [model] classes: input should be a valid" in refused(tmp_path, MINIMAL)
+    assert "environment EDGED_MODEL__CLASSES: [model] classes: expected text in quotes, got 1" in refused(
+        tmp_path, MINIMAL
+    )
 
 
 def test_load_never_shows_a_section_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGED_MQTT", '{"password": "hunter2"')
     assert "hunter2" not in refused(tmp_path, MINIMAL)
+
+
+@pytest.mark.parametrize("name", ["EDGED_PROVISION", "EDGED_MODEL__CLASSES", "EDGED_PUBLISH__QOS"])
+def test_load_names_the_variable_that_is_beyond_all_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "9" * 5000 if name.endswith("QOS") else "[" * 20_000)
+    assert f"environment {name}" in refused(tmp_path, MINIMAL)
 
 
 def test_load_names_the_environment_variable_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_hyper_survives_a_checkpoint() -> None:
         pytest.param("[optimizer]\nrate = true", "must be a number", id="truth value"),
         pytest.param("[optimizer]\nnominal_batch = 1.5", "must be an integer", id="fraction"),
         pytest.param("[optimizer]\nname = 'adam'", "must be sgd or adamw, got 'adam'", id="unknown choice"),
-        pytest.param("[optimizer", "is not TOML", id="not TOML"),
+        pytest.param("[optimizer", "not valid TOML", id="not TOML"),
     ],
 )
 def test_hyper_refuses(tmp_path: Path, text: str, message: str) -> None:
