@@ -13,6 +13,7 @@ from typing import Any
 from edged.core.errors import ConfigError
 
 MAX_BYTES = 65_536
+_NO_LINE = "does not hold one line with a password"
 _OF_CAMERA = re.compile(r"camera-(.+)-password")
 
 logger = logging.getLogger(__name__)
@@ -36,13 +37,13 @@ def read_credentials(config: Path, cameras: object) -> dict[str, Any]:
     if not os.access(directory, os.R_OK | os.X_OK):
         return {}
     mqtt: dict[str, Any] = {}
-    if password := _credential(directory / "mqtt-password"):
+    if password := _line(file := directory / "mqtt-password", _credential(file)):
         mqtt["password"] = password
     if _credential(key_file := directory / "mqtt-key"):
         mqtt["key_file"] = key_file
     found: dict[int, Any] = {}
     for number, name in _names(cameras).items():
-        if password := _credential(directory / f"camera-{name}-password"):
+        if password := _line(file := directory / f"camera-{name}-password", _credential(file)):
             found[number] = {"password": password}
     _warn_of_others(directory, set(_names(cameras).values()))
     return {section: value for section, value in (("mqtt", mqtt), ("camera", found)) if value}
@@ -68,12 +69,21 @@ def read_password_file(path: object) -> str:
         raise ConfigError(f"{path} cannot be read by user {os.geteuid()}: {reason}") from exc
     if mode & stat.S_IROTH:
         logger.warning("%s holds a password and everyone may read it; chmod 640 %s", path, path)
+    if not (password := _line(path, content)):
+        raise ConfigError(f"{path} {_NO_LINE}")
+    return password
+
+
+def _line(path: object, content: bytes) -> str:
+    """The password that a file holds, without the line break behind it; empty where there is none."""
     try:
-        password = content.decode("utf-8").rstrip("\r\n")
+        password = (
+            content.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")
+        )  # a mark that Windows editors put there
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}") from exc
-    if not password or "\n" in password or len(content) > MAX_BYTES:
-        raise ConfigError(f"{path} does not hold one line with a password")
+    if "\n" in password or len(content) > MAX_BYTES:
+        raise ConfigError(f"{path} {_NO_LINE}")
     return password
 
 
@@ -84,13 +94,16 @@ def _names(cameras: object) -> dict[int, str]:
     return {number: name for number, name in names.items() if isinstance(name, str) and "/" not in name}
 
 
-def _credential(path: Path) -> str:
+def _credential(path: Path) -> bytes:
+    """Its content; empty where it is not given, or is the unit's empty line."""
     try:
-        return path.read_text("utf-8").rstrip("\r\n")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: the credential cannot be read: {type(exc).__name__}") from exc
+        return b""
+    except OSError as exc:
+        raise ConfigError(f"{path}: the credential cannot be read: {exc.strerror}") from exc
+    return content if content.strip(b"\r\n") else b""
 
 
 def _warn_of_others(directory: Path, cameras: set[str]) -> None:

@@ -144,7 +144,10 @@ def _camera(name: str, cameras: object) -> tuple[int, str]:
 
 
 def _not_read(name: str, value: str) -> Iterator[str]:
-    """What is wrong with a variable that nothing would read, where it looks like a setting."""
+    """What is wrong with a variable that nothing could or would read, where it looks like a setting."""
+    if any("\ud800" <= letter <= "\udfff" for letter in name + value):  # as Python has bytes that are no text
+        yield f"environment {ascii(name)[1:-1]}: not UTF-8"
+        return
     rest = name[len(PREFIX) :].lower()
     section, divided, _ = rest.partition(DELIMITER)
     sections = list(Settings.model_fields)

@@ -43,10 +43,26 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 def test_passwords_of_cameras_and_broker_come_as_credentials(tmp_path: Path, credentials: Path) -> None:
     (credentials / "camera-gate-password").write_text("hunter2\n")
-    (credentials / "mqtt-password").write_text("of the broker\n")
+    (credentials / "mqtt-password").write_bytes(b"\xef\xbb\xbfof the broker\r\n")  # as a Windows editor saves it
     settings = load(tmp_path, MQTT + GATE + 'password = "of the file"\n')
     assert settings.camera[0].source_with_credentials() == "rtsp://viewer:hunter2@10.0.0.9/s"
     assert settings.mqtt.password.get_secret_value() == "of the broker"
+
+
+@pytest.mark.parametrize("name", ["mqtt-password", "camera-gate-password"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"hunter2\nhunter3\n", " does not hold one line with a password"),
+        (b"hunter2\xff", ": not UTF-8 at byte 7"),
+        (b"hunter2" * 10_000, " does not hold one line with a password"),
+    ],
+)
+def test_a_credential_that_is_no_password_is_refused(
+    tmp_path: Path, credentials: Path, name: str, content: bytes, message: str
+) -> None:
+    (credentials / name).write_bytes(content)
+    assert refused(tmp_path, MQTT + GATE) == f"{credentials / name}{message}"
 
 
 def test_a_credential_of_no_camera_is_told(tmp_path: Path, credentials: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -237,6 +237,12 @@ def test_load_never_shows_a_section_from_the_environment(tmp_path: Path, monkeyp
     assert "hunter2" not in refused(tmp_path, MINIMAL)
 
 
+@pytest.mark.parametrize("name", ["EDGED_MQTT__PASSWORD", "EDGED_CAMERA__GATE__PASSWORD", "EDGED_MODEL"])
+def test_load_names_the_variable_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "hunter2\udcff")
+    assert refused(tmp_path, MINIMAL) == f"environment {name}: not UTF-8"
+
+
 @pytest.mark.parametrize("name", ["EDGED_PROVISION", "EDGED_MODEL__CLASSES", "EDGED_PUBLISH__QOS"])
 def test_load_names_the_variable_that_is_beyond_all_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
