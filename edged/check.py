@@ -12,7 +12,7 @@ from pathlib import Path
 from edged.assembly.model import load_model
 from edged.assembly.options import camera_specs, mqtt_options
 from edged.capture.cameras import Cameras
-from edged.capture.reader import LOST_AFTER_S
+from edged.capture.sources.reader import LOST_AFTER_S
 from edged.capture.spec import CameraSpec
 from edged.config import Settings, load_settings
 from edged.core.errors import CameraError, EdgedError

@@ -89,6 +89,26 @@ def test_layers_of_edged(path: Path) -> None:
             assert target == room or target in ALLOWED[room], f"{path} imports {name}: not below edged.{room}"
 
 
+# What each room of capture may import from it, beside itself.
+CAPTURE_ALLOWED: dict[str, set[str]] = {
+    "spec": set(),
+    "sources": {"spec"},
+    "boundary": {"spec", "sources"},
+    "child": {"spec", "sources", "boundary"},
+    "parent": {"spec", "sources", "boundary"},
+    "cameras": {"spec", "parent"},
+}
+
+
+@pytest.mark.parametrize("path", sources("edged/capture"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_capture_says_on_which_side_of_the_process_boundary_a_line_runs(path: Path) -> None:
+    room = path.relative_to(ROOT / "edged" / "capture").parts[0].removesuffix(".py")
+    for name in imports_of(path):
+        if room != "__init__" and name.startswith("edged.capture."):
+            target = name.split(".")[2]
+            assert target == room or target in CAPTURE_ALLOWED[room], f"{path} imports {name}"
+
+
 @pytest.mark.parametrize("path", sources("edged", "provisioning", "plugins"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_heavy_imports_stand_with_their_owner(path: Path) -> None:
     place = str(path.relative_to(ROOT))

@@ -138,7 +138,7 @@ def test_the_service_runs_with_all_streams_closed_and_none_of_its_sockets_takes_
             wait_for(lambda: subscriber.last("edged/box/gate/status") == b"online", timeout_s=30, what="gate online")
             wait_for(lambda: subscriber.payloads("edged/box/gate/detections"), what="detections")
             processes = [box.process.pid, *descendants(box.process.pid)]
-            assert len(processes) == 4  # the daemon, the nursery, a child a camera
+            assert len(processes) == 4  # the daemon, the fork server, a child a camera
             for pid in processes:
                 targets = {number: os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)}
                 # A camera's child catches what decoders print.

@@ -22,7 +22,7 @@ import onnxruntime as ort
 from edged.bench.figures import Percentiles
 from edged.bench.meters import machine_busy_s
 from edged.bench.plain import plain_frame
-from edged.capture.reader import FrameReader
+from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.decode import Decode, decode_from_json
 from edged.core.errors import CameraError, DetectorError

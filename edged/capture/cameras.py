@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edged.capture.office import Settings, SlotWatcher
+from edged.capture.parent.context import CaptureSettings, SlotWatcher
+from edged.capture.parent.supervisor import Supervisor
 from edged.capture.spec import CameraSpec
-from edged.capture.supervisor import Supervisor
 from edged.core.errors import EdgedError
 from edged.core.pulse import Pulse
 from edged.core.states import CameraCounters, CameraState
@@ -32,11 +32,11 @@ class Cameras:
         specs: Sequence[CameraSpec],
         *,
         on_state: Callable[[CameraState], None],
-        settings: Settings | None = None,
+        settings: CaptureSettings | None = None,
         watcher: SlotWatcher | None = None,
     ) -> None:
-        self._supervisor = Supervisor(settings or Settings(), on_state=on_state, watcher=watcher)
-        self._exchange = self._supervisor.office.exchange
+        self._supervisor = Supervisor(settings or CaptureSettings(), on_state=on_state, watcher=watcher)
+        self._hub = self._supervisor.context.hub
         self._closed = False
         self.replace(specs)
 
@@ -55,7 +55,7 @@ class Cameras:
         """
         if self._supervisor.failure is not None:
             raise EdgedError(f"capture failed: {self._supervisor.failure!r}")
-        return self._exchange.take(limit, timeout_s=timeout_s)
+        return self._hub.take(limit, timeout_s=timeout_s)
 
     def release(self, frames: Sequence[Frame]) -> None:
         """Give taken frames back, once each, in any thread; their pixels are then no longer to be looked at.
@@ -63,7 +63,7 @@ class Cameras:
         Raises:
             ValueError: a frame is not out.
         """
-        self._exchange.release(frames)
+        self._hub.release(frames)
 
     def replace(self, specs: Sequence[CameraSpec]) -> None:
         """Run these cameras from now on. Unchanged ones are not touched; sequences and counts of a name go on.
@@ -79,7 +79,7 @@ class Cameras:
 
     def waiting(self) -> int:
         """Cameras that have a frame nobody took."""
-        return self._exchange.waiting()
+        return self._hub.waiting()
 
     def states(self) -> dict[str, CameraState]:
         """Of every camera, by name."""
@@ -87,7 +87,7 @@ class Cameras:
 
     def counters(self) -> Mapping[str, CameraCounters]:
         """Of every camera, by name."""
-        return {name: self._exchange.counters(camera.lane) for name, camera in self._supervisor.cameras().items()}
+        return {name: self._hub.counters(camera.queue) for name, camera in self._supervisor.cameras().items()}
 
     @property
     def pulse(self) -> Pulse:
@@ -96,8 +96,8 @@ class Cameras:
 
     def pids(self) -> dict[str, int]:
         """Process ids of the children that run, by camera."""
-        links = {name: camera.link for name, camera in self._supervisor.cameras().items()}
-        return {name: link.pid for name, link in links.items() if link is not None and link.pid}
+        processes = {name: camera.process for name, camera in self._supervisor.cameras().items()}
+        return {name: process.pid for name, process in processes.items() if process is not None and process.pid}
 
     @property
     def ended(self) -> bool:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from edged.capture.source import open_source
+from edged.capture.sources.once import open_source
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, EdgedError
 from edged.core.protocols import Detector

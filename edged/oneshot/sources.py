@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edged.capture.kinds import PICTURE_SUFFIXES
+from edged.capture.sources.kinds import PICTURE_SUFFIXES
 from edged.core.errors import UsageError
 from edged.core.redact import redact, remember_source
 

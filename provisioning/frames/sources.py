@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edged.capture.kinds import Kind
-from edged.capture.reader import FrameReader
+from edged.capture.sources.kinds import Kind
+from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, UsageError
 from edged.core.types import Pixels
@@ -20,7 +20,7 @@ from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
 
 if TYPE_CHECKING:
-    from edged.capture.ffmpeg import FfmpegStream
+    from edged.capture.sources.ffmpeg import FfmpegStream
 
 TRIES = 4  # candidates for each wanted frame: the later ones are looked at when the first are duplicates
 TIMEOUT_S = 10.0
@@ -145,7 +145,7 @@ class _Video:
         self._stream = self._opened()
 
     def _opened(self) -> FfmpegStream:
-        from edged.capture.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders of pictures do without FFmpeg
+        from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders of pictures do without FFmpeg
 
         return FfmpegStream(self._spec, Kind.VIDEO, awaits=lambda _reason: None)
 

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from edged.capture.cameras import Cameras
-from edged.capture.office import Settings
+from edged.capture.parent.context import CaptureSettings
 from edged.capture.spec import CameraSpec
 from edged.core.states import CameraState
 from edged.core.types import Frame, Pixels
 
-QUICK = Settings(backoff_first_s=0.1, backoff_max_s=0.4, auth_first_s=2.0)
+QUICK = CaptureSettings(backoff_first_s=0.1, backoff_max_s=0.4, auth_first_s=2.0)
 
 
 def numbered_picture(index: int, size_wh: tuple[int, int] = (160, 120)) -> Pixels:

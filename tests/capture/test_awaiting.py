@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged.capture.cameras import Cameras
-from edged.capture.source import open_source
+from edged.capture.sources.once import open_source
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
 from tests.capture.support import QUICK, Recorder, number_of, playing_server, take_until
@@ -61,7 +61,7 @@ def test_damage_is_said_and_borne_until_the_next_key_frame() -> None:
 
 
 def test_pictures_that_never_come_are_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edged.capture.reader.LOST_AFTER_S", 1.0)
+    monkeypatch.setattr("edged.capture.sources.reader.LOST_AFTER_S", 1.0)
     portions = transport_stream(distant_key_frames(100))
     with (
         playing_server(portions) as port,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edged.capture.cameras import Cameras
-from edged.capture.office import Settings
+from edged.capture.parent.context import CaptureSettings
 from edged.capture.spec import CameraSpec
 from edged.core.types import Frame
 from tests.capture.support import (
@@ -67,7 +67,7 @@ def test_cameras_realtime_counts_every_frame_exactly_once() -> None:
 
 
 def test_cameras_without_a_free_slot_counts_and_goes_on() -> None:
-    settings = Settings(slots=3)
+    settings = CaptureSettings(slots=3)
     spec = pattern("gate", "size=64x48&fps=100", pace="realtime")
     with Cameras([spec], on_state=Recorder(), settings=settings) as cameras:
         held: list[Frame] = []
@@ -312,4 +312,4 @@ def test_cameras_never_started_closes() -> None:
 @pytest.mark.parametrize("slots", [2, 65])
 def test_settings_slots_out_of_range(slots: int) -> None:
     with pytest.raises(ValueError, match="slots must be 3 to 64"):
-        Settings(slots=slots)
+        CaptureSettings(slots=slots)

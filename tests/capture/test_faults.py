@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edged.capture.cameras import Cameras
-from edged.capture.office import Settings
+from edged.capture.parent.context import CaptureSettings
 from edged.capture.spec import CameraSpec
 from tests.brokers import free_port
 from tests.capture.support import (
@@ -74,31 +74,31 @@ def test_fault_stopped_child_is_killed_and_replaced() -> None:
     assert took_s < 5
 
 
-def test_fault_killed_nursery_is_replaced_with_all_its_children() -> None:
+def test_fault_killed_forkserver_is_replaced_with_all_its_children() -> None:
     recorder = Recorder()
     with Cameras([pattern("gate"), pattern("yard")], on_state=recorder, settings=QUICK) as cameras:
         take_until(cameras, lambda: all(count.taken > 0 for count in cameras.counters().values()))
         wait_until(lambda: len(cameras.pids()) == 2)
         children = cameras.pids().values()
-        nursery = parent_of(next(iter(children)))
-        os.kill(nursery, signal.SIGKILL)
+        forkserver = parent_of(next(iter(children)))
+        os.kill(forkserver, signal.SIGKILL)
         wait_until(lambda: not any(alive(pid) for pid in children))
         take_until(cameras, lambda: all(count.reconnects == 1 for count in cameras.counters().values()))
     assert "capture service died" in recorder.wait_for("gate", "offline").reason
 
 
-def test_fault_hung_child_does_not_outlive_its_nursery() -> None:
+def test_fault_hung_child_does_not_outlive_its_forkserver() -> None:
     with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
         take_until(cameras, lambda: "gate" in cameras.pids() and cameras.counters()["gate"].taken > 0)
         child = cameras.pids()["gate"]
-        nursery = parent_of(child)
+        forkserver = parent_of(child)
         os.kill(child, signal.SIGSTOP)
-        os.kill(nursery, signal.SIGKILL)
+        os.kill(forkserver, signal.SIGKILL)
         wait_until(lambda: not alive(child), timeout_s=3.0)
 
 
-def test_fault_stopped_nursery_is_replaced_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edged.capture.launcher.ANSWER_S", 0.5)
+def test_fault_stopped_forkserver_is_replaced_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edged.capture.parent.forkserver_client.ANSWER_S", 0.5)
     with Cameras([pattern("gate")], on_state=Recorder(), settings=QUICK) as cameras:
         take_until(cameras, lambda: "gate" in cameras.pids() and cameras.counters()["gate"].taken > 0)
         child = cameras.pids()["gate"]
@@ -126,10 +126,10 @@ def test_fault_children_die_with_a_killed_daemon(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         pids = [int(text) for text in daemon.stdout.readline().split()]
-        nursery = parent_of(pids[0])
+        forkserver = parent_of(pids[0])
         assert len(pids) == 2 and all(alive(pid) for pid in pids)
         daemon.kill()
-    wait_until(lambda: not any(alive(pid) for pid in [*pids, nursery]))
+    wait_until(lambda: not any(alive(pid) for pid in [*pids, forkserver]))
 
 
 def test_fault_signals_of_the_terminal_do_not_reach_children() -> None:
@@ -177,7 +177,7 @@ def test_fault_absent_file_is_taken_up_when_it_comes(tmp_path: Path) -> None:
 
 
 def test_fault_pauses_grow_up_to_their_limit_with_jitter() -> None:
-    settings = Settings(backoff_first_s=1.0, backoff_max_s=30.0)
+    settings = CaptureSettings(backoff_first_s=1.0, backoff_max_s=30.0)
     pauses = {failures: {settings.pause_s(failures, auth=False) for _ in range(50)} for failures in (1, 2, 5, 6, 1000)}
     for failures, middle_s in {1: 1.0, 2: 2.0, 5: 16.0, 6: 30.0, 1000: 30.0}.items():
         assert all(0.8 * middle_s <= pause <= 1.2 * middle_s for pause in pauses[failures])
@@ -241,7 +241,7 @@ def test_fault_server_restarts() -> None:
 
 def test_fault_wrong_password_is_tried_rarely_and_never_shown() -> None:
     recorder = Recorder()
-    settings = Settings(backoff_first_s=0.1, backoff_max_s=0.2, auth_first_s=60.0)
+    settings = CaptureSettings(backoff_first_s=0.1, backoff_max_s=0.2, auth_first_s=60.0)
     with mjpeg_server() as (port, server):
         server.authorization = "Basic " + base64.b64encode(b"joe:right").decode()
         bad, good = stream(port, user="joe:wrong@"), stream(port, name="good", user="joe:right@")
@@ -333,11 +333,11 @@ def test_fault_no_descriptors_left_is_a_reason_and_no_spin(monkeypatch: pytest.M
     def scarce(*args: int) -> tuple[socket.socket, socket.socket]:
         nonlocal calls
         calls += 1
-        if 1 < calls < 4:  # the first is the nursery's
+        if 1 < calls < 4:  # the first is the forkserver's
             raise OSError(24, "Too many open files")
         return real(*args)
 
-    monkeypatch.setattr("edged.capture.office.socket.socketpair", scarce)
+    monkeypatch.setattr("edged.capture.parent.context.socket.socketpair", scarce)
     with Cameras([pattern("gate")], on_state=recorder, settings=QUICK) as cameras:
         assert "Too many open files" in recorder.wait_for("gate", "offline").reason
         wait_for_frame(cameras)
@@ -345,7 +345,7 @@ def test_fault_no_descriptors_left_is_a_reason_and_no_spin(monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_fault_hundred_restarts_leak_nothing() -> None:
-    settings = Settings(backoff_first_s=0.01, backoff_max_s=0.02)
+    settings = CaptureSettings(backoff_first_s=0.01, backoff_max_s=0.02)
     with Cameras([pattern("gate", "size=320x240")], on_state=Recorder(), settings=settings) as cameras:
 
         def restart(times: int) -> None:

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from edged.capture.cameras import Cameras
-from edged.capture.office import Office
-from edged.capture.spec import CameraSpec
-from edged.capture.stream import StreamInfo
-from edged.capture.wire import (
+from edged.capture.boundary.messages import (
     NewFrame,
     Tally,
+    pack_endpoint,
     pack_frame,
     pack_opened,
-    pack_place,
     pack_want,
     parse_from_supervisor,
 )
+from edged.capture.cameras import Cameras
+from edged.capture.parent.context import Context
+from edged.capture.sources.stream import StreamInfo
+from edged.capture.spec import CameraSpec
 from tests.capture.support import QUICK, Recorder, pattern, take_until, wait_until
 
 SendTo = Callable[[socket.socket], None]
@@ -31,9 +31,9 @@ SendTo = Callable[[socket.socket], None]
 def evil(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     """The far ends of the sockets of every camera called `evil`; no process behind them."""
     ends: list[socket.socket] = []
-    real = Office.spawn
+    real = Context.spawn
 
-    def spawn(self: Office, spec: CameraSpec) -> tuple[int, socket.socket]:
+    def spawn(self: Context, spec: CameraSpec) -> tuple[int, socket.socket]:
         if spec.name != "evil":
             return real(self, spec)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -41,7 +41,7 @@ def evil(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
         ends.append(theirs)
         return -len(ends), ours
 
-    monkeypatch.setattr(Office, "spawn", spawn)
+    monkeypatch.setattr(Context, "spawn", spawn)
     yield ends
     for end in ends:
         end.close()
@@ -113,7 +113,7 @@ def test_garbage_place_does_no_harm(evil: list[socket.socket], place: str) -> No
     recorder = Recorder()
     with Cameras([pattern("evil"), pattern("good")], on_state=recorder, settings=QUICK) as cameras:
         wait_until(lambda: len(evil) == 1)
-        evil[0].send(pack_place(place))
+        evil[0].send(pack_endpoint(place))
         evil[0].close()
         recorder.wait_for("evil", "offline")
         wait_until(lambda: len(evil) >= 2)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edged.capture.cameras import Cameras
-from edged.capture.office import Settings
+from edged.capture.parent.context import CaptureSettings
 from edged.capture.spec import CameraSpec
 from tests.brokers import free_port
 from tests.capture.support import QUICK, Recorder, take_until, wait_for_frame, wait_until
@@ -108,7 +108,7 @@ def test_rtsp_plays_stalls_and_returns(tmp_path: Path) -> None:
 
 def test_rtsp_server_that_returns_is_noticed_long_before_the_pause_is_over(tmp_path: Path) -> None:
     recorder, port = Recorder(), free_port()
-    settings = Settings(backoff_first_s=60.0, backoff_max_s=60.0)
+    settings = CaptureSettings(backoff_first_s=60.0, backoff_max_s=60.0)
     with Cameras([camera(port)], on_state=recorder, settings=settings) as cameras:
         assert "Connection refused" in recorder.wait_for("gate", "offline").reason
         time.sleep(0.5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.capture.slots import SlotArea
+from edged.capture.boundary.slots import SlotArea
 from edged.core.decode import GridDecode
 from edged.core.letterbox import Letterbox
 from edged.core.manifest import Manifest

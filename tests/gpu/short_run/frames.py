@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from edged.capture.slots import SlotArea, SlotWindow
+from edged.capture.boundary.slots import SlotArea, SlotWindow
 from edged.core.types import Frame, FrameMeta
 
 

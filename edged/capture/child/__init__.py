@@ -1,0 +1,1 @@
+"""In a camera's process, and the process that forks them."""

@@ -1,0 +1,221 @@
+"""A camera's child process: reads its source, writes frames into free slots, tells the supervisor."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import select
+import socket
+import time
+
+from edged.capture.boundary.messages import (
+    MAX_PACKET,
+    Free,
+    NewFrame,
+    Tally,
+    pack_awaits,
+    pack_ended,
+    pack_endpoint,
+    pack_frame,
+    pack_lost,
+    pack_opened,
+    pack_pulse,
+    pack_want,
+    parse_from_supervisor,
+)
+from edged.capture.boundary.slots import SlotWindow
+from edged.capture.child.fingerprint import fingerprint
+from edged.capture.child.resolve import resolve
+from edged.capture.sources.decoder_log import DecoderLog, damaged
+from edged.capture.sources.reader import FrameReader, Moment
+from edged.capture.sources.stream import RefusedError
+from edged.capture.spec import CameraSpec
+from edged.core.errors import CameraError, DataError
+from edged.core.redact import redact
+from edged.core.types import Pixels
+
+PAIRS = 40  # of pictures compared within the window for frozen ones: a sample costs a cache miss a point
+PULSE_S = 0.5  # a child that has no frame says so as often, else it counts as hung
+
+
+class SupervisorGone(Exception):
+    """Nobody listens any more."""
+
+
+def run(sock: socket.socket, spec: CameraSpec) -> None:
+    """Read the camera until its source ends or fails, or the supervisor hangs up. Takes stdout and stderr over."""
+    log = DecoderLog()
+    worker = Worker(sock, spec, log)
+    with contextlib.suppress(SupervisorGone, BrokenPipeError, ConnectionResetError):
+        try:
+            worker.work()
+        except CameraError as exc:
+            # Without secrets before it is cut to a packet: half a password would not be recognised any more.
+            sock.send(pack_lost(redact(str(exc)), auth=isinstance(exc, RefusedError)))
+            sock.send(pack_endpoint(resolve(spec.source)))  # may take long, and may be killed
+        except (SupervisorGone, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
+            sock.send(pack_lost(redact(f"internal error: {type(exc).__name__}: {exc}"), auth=False))
+
+
+class Worker:
+    """The loop of the child.
+
+    Args:
+        sock: to the supervisor, SOCK_SEQPACKET, blocking.
+        spec: the camera.
+        log: what the decoder prints.
+    """
+
+    def __init__(self, sock: socket.socket, spec: CameraSpec, log: DecoderLog) -> None:
+        self._sock = sock
+        self._spec = spec
+        self._log = log
+        self._slots: SlotWindow | None = None
+        self._size_wh = (0, 0)
+        self._print = b""  # of the first picture of a pair
+        self._pair_due_s = 0.0
+        self._missed = 0
+        self._damaged = 0
+        self._told = Tally(0, 0, 0)
+        self._spoke_s = time.monotonic()
+
+    def work(self) -> None:
+        """Until the source ends.
+
+        Raises:
+            CameraError: the source failed.
+            SupervisorGone: the supervisor hung up.
+        """
+        with contextlib.closing(FrameReader(self._spec, idle=self._idle, awaits=self._await)) as reader:
+            self._reader = reader
+            self._watched = reader.info.may_freeze and self._spec.frozen_after_s > 0
+            self._send(pack_opened(reader.info))
+            while (moment := reader.advance()) is not None:
+                self._deliver(moment)
+                self._pulse_if_silent()
+            self._read_log()
+            self._send(pack_pulse(self._tally()))
+            self._send(pack_ended())
+
+    def _deliver(self, moment: Moment) -> None:
+        """One grabbed frame: into a slot and announced, or counted as missed or bad."""
+        self._listen(0.0)
+        while self._slots is not None and not self._slots.free:
+            if not self._reader.waits:
+                self._missed += 1
+                return
+            self._idle(PULSE_S)
+        try:
+            pixels = self._retrieve()
+        except DataError:
+            return  # counted by the reader
+        self._read_log()
+        slot = self._place(pixels)
+        same = self._same_as_before(pixels, moment.mono_ns / 1e9)
+        frame = NewFrame(
+            area=self._window.layout.number,
+            slot=slot,
+            size_wh=self._size_wh,
+            wall_ns=moment.wall_ns,
+            mono_ns=moment.mono_ns,
+            comparable=same is not None,
+            same=bool(same),
+            tally=self._tally(),
+        )
+        self._window.free.discard(slot)
+        self._send(pack_frame(frame))
+
+    @property
+    def _window(self) -> SlotWindow:
+        if self._slots is None:
+            raise CameraError("internal: no slots")
+        return self._slots
+
+    def _retrieve(self) -> Pixels:
+        """Decode straight into the next free slot where the picture's size is as before."""
+        if self._slots is None:
+            return self._reader.retrieve(None)
+        return self._reader.retrieve(self._slots.view(min(self._slots.free), self._size_wh))
+
+    def _place(self, pixels: Pixels) -> int:
+        """The slot that holds the picture; copied there only if the decoder could not write to it."""
+        self._size_wh = (pixels.shape[1], pixels.shape[0])
+        if self._slots is None or pixels.nbytes > self._slots.layout.slot_bytes:
+            self._want_slots()
+        slot = min(self._window.free)  # the lowest: untouched slots cost no memory
+        view = self._window.view(slot, self._size_wh)
+        if view is not pixels:
+            view[:] = pixels
+        return slot
+
+    def _want_slots(self) -> None:
+        before = self._slots
+        self._send(pack_want(self._size_wh))
+        while self._slots is before:
+            self._idle(PULSE_S)
+
+    def _same_as_before(self, pixels: Pixels, now_s: float) -> bool | None:
+        """Whether two consecutive pictures look exactly alike; None where they are not compared."""
+        if self._print:
+            before, self._print = self._print, b""
+            return before == fingerprint(pixels)
+        if self._watched and now_s >= self._pair_due_s:
+            self._pair_due_s = now_s + self._spec.frozen_after_s / PAIRS
+            self._print = fingerprint(pixels)
+        return None
+
+    def _read_log(self) -> None:
+        self._damaged += damaged(self._log.fresh())
+
+    def _tally(self) -> Tally:
+        """Since the last packet."""
+        now = Tally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
+        told, self._told = self._told, now
+        return Tally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
+
+    def _idle(self, seconds: float) -> None:
+        """Wait, listening to the supervisor and saying that we live; may return early."""
+        self._listen(min(seconds, PULSE_S))
+        self._pulse_if_silent()
+
+    def _pulse_if_silent(self) -> None:
+        if time.monotonic() - self._spoke_s >= PULSE_S:
+            self._pulse()
+
+    def _pulse(self) -> None:
+        self._read_log()  # else it would grow while no frame is delivered
+        self._send(pack_pulse(self._tally()))
+
+    def _await(self, reason: str, silent_s: float) -> None:
+        """The source sends, but nothing that is a picture: say so when it lasts, so that nobody thinks us hung."""
+        self._listen(0.0)
+        if time.monotonic() - self._spoke_s >= PULSE_S:
+            if silent_s >= self._spec.read_timeout_s:
+                self._send(pack_awaits(reason))
+            self._pulse()
+
+    def _send(self, packet: bytes) -> None:
+        self._sock.sendall(packet)
+        self._spoke_s = time.monotonic()
+
+    def _listen(self, seconds: float) -> None:
+        """Take in what the supervisor said; waits for at most `seconds` for the first packet."""
+        while select.select([self._sock], [], [], seconds)[0]:
+            seconds = 0.0
+            packet, ancillary, _, _ = self._sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(4))
+            if not packet:
+                raise SupervisorGone
+            message = parse_from_supervisor(packet)
+            if not isinstance(message, Free):
+                self._slots = SlotWindow(_descriptor(ancillary), message)
+            elif self._slots is not None and message.area == self._slots.layout.number:
+                self._slots.free.add(message.slot)
+
+
+def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            return array.array("i", data)[0]
+    raise CameraError("internal: slots came without their memory")

@@ -1,0 +1,303 @@
+"""One camera's life as the supervisor sees it: its child, its deadlines, its state, its way back after a failure."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from edged.capture.boundary.messages import (
+    Awaits,
+    Ended,
+    Endpoint,
+    FromChild,
+    Lost,
+    MessageError,
+    NewFrame,
+    Opened,
+    Tally,
+    Want,
+    pack_area,
+    parse_from_child,
+)
+from edged.capture.boundary.slots import MAX_SIDE
+from edged.capture.parent.camera_process import NEVER, CameraProcess, check_frame, receive
+from edged.capture.parent.context import Context
+from edged.capture.parent.forkserver_client import Event
+from edged.capture.parent.frame_hub import CameraQueue, Held, Home
+from edged.capture.parent.frozen import FrozenWatch
+from edged.capture.parent.retry import Retry
+from edged.capture.sources.once import utc
+from edged.capture.spec import CameraSpec
+from edged.core.errors import CameraError
+from edged.core.redact import redact
+from edged.core.states import CameraState, CameraStateName
+from edged.core.types import Frame, FrameMeta
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
+DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
+CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
+
+
+class Camera:
+    """Runs one camera. Every method is called in the supervisor's thread.
+
+    Args:
+        spec: the camera.
+        queue, context: where its frames go; shared with the other cameras.
+    """
+
+    def __init__(self, spec: CameraSpec, queue: CameraQueue, context: Context) -> None:
+        self.spec = spec
+        self.queue = queue
+        self.process: CameraProcess | None = None
+        self.gone = False
+        self._context = context
+        self._leaving = False
+        self._retry = Retry(lambda failures, auth: context.settings.pause_s(failures, auth=auth), context.selector)
+        self._was_online = False
+        self._watch = FrozenWatch(spec.frozen_after_s)
+        self.state = CameraState(
+            camera=spec.name, state="opening", reason="", since=_now(), reconnects=queue.reconnects
+        )
+        context.tell(self.state)
+
+    def change(self, spec: CameraSpec) -> None:
+        """Go on with another spec, from its first frame."""
+        self.spec = spec
+        self._retry.begin_anew()
+        self._context.hub.drop_waiting(self.queue)
+        self.queue = self._context.hub.queue(spec.name, keeps_all=spec.pace == "fast")
+        self._was_online = False
+        self._set_state("opening", "changed")
+        self._end_process(CHANGED)
+
+    def leave(self) -> None:
+        """Stop for good; `gone` once the child is."""
+        self._leaving = True
+        self._retry.stop_watching()
+        self._end_process("removed")
+        self._context.hub.drop_waiting(self.queue)
+        self.gone = self.process is None
+
+    def step(self, now_s: float) -> float:
+        """Do what is due; returns when to come back."""
+        process = self.process
+        if process is None:
+            if self._leaving or self.state.state == "ended":
+                return NEVER
+            if self._retry.is_due(now_s):
+                self._start(now_s)
+            return self._retry.next_s if self.process is None else now_s
+        if process.sock is None:
+            if now_s >= process.death_due_s:
+                self._finish("")
+                return now_s
+            return process.death_due_s
+        if now_s >= process.deadline_s:
+            self._end_process(self._hung_reason(process))
+            return now_s
+        return process.deadline_s
+
+    def on_event(self, event: Event) -> None:
+        """The forkserver says something of our child."""
+        if self.process is None:
+            return
+        if event.what == "spawned":
+            self.process.pid = event.pid
+            self.process.deadline_s = time.monotonic() + self.spec.open_timeout_s + GRACE_S
+        elif event.what == "exited":
+            while self.process.sock is not None and self.on_readable():
+                pass  # its last words may still lie in the socket
+            self._end_process(event.why)
+            self._finish(event.why)
+
+    def forkserver_died(self) -> None:
+        """Our child died with it."""
+        if self.process is not None:
+            self._end_process("the capture service died")
+            self._finish("")
+
+    def on_readable(self) -> bool:
+        """Take in one packet; False when there was none."""
+        process = self.process
+        if process is None or process.sock is None:
+            return False
+        try:
+            packet = receive(process.sock)
+        except BlockingIOError:
+            return False
+        if not packet:
+            self._end_process("")
+            return False
+        try:
+            self._handle(process, process.sock, parse_from_child(packet))
+        except MessageError as exc:
+            self._end_process(f"the capture process sent garbage ({exc}) and was killed")
+        except OSError as exc:
+            self._end_process(f"no memory for frames: {exc.strerror}")
+        return True
+
+    def _handle(self, process: CameraProcess, sock: socket.socket, message: FromChild) -> None:
+        now_s = time.monotonic()
+        process.deadline_s = now_s + self.spec.read_timeout_s + GRACE_S
+        if isinstance(message, NewFrame):
+            self._take_frame(process, message, now_s)
+        elif isinstance(message, Tally):
+            self._count(message)
+        elif isinstance(message, Want):
+            self._give_slots(process, sock, message.size_wh)
+        elif isinstance(message, Opened):
+            process.opened = True
+            self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
+            self.state = replace(self.state, decoder=message.info.decoder, fps=message.info.fps)
+        elif isinstance(message, Awaits):
+            self._set_state("opening" if self.state.state == "opening" else "offline", _shown(message.reason))
+        elif isinstance(message, Endpoint):
+            process.endpoint = message.endpoint
+        else:
+            process.outcome = message
+            if isinstance(message, Lost):  # told at once: the child may still be busy resolving a name
+                self._set_state("offline", _shown(message.reason))
+
+    def _take_frame(self, process: CameraProcess, new: NewFrame, now_s: float) -> None:
+        home = process.home
+        if home is None or home.area.layout.number != new.area:
+            raise MessageError("a frame in slots that it does not have")
+        check_frame(new, home, now_s)
+        hub = self._context.hub
+        if not hub.take_back(home, new.slot):
+            raise MessageError(f"a frame in slot {new.slot}, which is not its own")
+        meta = FrameMeta(
+            camera=self.spec.name,
+            sequence=self.queue.sequence + new.tally.missed,
+            captured_at=utc(new.wall_ns),
+            captured_ns=new.mono_ns,
+            size_wh=new.size_wh,
+        )
+        frame = Frame(meta=meta, pixels=home.area.view(new.slot, new.size_wh))
+        hub.offer(self.queue, Held(frame=frame, home=home, slot=new.slot), missed=new.tally.missed)
+        if new.tally.skipped or new.tally.bad:
+            self._count(new.tally._replace(missed=0))
+        self._note_alive(process, new, now_s)
+
+    def _note_alive(self, process: CameraProcess, new: NewFrame, now_s: float) -> None:
+        if process.online_s == NEVER:
+            process.online_s = now_s
+            if self._was_online:
+                self._context.hub.came_back(self.queue)
+            self._was_online = True
+        if new.comparable:
+            self._watch.add(now_s, same=new.same)
+        if self._watch.frozen:
+            self._set_state("frozen", f"the picture has stood still for {self.spec.frozen_after_s:g} s", new.size_wh)
+        else:
+            self._set_state("online", "", new.size_wh)
+
+    def _count(self, tally: Tally) -> None:
+        self._context.hub.tally(self.queue, missed=tally.missed, skipped=tally.skipped, bad=tally.bad)
+
+    def _give_slots(self, process: CameraProcess, sock: socket.socket, size_wh: tuple[int, int]) -> None:
+        width, height = size_wh
+        if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE and width * height <= self.spec.max_pixels):
+            raise MessageError(f"pictures of {width}x{height}")
+        self._retire_slots(process)
+        area = self._context.new_area(self.spec.name, number=process.areas % MAX_SIDE, picture_bytes=width * height * 3)
+        process.areas += 1
+        process.home = Home(area=area, sock=sock)
+        socket.send_fds(sock, [pack_area(area.layout)], [area.descriptor])
+        area.close_descriptor()
+
+    def _retire_slots(self, process: CameraProcess) -> None:
+        if process.home is not None:
+            self._context.hub.retire(process.home)
+            process.home = None
+
+    def _start(self, now_s: float) -> None:
+        if self._context.forkserver is None:  # no fault of the camera's: it is started anew by and by
+            self._retry.postpone(now_s)
+            return
+        try:
+            token, sock = self._context.spawn(self.spec)
+        except CameraError as exc:
+            self._fail(str(exc), auth=False, now_s=now_s)
+            return
+        self._retry.stop_watching()
+        self.process = CameraProcess(token=token, sock=sock)
+        self._context.selector.register(sock, selectors.EVENT_READ, self.on_readable)
+
+    def _end_process(self, verdict: str) -> None:
+        """Hang up and have the child killed, if it is not dead yet."""
+        process = self.process
+        if process is None:
+            return
+        if process.sock is None:
+            process.verdict = verdict if verdict == CHANGED else process.verdict
+            return
+        process.verdict = verdict
+        self._retire_slots(process)
+        self._context.selector.unregister(process.sock)
+        process.sock.close()
+        process.sock = None
+        process.death_due_s = time.monotonic() + DEATH_S
+        self._context.kill(process.token)
+
+    def _finish(self, why: str) -> None:
+        """The child is gone, or given up."""
+        process, self.process = self.process, None
+        if process is None or self._leaving:
+            self.gone = True
+            return
+        now_s = time.monotonic()
+        if process.verdict == CHANGED:
+            return
+        if isinstance(process.outcome, Ended):
+            self._set_state("ended", "played to its end")
+            return
+        if now_s - process.online_s >= self._context.settings.steady_s:
+            self._retry.forget_failures()
+        lost = process.outcome
+        reason = lost.reason if lost else process.verdict or why or "the capture process ended without a word"
+        auth = lost is not None and lost.auth
+        self._fail(reason, auth=auth, now_s=now_s)
+        if process.endpoint and not auth:
+            self._retry.watch(process.endpoint)
+
+    def _fail(self, reason: str, *, auth: bool, now_s: float) -> None:
+        self._retry.failed(now_s, auth=auth)
+        self._set_state("offline", _shown(reason))
+
+    def _set_state(self, name: CameraStateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:
+        before = self.state
+        size_wh = size_wh or before.size_wh
+        if (name, reason, size_wh) == (before.state, before.reason, before.size_wh):
+            return
+        since = before.since if name == before.state else _now()
+        self.state = replace(
+            before, state=name, reason=reason, since=since, size_wh=size_wh, reconnects=self.queue.reconnects
+        )
+        if (name, reason) != (before.state, before.reason):
+            level = logging.WARNING if name in {"offline", "frozen"} else logging.INFO
+            said = (self.spec.name, name, reason) if reason else (self.spec.name, name)
+            line = "camera %s: %s: %s" if reason else "camera %s: %s"
+            logger.log(level, line, *said, extra={"CAMERA": self.spec.name, "STATE": name})
+        self._context.tell(self.state)
+
+    def _hung_reason(self, process: CameraProcess) -> str:
+        read, opened = f"{self.spec.read_timeout_s:g} s", f"{self.spec.open_timeout_s:g} s"
+        return f"{self.spec.shown_source} " + (
+            f"gave no frame for {read}" if process.opened else f"did not open within {opened}"
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(tz=timezone.utc)
+
+
+def _shown(reason: str) -> str:
+    return " ".join(redact(reason).split())[:500]

@@ -1,0 +1,1 @@
+"""What a camera, file or stream is read with; knows nothing of processes."""

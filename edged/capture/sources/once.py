@@ -1,0 +1,84 @@
+"""A source read in the calling thread: pictures, files and streams for one-shot commands."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from edged.capture.sources.reader import FrameReader
+from edged.capture.sources.stream import StreamInfo
+from edged.capture.spec import CameraSpec
+from edged.core.types import Frame, FrameMeta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class InlineSource:
+    """Reads a camera without a child process. Implements `FrameSource`; a context manager.
+
+    Args:
+        spec: what to read. No time-out covers a decoder that hangs: only `Cameras` can kill one.
+
+    Raises:
+        CameraError: it cannot be opened.
+    """
+
+    def __init__(self, spec: CameraSpec) -> None:
+        self._name = spec.name
+        self._reader = FrameReader(spec)
+        self._sequence = 0
+
+    @property
+    def info(self) -> StreamInfo:
+        """Decoder, rate and whether it is live."""
+        return self._reader.info
+
+    @property
+    def location(self) -> str:
+        """Path or redacted address that the last frame came from."""
+        return self._reader.location
+
+    def read(self) -> Frame | None:
+        """The next frame in its own memory; None: a file, folder or glob was played to its end.
+
+        Raises:
+            CameraError: the stream is lost.
+            DataError: this picture cannot be decoded; reading again gives the next.
+        """
+        moment = self._reader.advance()
+        if moment is None:
+            return None
+        sequence = self._sequence
+        self._sequence += 1
+        pixels = self._reader.retrieve(None)
+        meta = FrameMeta(
+            camera=self._name,
+            sequence=sequence,
+            captured_at=utc(moment.wall_ns),
+            captured_ns=moment.mono_ns,
+            size_wh=(pixels.shape[1], pixels.shape[0]),
+        )
+        return Frame(meta=meta, pixels=pixels)
+
+    def close(self) -> None:
+        """Release the source; safe to call twice."""
+        self._reader.close()
+
+    def __enter__(self) -> InlineSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_source(spec: CameraSpec) -> InlineSource:
+    """Open one source in this process.
+
+    Raises:
+        CameraError: it cannot be opened.
+    """
+    return InlineSource(spec)
+
+
+def utc(wall_ns: int) -> datetime:
+    """Nanoseconds since the epoch as UTC with microseconds."""
+    return _EPOCH + timedelta(microseconds=wall_ns // 1000)

@@ -1,0 +1,130 @@
+"""How FFmpeg (through PyAV) opens files and addresses: options, time-outs, hardware, and the reason when it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container.input import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream as Track
+
+from edged.capture.sources.kinds import Kind
+from edged.capture.sources.stream import OpenError, OpenFileError, RefusedError
+from edged.capture.spec import MAX_FPS, CameraSpec
+from edged.core.errors import CameraError, DamagedFile
+from edged.core.sources import lower_scheme, scheme_of
+
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# Over UDP every loss smears the picture. To guess the rate of a stream FFmpeg would read twenty frames before the first
+# is ours: 4 s at 5 frames a second.
+_RTSP = "rtsp_transport;tcp|fpsprobesize;0"
+# Of a broken JPEG this decoder makes a whole picture, half of it grey or old, unless told to fail.
+_STRICT = frozenset({"mjpeg"})
+_GUESSES = {
+    Kind.NETWORK: "no answer in time, refused, or nothing that FFmpeg can decode",
+    Kind.VIDEO: "no video that FFmpeg can decode (damaged, audio only, or not a video)",
+}
+
+
+def _quiet() -> None:
+    """Errors of FFmpeg are counted and become reasons; they are printed nowhere."""
+    av.logging.set_level(av.logging.ERROR)
+    logger = logging.getLogger("libav")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def open_container(spec: CameraSpec, kind: Kind, location: str) -> InputContainer:
+    """Open a file or address; FFmpeg prints nothing from now on.
+
+    Args:
+        spec: what and how.
+        kind: NETWORK or VIDEO.
+        location: what errors call it, without secrets.
+
+    Raises:
+        CameraError: it cannot be opened.
+    """
+    _quiet()
+    # An absolute path cannot be taken for a protocol.
+    address = os.path.abspath(spec.source) if kind is Kind.VIDEO else lower_scheme(spec.source)
+    try:
+        if kind is Kind.VIDEO and os.path.getsize(address) == 0:
+            raise DamagedFile(f"{location!r} is empty (0 bytes)")
+        return av.open(
+            address,
+            options=_options(spec, kind),
+            metadata_errors="replace",
+            timeout=(spec.open_timeout_s, spec.read_timeout_s),
+            hwaccel=_acceleration() if spec.acceleration == "any" else None,
+        )
+    except av.error.ExitError as exc:
+        raise OpenError(f"{location} cannot be opened: no answer within {spec.open_timeout_s:.1f} s") from exc
+    except (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError) as exc:
+        raise RefusedError(f"{location} cannot be opened: {exc.strerror}") from exc
+    except av.FFmpegError as exc:
+        raise _open_error(kind)(f"{location} cannot be opened: {_cause(exc, kind)}") from exc
+    except OSError as exc:
+        raise CameraError(f"{location!r} cannot be opened: {exc.strerror}") from exc
+
+
+def _open_error(kind: Kind) -> type[CameraError]:
+    return OpenFileError if kind is Kind.VIDEO else OpenError
+
+
+def _cause(exc: av.FFmpegError, kind: Kind) -> str:
+    if not isinstance(exc, av.error.InvalidDataError):
+        return str(exc.strerror)
+    detail = " ".join(str(exc.log[-1]).split()) if exc.log else ""  # level, name, text; PyAV's stubs say otherwise
+    return f"{_GUESSES[kind]}: {detail}" if detail else _GUESSES[kind]
+
+
+def _options(spec: CameraSpec, kind: Kind) -> dict[str, str]:
+    options: dict[str, str] = {}
+    if kind is Kind.NETWORK:
+        # Who joins between two distant key frames must not wait for the next one here: `grab` says what it waits for.
+        options["analyzeduration"] = str(int(spec.open_timeout_s / 2 * 1e6))
+    if scheme_of(spec.source).startswith("rtsp"):
+        pairs = (pair.partition(";") for pair in os.environ.get(_OPTIONS, _RTSP).split("|"))
+        options.update({key: value for key, _, value in pairs if key})
+    return options
+
+
+def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Track:
+    """Its first video track that moves, ready to decode; the picture of a cover only where there is no other.
+
+    Raises:
+        CameraError: none, or none that can be decoded.
+    """
+    tracks = sorted(container.streams.video, key=lambda track: Disposition.attached_pic in track.disposition)
+    track = next(iter(tracks), None)
+    if track is None:
+        raise OpenFileError(f"{location} cannot be opened: no video track in it (audio only, or damaged)")
+    if track.codec_context is None:
+        raise CameraError(f"{location}: this FFmpeg has no decoder for its video")
+    track.codec_context.thread_count = spec.decode_threads
+    if track.codec_context.name in _STRICT:
+        track.codec_context.options = {"err_detect": "explode"}
+    return track
+
+
+def rate_of(track: Track) -> float:
+    """Frames a second as the track claims; 0 where it claims none that can be."""
+    rate = float(track.guessed_rate or track.average_rate or 0)
+    return rate if 0 < rate <= MAX_FPS else 0.0
+
+
+def _acceleration() -> HWAccel | None:
+    """The first kind of hardware that decodes here, with software for what it cannot; None where there is none."""
+    codec = av.Codec("h264", "r")
+    for name in hwdevices_available():
+        try:
+            HWAccel(name).create(codec)
+        except (av.FFmpegError, NotImplementedError, ValueError, RuntimeError):
+            continue
+        return HWAccel(name, allow_software_fallback=True)
+    return None

@@ -1,0 +1,205 @@
+"""One source read frame by frame: opened by its kind, paced, looped, rotated, stamped at the grab."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edged.capture.sources.kinds import Kind, kind_of
+from edged.capture.sources.pacing import Pacer
+from edged.capture.sources.pattern import Pattern, PatternStream
+from edged.capture.sources.pictures import PictureStream
+from edged.capture.sources.stream import Stream, StreamInfo
+from edged.capture.sources.video import VideoStream
+from edged.capture.spec import CameraSpec
+from edged.core.errors import CameraError, DataError
+from edged.core.types import Pixels
+
+LOST_AFTER_S = 60.0  # without a picture though bytes come: further apart no camera sets its key frames
+_ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+Awaits = Callable[[str, float], None]
+
+
+def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
+    """Open what the camera's source names.
+
+    Args:
+        spec: the camera.
+        awaits: told what a live stream is waiting for, while bytes arrive that hold no picture.
+
+    Raises:
+        CameraError: it cannot be opened.
+    """
+    kind = kind_of(spec.source)
+    if kind is Kind.PATTERN:
+        pattern = Pattern.parse(spec.source)
+        if pattern.size_wh[0] * pattern.size_wh[1] > spec.max_pixels:
+            raise CameraError(f"{spec.source}: more than the limit of {spec.max_pixels} pixels")
+        return PatternStream(pattern)
+    if kind is Kind.PICTURES:
+        return PictureStream(spec.source, fps=spec.fps, max_pixels=spec.max_pixels)
+    if kind in {Kind.NETWORK, Kind.VIDEO}:
+        from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns do without FFmpeg
+
+        return FfmpegStream(spec, kind, awaits=awaits)
+    return VideoStream(spec, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a frame was grabbed: wall clock and CLOCK_MONOTONIC, nanoseconds."""
+
+    wall_ns: int
+    mono_ns: int
+
+
+class FrameReader:
+    """Reads one opened source; `advance` to a frame, then `retrieve` it or not.
+
+    Args:
+        spec: the camera.
+        idle: called to wait some seconds; may return early.
+        awaits: told, while a live stream gives no picture though bytes arrive, what is awaited and for how long
+            already, seconds.
+
+    Raises:
+        CameraError: it cannot be opened.
+    """
+
+    def __init__(
+        self, spec: CameraSpec, *, idle: Callable[[float], None] = time.sleep, awaits: Awaits = lambda _why, _s: None
+    ) -> None:
+        self._spec = spec
+        self._idle = idle
+        self._awaits = awaits
+        self._good_s = time.monotonic()
+        self._failing = False
+        self._stream = open_stream(spec, awaits=self._await)
+        self._pacer = self._new_pacer()
+        self._offset_s = 0.0  # media time played in earlier rounds of a loop
+        self._scratch: Pixels | None = None
+        self._round_good = 0
+        self._round_bad = 0
+        self._damaged_before = 0  # in streams closed by now
+        self.skipped = 0
+        self.bad = 0
+        self._last_bad = ""
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is being read."""
+        return self._stream.info
+
+    @property
+    def damaged(self) -> int:
+        """Damage so far that cost no frame of its own."""
+        return self._damaged_before + self._stream.damaged
+
+    @property
+    def location(self) -> str:
+        """Where the present frame comes from, without secrets."""
+        return self._stream.location
+
+    @property
+    def waits(self) -> bool:
+        """Whether the source waits for its consumer (`fast`), so that nothing is ever dropped."""
+        return self._spec.pace == "fast" and not self.info.live
+
+    def advance(self) -> Moment | None:
+        """Grab up to the next frame that is due. None: the end of a source played once.
+
+        Raises:
+            CameraError: the stream is lost, or a whole round of pictures could not be decoded.
+        """
+        while self._grab():
+            position_s = self._offset_s + self._stream.position_s
+            wait_s = self._pacer.wait_s(position_s, time.monotonic())
+            if wait_s < 0:
+                self.skipped += 1
+                self._idle(0.0)  # a low limit may pass over frames for long: the owner says that it lives
+                continue
+            self._wait_until(time.monotonic() + wait_s)
+            return Moment(wall_ns=time.time_ns(), mono_ns=time.monotonic_ns())
+        return None
+
+    def retrieve(self, into: Pixels | None) -> Pixels:
+        """The present frame, upright, (H, W, 3) uint8 BGR: in `into` itself where its shape fits.
+
+        Raises:
+            DataError: it cannot be decoded; `advance` to the next.
+            CameraError: nothing of a live stream could be decoded for `LOST_AFTER_S`.
+        """
+        try:
+            pixels = self._rotated(into) if self._spec.rotate else self._stream.retrieve(into)
+            self._refuse_huge(pixels)
+        except DataError as exc:
+            self.bad += 1
+            self._round_bad += 1
+            self._last_bad = str(exc)
+            self._failing = True
+            self._await(str(exc).removeprefix(f"{self.location}: "))
+            raise
+        self._round_good += 1
+        self._failing = False
+        return pixels
+
+    def _refuse_huge(self, pixels: Pixels) -> None:
+        height, width = pixels.shape[:2]
+        if height * width > self._spec.max_pixels:
+            raise DataError(
+                f"{self.location}: a frame of {width}x{height}, the limit is {self._spec.max_pixels} pixels"
+            )
+
+    def close(self) -> None:
+        """Release the source; safe to call twice."""
+        self._stream.close()
+
+    def _new_pacer(self) -> Pacer:
+        info = self._stream.info
+        pictures = isinstance(self._stream, PictureStream)  # their fps is their rate, not a limit
+        return Pacer(
+            paced=self._spec.pace == "realtime" and not info.live,
+            live=info.live,
+            fps_limit=0.0 if pictures else self._spec.fps,
+            interval_s=1 / info.fps if info.fps else 0.0,
+        )
+
+    def _grab(self) -> bool:
+        if self._stream.grab():
+            if not self._failing:  # frames that nobody wants to see are taken for good
+                self._good_s = time.monotonic()
+            return True
+        if self._round_bad and not self._round_good:
+            raise CameraError(f"none of {self._round_bad} pictures can be read, the last: {self._last_bad}")
+        if not self._spec.loop:
+            return False
+        self._offset_s += self._stream.position_s + 1 / self._stream.info.fps
+        self._damaged_before += self._stream.damaged
+        self._stream.close()
+        self._stream = open_stream(self._spec, awaits=self._await)  # seeking is inexact in some containers
+        self._round_good = self._round_bad = 0
+        return self._stream.grab()
+
+    def _await(self, reason: str) -> None:
+        """No picture yet, or again none, of a live stream that still sends."""
+        if not self._stream.info.live:
+            return
+        silent_s = time.monotonic() - self._good_s
+        if silent_s > LOST_AFTER_S:
+            raise CameraError(f"{self.location}: no picture for {LOST_AFTER_S:g} s: {reason}")
+        self._awaits(reason, silent_s)
+
+    def _wait_until(self, due_s: float) -> None:
+        while (left_s := due_s - time.monotonic()) > 0:
+            self._idle(left_s)
+
+    def _rotated(self, into: Pixels | None) -> Pixels:
+        self._scratch = self._stream.retrieve(self._scratch)
+        # asarray returns the very array: `into` itself where its shape fits
+        return np.asarray(cv2.rotate(self._scratch, _ROTATIONS[self._spec.rotate], into), np.uint8)
