@@ -33,6 +33,7 @@ class _Group:
     rows: list[Row]
     entries: list[Entry]
     rest: list[Entry]
+    following: int  # the number of the next row: behind those that are left out, too
 
 
 class Outbox:
@@ -56,7 +57,7 @@ class Outbox:
         self._store: OutboxStore | None = None
         self._failures = 0  # in a row
         self._group_rows = GROUP_ROWS
-        self._lost_before = 0  # numbers to leave out before the next row, of entries that could not be encoded
+        self._lost_before = 0  # numbers to leave out before the next row, where a commit of none has failed
         self._quiet_until = 0.0
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -192,13 +193,16 @@ class Outbox:
         work = self._buffer.next_work(self._group_rows)
         if not (work.entries or work.confirmed):
             return False
-        group = _Group([], [], work.entries)
+        group = _Group([], [], work.entries, store.next_delivery)
         try:
             group = self._encoded(work.entries, store)
-            dropped = store.commit(group.rows, work.confirmed, max_bytes=self._options.max_bytes)
+            dropped = store.commit(
+                group.rows, work.confirmed, following=group.following, max_bytes=self._options.max_bytes
+            )
         except BaseException:
             self._buffer.take_back(group.entries + group.rest, work.confirmed, failing=True)
             raise
+        self._lost_before = 0
         self._buffer.take_back(group.rest, [], failing=False)
         self._offer(store, group.rows, dropped)
         if group.rows:
@@ -214,21 +218,21 @@ class Outbox:
         number = store.next_delivery
         for index, entry in enumerate(entries):
             if room <= 0:
-                return _Group(rows, kept, entries[index:])
+                return _Group(rows, kept, entries[index:], number + self._lost_before)
             lost_before = self._lost_before + entry.lost_before
             delivery = number + lost_before
             try:
                 row = Row(delivery, entry.topic, entry.encode(delivery))
             except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
                 self._drop(entry, exc)
-                self._lost_before = lost_before
+                self._lost_before = lost_before + 1
                 continue
             self._lost_before = 0
             room -= len(row.payload)
             number = delivery + 1
             rows.append(row)
             kept.append(replace(entry, lost_before=lost_before))
-        return _Group(rows, kept, [])
+        return _Group(rows, kept, [], number + self._lost_before)
 
     def _drop(self, entry: Entry, exc: Exception) -> None:
         cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"

@@ -148,8 +148,12 @@ class OutboxStore:
                 self._db.execute("ROLLBACK")
             raise
 
-    def commit(self, rows: Sequence[Row], confirmed: Sequence[int], *, max_bytes: int) -> dict[str, int]:
+    def commit(
+        self, rows: Sequence[Row], confirmed: Sequence[int], *, max_bytes: int, following: int = 0
+    ) -> dict[str, int]:
         """Add `rows`, numbered upwards from `next_delivery` or later, and remove `confirmed` ones; all or nothing.
+
+        `following` is the number of the next row where some behind these are left out.
 
         Returns:
             Unconfirmed rows that were dropped, the oldest, by cause: `outbox_bytes` to stay within `max_bytes`,
@@ -159,7 +163,7 @@ class OutboxStore:
             StoreCorruptError, StoreFailedError: nothing was changed.
         """
         with _translated(self._path):
-            following = rows[-1].delivery + 1 if rows else self.next_delivery
+            following = max(following, rows[-1].delivery + 1 if rows else self.next_delivery)
             if following > self._reserved:
                 write_reservation(self._directory, following + RESERVED_AT_ONCE)
                 self._reserved = following + RESERVED_AT_ONCE
@@ -167,6 +171,7 @@ class OutboxStore:
             with self._transaction():
                 self._remove(list(confirmed))
                 self._insert(rows)
+                self._leave_out(following)
                 dropped = self._shrink_to(room)
         self.next_delivery = following
         return {"outbox_bytes" if room == max_bytes else "outbox_disk": dropped} if dropped else {}
@@ -179,6 +184,12 @@ class OutboxStore:
         )
         self.count += len(rows)
         self.bytes += sum(len(row.payload) for row in rows)
+
+    def _leave_out(self, following: int) -> None:
+        """Nobody gets a number below `following` any more, after a restart neither."""
+        if following - 1 > self._number("SELECT TOTAL(seq) FROM sqlite_sequence"):
+            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
+            self._db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('message', ?)", (following - 1,))
 
     def _remove(self, deliveries: Sequence[int]) -> int:
         removed = 0

@@ -75,10 +75,10 @@ class Disk:
         self.commits = 0
         real = OutboxStore.commit
 
-        def commit(store: OutboxStore, rows: Any, confirmed: Any, *, max_bytes: int) -> dict[str, int]:
+        def commit(store: OutboxStore, rows: Any, confirmed: Any, **more: int) -> dict[str, int]:
             if self.failing.is_set():
                 raise StoreFailedError("outbox: disk I/O error")
-            dropped = real(store, rows, confirmed, max_bytes=max_bytes)
+            dropped = real(store, rows, confirmed, **more)
             self.commits += bool(rows)
             return dropped
 

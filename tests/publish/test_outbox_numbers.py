@@ -75,7 +75,24 @@ def test_outbox_lost_numbers_stay_left_out_where_the_next_message_cannot_be_enco
     outbox._round()
     outbox.close(1)
     with closing(OutboxStore(tmp_path)) as kept:
-        assert [row.delivery for row in kept.read(after=0, limit=9)] == [3, 6]
+        assert [row.delivery for row in kept.read(after=0, limit=9)] == [4, 9]
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["of all", "of some"])
+def test_outbox_last_messages_before_a_stop_leave_their_numbers_out_where_they_cannot_be_encoded(
+    tmp_path: Path, before: int
+) -> None:
+    def broken(_delivery: int) -> bytes:
+        raise ValueError("not finite")
+
+    with opened(tmp_path) as ours:
+        ours.put(before)
+        for _ in range(2):
+            ours.outbox.put("topic", broken)
+    assert ours.dropped() == {"invalid": 2}
+    with opened(tmp_path) as again:
+        again.put(1)
+        assert [row.delivery for row in again.take(before + 1)] == [*range(1, before + 1), before + 3]
 
 
 def test_outbox_loses_nothing_while_the_disk_does_not_say_its_size(
