@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Tally:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+        self._quiet_until: dict[str, float] = {}
         self.connected = False
         self.last_error = ""
 
@@ -60,6 +67,17 @@ class Tally:
         if count:
             with self._lock:
                 self._dropped[cause] += count
+
+    def drop_one(self, cause: str, topic: str, why: object) -> None:
+        """Count a lost message and log it; of those that follow for the same cause, one a minute is shown."""
+        self.drop(cause)
+        now = time.monotonic()
+        with self._lock:
+            quiet = now < self._quiet_until.get(cause, 0.0)
+            if not quiet:
+                self._quiet_until[cause] = now + LOG_EVERY_S
+        level = logging.DEBUG if quiet else logging.WARNING
+        logger.log(level, "message for %s dropped (%s): %s; more within a minute are counted only", topic, cause, why)
 
     def dropped(self) -> int:
         """Lost messages of all causes."""

@@ -19,7 +19,7 @@ from edged.core.pulse import Pulse
 from edged.publish.backoff import Backoff
 from edged.publish.connection import Connection, Will
 from edged.publish.counters import Tally
-from edged.publish.faults import SESSION_TAKEN_OVER, BrokerRefusal
+from edged.publish.faults import KEEP_ALIVE_TIMEOUT, SESSION_TAKEN_OVER, BrokerRefusal
 from edged.publish.mailbox import Mailbox, Outgoing
 from edged.publish.options import MqttOptions
 from edged.publish.sender import Sender
@@ -160,6 +160,8 @@ class Network:
             connection.abort()
         if self._closing:
             return 0.0
+        if connection.lost_code not in (KEEP_ALIVE_TIMEOUT, SESSION_TAKEN_OVER):
+            self._sender.hung_up()
         delay_s = backoff.lost_s(time.monotonic() - began)
         if self._sender.refusal:  # some brokers end the connection with it
             self._report(self._sender.refusal)
@@ -177,10 +179,9 @@ class Network:
         if connection.lost_code == SESSION_TAKEN_OVER:
             return dropped + taken_over
         forbidden = "access rules may forbid this device's topics"
-        if self._options.protocol == "5":
-            return f"{dropped}{taken_over}, or {forbidden}"
         too_large = f"a message (up to {connection.largest_bytes} bytes here) may be larger than it takes"
-        return f'{dropped}{taken_over}, {forbidden}, or {too_large}; with [mqtt] protocol = "5" a broker says which'
+        problem = f"{dropped}{taken_over}, {forbidden}, or {too_large}"
+        return problem if self._options.protocol == "5" else f'{problem}; with [mqtt] protocol = "5" most say which'
 
     def _connected(self) -> None:
         self._sender.connected(self._will.topic)

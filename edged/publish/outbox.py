@@ -236,8 +236,7 @@ class Outbox:
 
     def _drop(self, entry: Entry, exc: Exception) -> None:
         cause = "too_large" if isinstance(exc, TooLargeError) else "invalid"
-        self._tally.drop(cause)
-        logger.warning("message for %s dropped (%s): %s", entry.topic, cause, str(exc))
+        self._tally.drop_one(cause, entry.topic, exc)
 
     def _offer(self, store: OutboxStore, rows: list[Row], dropped: dict[str, int]) -> None:
         """Tell the buffer what the disk holds now; what was dropped there is counted and not sent from memory."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from edged.publish.connection import Connection
 from edged.publish.counters import Tally
 from edged.publish.faults import FAILED, HOPELESS
+from edged.publish.hangups import SizeGuard
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
 from edged.publish.options import MqttOptions
 from edged.publish.outbox import Outbox
@@ -20,12 +21,21 @@ _PACKET_OVERHEAD_BYTES = 16  # fixed header, topic length, packet id, empty prop
 
 
 @dataclass(frozen=True, slots=True)
-class _DurableInFlight:
+class _Durable:
     delivery: int
 
 
 # What a packet id that the broker has not confirmed yet stands for.
-_InFlight: TypeAlias = RetainedState | Outgoing | _DurableInFlight
+_InFlight: TypeAlias = RetainedState | Outgoing | _Durable
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A durable message that may be too large for the broker: neither sent nor given up yet."""
+
+    delivery: int
+    topic: str
+    size: int
 
 
 class Sender:
@@ -43,8 +53,15 @@ class Sender:
         self._mailbox = mailbox
         self._outbox = outbox
         self._tally = tally
-        self._in_flight: dict[int, _InFlight] = {}
+        self._in_flight: dict[int, tuple[_InFlight, int]] = {}  # with the size; in the order of sending
         self._paused_until = 0.0
+        self._states_guard = SizeGuard()
+        self._guard = SizeGuard()  # of messages: a broker may take states and forbid these
+        self._held: list[_Held] = []
+        self._state_held = False
+        self._suspect_until = 0.0
+        self._wary = 0  # confirmations to come one by one: what is behind the one that the broker hangs up on is lost
+        self._first_topic = ""
         self._logged = ""
         self.refusal = ""  # of a message on this connection, for a person
 
@@ -57,7 +74,7 @@ class Sender:
     @property
     def owed(self) -> bool:
         """Whether a state or message is unsent or unconfirmed; durable ones are safe on disk."""
-        unconfirmed = any(not isinstance(each, _DurableInFlight) for each in self._in_flight.values())
+        unconfirmed = any(not isinstance(each, _Durable) for each, _ in self._in_flight.values())
         return unconfirmed or self._mailbox.waiting
 
     def hold_durable(self) -> None:
@@ -67,20 +84,41 @@ class Sender:
     def connected(self, first_topic: str) -> None:
         """Say every state again, `first_topic` first."""
         self.refusal = ""
+        self._first_topic = first_topic
+        self._suspect_until = time.monotonic() + self._options.refused_retry_s
         self._mailbox.connected(first_topic)
+
+    def hung_up(self) -> None:
+        """The broker ended the connection, for no reason that it gave; call before `disconnected`."""
+        self._wary = len(self._in_flight)
+        for record, size in self._in_flight.values():
+            self._guard_of(record).hung_up(record, size)
+            return
+
+    def _window(self, connection: Connection) -> int:
+        wary = self._wary or self._guard.suspicious or self._states_guard.suspicious
+        return 1 if wary else connection.limits.inflight
+
+    def _guard_of(self, record: _InFlight) -> SizeGuard:
+        return self._states_guard if isinstance(record, RetainedState) else self._guard
 
     def disconnected(self) -> None:
         """Take back what the broker did not confirm; what needs no confirmation is lost."""
-        self._mailbox.disconnected([each for each in self._in_flight.values() if isinstance(each, Outgoing)])
+        self._mailbox.disconnected([each for each, _ in self._in_flight.values() if isinstance(each, Outgoing)])
         self._in_flight.clear()
         self._paused_until = 0.0
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._held.clear()
         if self._outbox is not None:
             self._outbox.rewind()
 
     def feed(self, connection: Connection) -> bool:
         """Hand over what waits: states, then messages, then durable ones. True where the broker must move first."""
+        self._acquit()
         while not connection.lost:
-            if connection.congested or len(self._in_flight) >= connection.limits.inflight:
+            if connection.congested or len(self._in_flight) >= self._window(connection):
                 return True
             if not (self._send_state(connection) or self._send_message(connection) or self._send_durable(connection)):
                 return False
@@ -90,8 +128,28 @@ class Sender:
         state = self._mailbox.next_state()
         if state is None:
             return False
-        self._hand_over(connection, state.topic, state.payload, state)
+        size, most = _size(state.topic, state.payload), connection.limits.packet_bytes
+        if size > most:
+            self._drop("too_large", state.topic, TooLargeError(f"{size} bytes, the broker takes {most}"))
+        elif not self._states_guard.refuses(size):
+            self._hand_over(connection, state.topic, state.payload, state)
+        elif self._states_guard.sure:
+            self._drop("too_large", state.topic, TooLargeError(f"the broker hung up on {size} bytes"))
+        else:
+            self._state_held = True
         return True
+
+    def _acquit(self) -> None:
+        """What was held back, and nothing smaller got through since: it may not have been its size."""
+        if time.monotonic() > self._suspect_until:
+            for guard in (self._guard, self._states_guard):
+                if guard.suspicious:
+                    guard.forget()
+        if self._held and not self._guard.refused_bytes:
+            self._rewind()
+        if self._state_held and not self._states_guard.refused_bytes:
+            self._state_held = False
+            self._mailbox.connected(self._first_topic)
 
     def _send_message(self, connection: Connection) -> bool:
         message = self._mailbox.next_message()
@@ -111,6 +169,8 @@ class Sender:
         try:
             most = min(self._options.max_payload_bytes, _room(connection, message.topic))
             payload = message.encode(most)
+            if message.qos and self._guard.refuses(_size(message.topic, payload)):
+                payload = message.encode(self._guard.largest_passed - _size(message.topic, b""))
         except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
             self._drop("too_large" if isinstance(exc, TooLargeError) else "invalid", message.topic, exc)
         else:
@@ -122,13 +182,26 @@ class Sender:
         row = self._outbox.take()
         if row is None:
             return False
-        most = _room(connection, row.topic)
-        if len(row.payload) > most:
-            self._drop("too_large", row.topic, TooLargeError(f"{len(row.payload)} bytes, the broker takes {most}"))
+        size, most = _size(row.topic, row.payload), connection.limits.packet_bytes
+        if size > most:
+            self._drop("too_large", row.topic, TooLargeError(f"{size} bytes, the broker takes {most}"))
             self._outbox.acknowledge(row.delivery)
+        elif self._guard.refuses(size):
+            self._held.append(_Held(row.delivery, row.topic, size))
+            self._give_up_held()
         else:
-            self._hand_over(connection, row.topic, row.payload, _DurableInFlight(row.delivery))
+            self._hand_over(connection, row.topic, row.payload, _Durable(row.delivery))
         return True
+
+    def _give_up_held(self) -> None:
+        """Drop what was held back, once that it is too large is sure."""
+        if not self._guard.sure:
+            return
+        for each in self._held:
+            self._drop("too_large", each.topic, TooLargeError(f"the broker hung up on {each.size} bytes"))
+            if self._outbox is not None:
+                self._outbox.acknowledge(each.delivery)
+        self._held.clear()
 
     def _paused(self) -> bool:
         """Whether a refused durable message still waits for its next attempt; rewinds when the time has come."""
@@ -137,8 +210,7 @@ class Sender:
         if time.monotonic() < self._paused_until:
             return True
         self._paused_until = 0.0
-        if self._outbox is not None:
-            self._outbox.rewind()
+        self._rewind()
         return False
 
     def _hand_over(self, connection: Connection, topic: str, payload: bytes, record: _InFlight | None) -> None:
@@ -147,42 +219,54 @@ class Sender:
         packet_id = connection.send(topic, payload, qos=0 if record is None else 1, retain=retain)
         if record is not None:
             # Without a packet id the connection is gone: kept under a free key, to come back with the others.
-            self._in_flight[packet_id or -1 - len(self._in_flight)] = record
+            self._in_flight[packet_id or -1 - len(self._in_flight)] = record, _size(topic, payload)
         elif not packet_id:
             self._tally.drop("offline")
             return
         self._tally.add("published")
 
     def _drop(self, cause: str, topic: str, exc: Exception) -> None:
-        self._tally.drop(cause)
-        logger.warning("message for %s dropped (%s): %s", topic, cause, str(exc))
+        self._tally.drop_one(cause, topic, exc)
 
     def confirm(self, connection: Connection) -> None:
         """Settle what the broker confirmed since the last call."""
         for packet_id, code in connection.acknowledged:
-            record = self._in_flight.pop(packet_id, None)
+            self._wary = max(0, self._wary - 1)
+            record, size = self._in_flight.pop(packet_id, (None, 0))
             if record is None:
                 continue
             if code >= FAILED:
                 self._refused(record, code)
                 continue
             self._tally.add("acknowledged")
+            if self._guard_of(record).passed(size):
+                self._note_limit(self._guard_of(record))
             if not isinstance(record, RetainedState):
                 self._logged = ""
-            if isinstance(record, _DurableInFlight):
+            if isinstance(record, _Durable):
                 self._settle(record)
             elif isinstance(record, RetainedState) and not record.payload:
                 self._mailbox.forget(record)
         connection.acknowledged.clear()
 
-    def _settle(self, record: _DurableInFlight) -> None:
+    def _note_limit(self, guard: SizeGuard) -> None:
+        logger.warning(
+            "broker %s hangs up on messages of %d bytes and takes smaller ones: those as large are shortened or dropped"
+            " (too_large) from now on; raise its limit (mosquitto: max_packet_size, message_size_limit), then restart"
+            " edged",
+            self._options.address,
+            guard.refused_bytes,
+        )
+        self._give_up_held()
+
+    def _settle(self, record: _Durable) -> None:
         if self._outbox is not None:
             self._outbox.acknowledge(record.delivery)
 
     def _refused(self, record: _InFlight, code: int) -> None:
         """The broker confirmed with a refusal: what may pass later stays in the outbox, the rest is lost."""
         self._note_refusal(code)
-        if not isinstance(record, _DurableInFlight):
+        if not isinstance(record, _Durable):
             self._tally.drop("refused")
         elif code in HOPELESS:
             self._tally.drop("refused")
@@ -200,6 +284,11 @@ class Sender:
         self._logged = self.refusal
 
 
+def _size(topic: str, payload: bytes) -> int:
+    """Bytes of the packet, at most."""
+    return len(topic.encode()) + len(payload) + _PACKET_OVERHEAD_BYTES
+
+
 def _room(connection: Connection, topic: str) -> int:
     """Bytes of payload that the broker takes on this topic."""
-    return connection.limits.packet_bytes - len(topic.encode()) - _PACKET_OVERHEAD_BYTES
+    return connection.limits.packet_bytes - _size(topic, b"")
