@@ -29,7 +29,7 @@ def test_retained_of_a_camera_ends_with_it_whether_removed_running_or_down(tmp_p
         with Subscriber(broker.port) as seen, box:
             for camera in box.cameras:
                 wait_for(lambda c=camera: len(about(seen, c)) == 5, timeout_s=30, what=camera)  # type: ignore[misc]
-            assert seen.last("edged/box/gate/objects") == b"2"
+            wait_for(lambda: seen.last("edged/box/gate/objects") == b"2", what="the count")
             del box.cameras["roof"]
             box.write()
             box.signal(signal.SIGHUP)

@@ -14,6 +14,8 @@ from edged.publish.topics import Topics, require_camera_name
 
 ONLINE = b"online"
 OFFLINE = b"offline"
+# Home Assistant ignores an empty number, and would show the old one when the camera is back.
+UNKNOWN = b"None"
 STOPPED = "edged was stopped"
 
 
@@ -68,7 +70,7 @@ class CameraStates:
         self._states[name] = state
         if not state.alive and self._discovery_prefix:
             self._objects.pop(name, None)
-            self._retain(self._topics.camera_objects(name), b"")
+            self._retain(self._topics.camera_objects(name), UNKNOWN)
         self._retain(self._topics.camera_status(name), ONLINE if state.alive else OFFLINE)
         self._retain(self._topics.camera_health(name), encode(health_payload(state, device=self._topics.device)))
 

@@ -77,7 +77,9 @@ class Tally:
             if not quiet:
                 self._quiet_until[cause] = now + LOG_EVERY_S
         level = logging.DEBUG if quiet else logging.WARNING
-        logger.log(level, "message for %s dropped (%s): %s; more within a minute are counted only", topic, cause, why)
+        logger.log(
+            level, "message for %s dropped (%s): %s; more within a minute are counted only", topic, cause, str(why)
+        )
 
     def dropped(self) -> int:
         """Lost messages of all causes."""

@@ -26,11 +26,15 @@ def test_discovery_topics_have_the_form_that_home_assistant_reads() -> None:
 
 
 def shown(config: dict[str, Any], seen: Subscriber) -> str:
-    """What Home Assistant shows of an entity, by its documents: `unavailable`, or the latest payload."""
+    """What Home Assistant shows of an entity: `unavailable`, or the latest payload.
+
+    Of a number it ignores an empty payload, and `None` makes it unknown (its components/mqtt/sensor.py).
+    """
     online = [seen.last(each["topic"]) == b"online" for each in config["availability"]]
     if config.get("availability_mode", "latest") == "latest":
         assert len(online) == 1, "the latest of several is what HA takes unless told otherwise"
-    return seen.last(config["state_topic"]).decode() or "unknown" if all(online) else "unavailable"
+    said = [each.decode() for each in seen.payloads(config["state_topic"]) if each]
+    return "unavailable" if not all(online) else "unknown" if said[-1:] in ([], ["None"]) else said[-1]
 
 
 @dataclass
@@ -82,7 +86,8 @@ def test_home_assistant_shows_what_is_seen_now_in_every_mode(broker: Broker, tmp
         house.shows("online", "1")
         ours.close()
         house.shows("unavailable", "unavailable")
-        assert seen.last(TOPICS.camera_objects("gate")) == b""
+        with Subscriber(broker.port) as restarted:
+            wait_for(lambda: restarted.last(TOPICS.camera_objects("gate")) == b"None", what="no old count is retained")
 
 
 def test_home_assistant_is_told_of_changes_only_and_only_where_asked_for(broker: Broker) -> None:
