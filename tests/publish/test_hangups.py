@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.core.states import CameraState, DeviceInfo
 from edged.publish.hangups import LOSSES_IN_A_ROW
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, Subscriber, free_port, wait_for
@@ -70,8 +71,8 @@ def test_state_that_the_broker_finds_too_large_costs_only_itself(tmp_path: Path,
         broker.start()
         ours = MqttPublisher(options(broker.port, protocol=protocol, refused_retry_s=SOON), ORIGIN, qos=1)
         names = [f"camera-{number:03}-{'x' * 40}" for number in range(60)]
-        ours.info(version="1", model="m", backend="cpu", cameras=names, started_at=now)
-        ours.camera_state("gate", state="online", reason="", since=now, reconnects=0)
+        ours.info(DeviceInfo(version="1", model="m", backend="cpu", cameras=names, started_at=now))
+        ours.camera_state(CameraState("gate", state="online", reason="", since=now, reconnects=0))
         with Subscriber(broker.port) as seen:
             wait_for(lambda: seen.last(f"{BASE}/gate/health"), timeout_s=20)
             wait_for(lambda: ours.counters().connected and ours.counters().dropped.get("too_large"), timeout_s=20)
