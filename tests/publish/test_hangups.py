@@ -70,7 +70,7 @@ def test_state_that_the_broker_finds_too_large_costs_only_itself(tmp_path: Path,
     with limited(tmp_path / "broker", setting) as broker:
         broker.start()
         ours = MqttPublisher(options(broker.port, protocol=protocol, refused_retry_s=SOON), ORIGIN, qos=1)
-        names = [f"camera-{number:03}-{'x' * 40}" for number in range(60)]
+        names = tuple(f"camera-{number:03}-{'x' * 40}" for number in range(60))
         ours.info(DeviceInfo(version="1", model="m", backend="cpu", cameras=names, started_at=now))
         ours.camera_state(CameraState("gate", state="online", reason="", since=now, reconnects=0))
         with Subscriber(broker.port) as seen:
