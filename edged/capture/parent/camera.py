@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import selectors
 import socket
 import time
-from dataclasses import replace
-from datetime import datetime, timezone
 
 from edged.capture.boundary.messages import (
     Awaits,
@@ -30,14 +27,12 @@ from edged.capture.parent.forkserver_client import Event
 from edged.capture.parent.frame_hub import CameraQueue, Held, Home
 from edged.capture.parent.frozen import FrozenWatch
 from edged.capture.parent.retry import Retry
+from edged.capture.parent.status import CameraStatus
 from edged.capture.sources.once import utc
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
-from edged.core.redact import redact
 from edged.core.states import CameraState, CameraStateName
 from edged.core.types import Frame, FrameMeta
-
-logger = logging.getLogger(__name__)
 
 GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
@@ -62,10 +57,12 @@ class Camera:
         self._retry = Retry(lambda failures, auth: context.settings.pause_s(failures, auth=auth), context.selector)
         self._was_online = False
         self._watch = FrozenWatch(spec.frozen_after_s)
-        self.state = CameraState(
-            camera=spec.name, state="opening", reason="", since=_now(), reconnects=queue.reconnects
-        )
-        context.tell(self.state)
+        self._status = CameraStatus(spec.name, reconnects=queue.reconnects, tell=context.tell)
+
+    @property
+    def state(self) -> CameraState:
+        """How it is."""
+        return self._status.state
 
     def change(self, spec: CameraSpec) -> None:
         """Go on with another spec, from its first frame."""
@@ -155,15 +152,15 @@ class Camera:
         elif isinstance(message, Opened):
             process.opened = True
             self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
-            self.state = replace(self.state, decoder=message.info.decoder, fps=message.info.fps)
+            self._status.opened(message.info)
         elif isinstance(message, Awaits):
-            self._set_state("opening" if self.state.state == "opening" else "offline", _shown(message.reason))
+            self._set_state("opening" if self.state.state == "opening" else "offline", message.reason)
         elif isinstance(message, Endpoint):
             process.endpoint = message.endpoint
         else:
             process.outcome = message
             if isinstance(message, Lost):  # told at once: the child may still be busy resolving a name
-                self._set_state("offline", _shown(message.reason))
+                self._set_state("offline", message.reason)
 
     def _take_frame(self, process: CameraProcess, new: NewFrame, now_s: float) -> None:
         home = process.home
@@ -270,34 +267,13 @@ class Camera:
 
     def _fail(self, reason: str, *, auth: bool, now_s: float) -> None:
         self._retry.failed(now_s, auth=auth)
-        self._set_state("offline", _shown(reason))
+        self._set_state("offline", reason)
 
     def _set_state(self, name: CameraStateName, reason: str, size_wh: tuple[int, int] | None = None) -> None:
-        before = self.state
-        size_wh = size_wh or before.size_wh
-        if (name, reason, size_wh) == (before.state, before.reason, before.size_wh):
-            return
-        since = before.since if name == before.state else _now()
-        self.state = replace(
-            before, state=name, reason=reason, since=since, size_wh=size_wh, reconnects=self.queue.reconnects
-        )
-        if (name, reason) != (before.state, before.reason):
-            level = logging.WARNING if name in {"offline", "frozen"} else logging.INFO
-            said = (self.spec.name, name, reason) if reason else (self.spec.name, name)
-            line = "camera %s: %s: %s" if reason else "camera %s: %s"
-            logger.log(level, line, *said, extra={"CAMERA": self.spec.name, "STATE": name})
-        self._context.tell(self.state)
+        self._status.change(name, reason, reconnects=self.queue.reconnects, size_wh=size_wh)
 
     def _hung_reason(self, process: CameraProcess) -> str:
         read, opened = f"{self.spec.read_timeout_s:g} s", f"{self.spec.open_timeout_s:g} s"
         return f"{self.spec.shown_source} " + (
             f"gave no frame for {read}" if process.opened else f"did not open within {opened}"
         )
-
-
-def _now() -> datetime:
-    return datetime.now(tz=timezone.utc)
-
-
-def _shown(reason: str) -> str:
-    return " ".join(redact(reason).split())[:500]
