@@ -22,10 +22,10 @@ from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DataError, DetectorError
 from edged.core.letterbox import PAD_GREY
 from edged.core.types import Frame, FrameResult, Thresholds
+from edged.cpu.arbiter import CoreArbiter
 from edged.cpu.lane import Job, Jobs, Lane, Sessions
 from edged.cpu.processors import available
 from edged.cpu.session import memory_is_short, open_session, require_contract, require_finite
-from edged.cpu.sharing import Sharing
 from edged.cpu.stages import Stages, fastest
 
 SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
@@ -69,11 +69,11 @@ class CpuDetector:
         lanes = [Lane(sessions, bundle.manifest, stages) for _ in range(self.cores)]
         _self_test(lanes[0], where=where)
         self._under_way: deque[Job] = deque()
-        self._sharing = Sharing()
+        self._arbiter = CoreArbiter()
         self._jobs: Jobs = queue.SimpleQueue()
         threads_of_lanes = [
             threading.Thread(
-                target=lane.serve, args=(self._jobs, self._sharing), name=f"detector_{number}", daemon=True
+                target=lane.serve, args=(self._jobs, self._arbiter), name=f"detector_{number}", daemon=True
             )
             for number, lane in enumerate(lanes)
         ]
@@ -91,7 +91,7 @@ class CpuDetector:
         """Start on up to `room` frames."""
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
-        self._sharing.expect(len(frames))
+        self._arbiter.expect(len(frames))
         for frame in frames:
             job = Job(frame, self.thresholds)
             self._under_way.append(job)

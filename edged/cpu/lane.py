@@ -11,10 +11,10 @@ from onnxruntime import InferenceSession
 
 from edged.core.manifest import Manifest
 from edged.core.types import Frame, FrameResult, Thresholds
+from edged.cpu.arbiter import CoreArbiter
 from edged.cpu.preprocess import Preprocessor
 from edged.cpu.processors import keep_to
 from edged.cpu.session import BoundModel
-from edged.cpu.sharing import Sharing
 from edged.cpu.stages import Finisher, Stages
 
 
@@ -113,31 +113,31 @@ class Lane:
             )
         )
 
-    def serve(self, jobs: Jobs, sharing: Sharing) -> None:
+    def serve(self, jobs: Jobs, arbiter: CoreArbiter) -> None:
         """Work until a None comes."""
         while (job := jobs.get()) is not None:
             outcome: FrameResult | BaseException
             try:
-                outcome = self._detect(job, sharing)
+                outcome = self._detect(job, arbiter)
             except BaseException as exc:  # noqa: BLE001 - whoever collects the result decides
                 outcome = exc
-            sharing.done()
+            arbiter.done()
             job.end(outcome)
             del job, outcome  # the next one may be long in coming
 
-    def _detect(self, job: Job, sharing: Sharing) -> FrameResult:
+    def _detect(self, job: Job, arbiter: CoreArbiter) -> FrameResult:
         frame, submitted_ns = job.frame, job.submitted_ns
         start = time.monotonic_ns()
         box = self.preprocess(frame.pixels)
         preprocessed = time.monotonic_ns()
-        alone = sharing.take()
+        alone = arbiter.take()
         begun = time.monotonic_ns()
         try:
             way = self.wide if alone else self.narrow
             way.run()
         finally:
             if alone:
-                sharing.back()
+                arbiter.back()
         inferred = time.monotonic_ns()
         detections, decoded = way.finish(box, job.limits)
         finished = time.monotonic_ns()

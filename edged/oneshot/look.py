@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from edged.capture.sources.once import open_source
+from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, EdgedError
 from edged.core.protocols import Detector
@@ -44,7 +44,7 @@ def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
     bad = _Bad(item, on_error)
     try:
         spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
-        with open_source(spec) as source:
+        with InlineSource(spec) as source:
             while (frame := _read(source.read, bad.tell)) is not None:
                 yield Look(item, frame, source.location, source.info.fps)
     except CameraError as exc:

@@ -46,7 +46,7 @@ class PublishCounters:
     last_error: str
 
 
-class Tally:
+class MessageTally:
     """Thread-safe counters behind PublishCounters."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 
 
 class TooLargeError(ValueError):
@@ -45,7 +45,7 @@ class Mailbox:
         tally: counts the drops: `offline`, `queue`, `closed`.
     """
 
-    def __init__(self, *, capacity: int, tally: Tally) -> None:
+    def __init__(self, *, capacity: int, tally: MessageTally) -> None:
         self._capacity = capacity
         self._tally = tally
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
 from edged.publish.cameras import OFFLINE, ONLINE, CameraStates
 from edged.publish.connection import Will
-from edged.publish.counters import PublishCounters, Tally
+from edged.publish.counters import MessageTally, PublishCounters
 from edged.publish.home_assistant import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
 from edged.publish.leftovers import Leftovers, Search
@@ -82,7 +82,7 @@ class MqttPublisher:
         self.topics = Topics(origin.device, prefix)
         self._cameras = CameraStates(self.topics, names=cameras, discovery_prefix=discovery_prefix, retain=self._retain)
         context = None if options.tls is None else tls_context(options.tls)
-        self._tally = Tally()
+        self._tally = MessageTally()
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
         self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally)
         name = client_id(options, origin.device)

@@ -18,7 +18,7 @@ from edged.core.errors import BrokerError
 from edged.core.pulse import Pulse
 from edged.publish.backoff import Backoff
 from edged.publish.connection import Connection, Will
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.faults import KEEP_ALIVE_TIMEOUT, SESSION_TAKEN_OVER, BrokerRefusal
 from edged.publish.mailbox import Mailbox, Outgoing
 from edged.publish.options import MqttOptions
@@ -55,7 +55,7 @@ class Network:
         context: ssl.SSLContext | None,
         mailbox: Mailbox,
         sender: Sender,
-        tally: Tally,
+        tally: MessageTally,
         on_connected: Callable[[], None],
     ) -> None:
         self._options = options

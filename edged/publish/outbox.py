@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.mailbox import TooLargeError
 from edged.publish.options import OutboxOptions
 from edged.publish.outbox_buffer import READY_MAX, Entry, OutboxBuffer
@@ -48,7 +48,7 @@ class Outbox:
         EdgedError: another process holds it.
     """
 
-    def __init__(self, options: OutboxOptions, *, tally: Tally) -> None:
+    def __init__(self, options: OutboxOptions, *, tally: MessageTally) -> None:
         self._options = options
         self._tally = tally
         self._on_ready: Callable[[], None] = lambda: None

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.outbox_store import Row
 
 READY_MAX = 256
@@ -53,7 +53,7 @@ class OutboxBuffer:
         tally: counts `outbox_queue`, and `outbox_disk` while the disk refuses.
     """
 
-    def __init__(self, *, capacity: int, tally: Tally) -> None:
+    def __init__(self, *, capacity: int, tally: MessageTally) -> None:
         self._capacity = capacity
         self._tally = tally
         self._changed = threading.Condition()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from edged.publish.connection import Connection
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.faults import FAILED, HOPELESS
 from edged.publish.hangups import SizeGuard
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
@@ -48,7 +48,7 @@ class Sender:
         tally: where everything is counted.
     """
 
-    def __init__(self, options: MqttOptions, *, mailbox: Mailbox, outbox: Outbox | None, tally: Tally) -> None:
+    def __init__(self, options: MqttOptions, *, mailbox: Mailbox, outbox: Outbox | None, tally: MessageTally) -> None:
         self._options = options
         self._mailbox = mailbox
         self._outbox = outbox

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged.capture.cameras import Cameras
-from edged.capture.sources.once import open_source
+from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
 from tests.capture.support import QUICK, Recorder, number_of, playing_server, take_until
@@ -65,7 +65,7 @@ def test_pictures_that_never_come_are_an_error_in_the_end(monkeypatch: pytest.Mo
     portions = transport_stream(distant_key_frames(100))
     with (
         playing_server(portions) as port,
-        open_source(camera(port)) as source,
+        InlineSource(camera(port)) as source,
         pytest.raises(CameraError, match=f"no picture for 1 s: {AWAITED}") as caught,
     ):
         source.read()
@@ -74,7 +74,7 @@ def test_pictures_that_never_come_are_an_error_in_the_end(monkeypatch: pytest.Mo
 
 def test_scheme_in_capitals_is_the_same_camera() -> None:
     portions = transport_stream(encoded("libx264", "yuv420p", range(24)))
-    with playing_server(portions) as port, open_source(camera(port, scheme="HTTP")) as source:
+    with playing_server(portions) as port, InlineSource(camera(port, scheme="HTTP")) as source:
         frame = source.read()
         assert frame is not None and number_of(frame.pixels) == 0
         assert source.info.live
@@ -83,13 +83,13 @@ def test_scheme_in_capitals_is_the_same_camera() -> None:
 @pytest.mark.parametrize("scheme", ["RTSP", "Rtsp", "HTTPS"])
 def test_scheme_in_capitals_gives_the_true_reason(scheme: str) -> None:
     with pytest.raises(CameraError, match="Connection refused"):
-        open_source(CameraSpec(name="gate", source=f"{scheme}://127.0.0.1:1/cam"))
+        InlineSource(CameraSpec(name="gate", source=f"{scheme}://127.0.0.1:1/cam"))
 
 
 def test_stream_that_falls_silent_is_lost_for_that_reason() -> None:
     portions = transport_stream(encoded("libx264", "yuv420p", range(24)))
     began_s = time.monotonic()
-    with playing_server(portions) as port, open_source(camera(port)) as source:
+    with playing_server(portions) as port, InlineSource(camera(port)) as source:
         for _ in range(22):  # demuxer and decoder hold two back until more comes; at the time-out they are old
             assert source.read() is not None
         with pytest.raises(CameraError, match=r"no answer within 1\.0 s$"):
@@ -108,7 +108,7 @@ def test_complaints_of_the_decoder_are_no_reason_for_a_loss() -> None:
 def test_recording_that_begins_between_two_key_frames_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "v.ts"
     path.write_bytes(b"".join(transport_stream(distant_key_frames(30))))
-    with open_source(CameraSpec(name="file", source=str(path), pace="fast")) as source:
+    with InlineSource(CameraSpec(name="file", source=str(path), pace="fast")) as source:
         count = 0
         while source.read() is not None:
             count += 1

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from edged.capture.boundary.messages import (
+    FrameTally,
     NewFrame,
-    Tally,
     pack_endpoint,
     pack_frame,
     pack_opened,
@@ -56,7 +56,7 @@ def frame(**change: object) -> NewFrame:
         "mono_ns": time.monotonic_ns(),
         "comparable": False,
         "same": False,
-        "tally": Tally(0, 0, 0),
+        "tally": FrameTally(0, 0, 0),
         **change,
     }
     return NewFrame(**values)  # type: ignore[arg-type]

@@ -116,14 +116,14 @@ def test_detector_has_room_for_one_frame_more_than_cores(detector: CpuDetector) 
 
 def test_detector_reports_a_hanging_inference(bundle: Bundle) -> None:
     detector = CpuDetector(bundle, thresholds=Thresholds(), threads=1, deadline_s=0.05)
-    detector._sharing.expect(1)
-    assert detector._sharing.take()  # while another has every core no inference can run
+    detector._arbiter.expect(1)
+    assert detector._arbiter.take()  # while another has every core no inference can run
     try:
         detector.submit([frame_of(grey())])
         with pytest.raises(DetectorError, match=r"inference hangs: no result within 0\.05 s"):
             detector.collect()
     finally:
-        detector._sharing.back()
+        detector._arbiter.back()
         detector.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edged.publish import outbox as module
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.outbox import Outbox
 from edged.publish.outbox_store import OutboxStore, Row, StoreFailedError
 from tests.brokers import wait_for
@@ -23,7 +23,7 @@ class Opened:
     """An outbox, its counters and how often it said that something is ready."""
 
     def __init__(self, folder: Path, **changes: object) -> None:
-        self.tally = Tally()
+        self.tally = MessageTally()
         self.said_ready = 0
         self.outbox = Outbox(outbox_options(folder, **changes), tally=self.tally)
         self.outbox.start(on_ready=self._note)

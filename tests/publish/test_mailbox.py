@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState
 
 
-def mailbox(capacity: int = 3) -> tuple[Mailbox, Tally]:
-    tally = Tally()
+def mailbox(capacity: int = 3) -> tuple[Mailbox, MessageTally]:
+    tally = MessageTally()
     box = Mailbox(capacity=capacity, tally=tally)
     box.connected("first")
     return box, tally
@@ -22,7 +22,7 @@ def drain(box: Mailbox) -> list[Outgoing]:
     return taken
 
 
-def dropped(tally: Tally) -> dict[str, int]:
+def dropped(tally: MessageTally) -> dict[str, int]:
     return dict(tally.snapshot(waiting=0).dropped)
 
 

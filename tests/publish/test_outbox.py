@@ -230,8 +230,8 @@ def test_outbox_damage_while_running_costs_only_what_was_in_the_file(
 def test_outbox_second_instance_is_refused_naming_the_holder(tmp_path: Path) -> None:
     script = (
         "import sys,time;from pathlib import Path;from edged.publish.outbox import Outbox;"
-        "from edged.publish.counters import Tally;from edged.publish.options import OutboxOptions;"
-        "o=Outbox(OutboxOptions(Path(sys.argv[1])),tally=Tally());o.start(on_ready=lambda:None);print('held',flush=True);"
+        "from edged.publish.counters import MessageTally;from edged.publish.options import OutboxOptions;"
+        "o=Outbox(OutboxOptions(Path(sys.argv[1])),tally=MessageTally());o.start(on_ready=lambda:None);print('held',flush=True);"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as holder:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.outbox_buffer import READY_MAX, Entry, OutboxBuffer
 from edged.publish.outbox_store import Row
 
@@ -18,12 +18,12 @@ def entry() -> Entry:
 
 
 @pytest.fixture
-def tally() -> Tally:
-    return Tally()
+def tally() -> MessageTally:
+    return MessageTally()
 
 
 @pytest.fixture
-def buffer(tally: Tally) -> OutboxBuffer:
+def buffer(tally: MessageTally) -> OutboxBuffer:
     return OutboxBuffer(capacity=3, tally=tally)
 
 
@@ -77,7 +77,7 @@ def test_buffer_confirmed_rows_are_not_offered_again(buffer: OutboxBuffer) -> No
     assert drain(buffer) == [1, 3, 4]
 
 
-def test_buffer_failed_work_comes_back_first_and_drops_are_the_disks(buffer: OutboxBuffer, tally: Tally) -> None:
+def test_buffer_failed_work_comes_back_first_and_drops_are_the_disks(buffer: OutboxBuffer, tally: MessageTally) -> None:
     entries = [entry() for _ in range(5)]
     for each in entries[:3]:
         buffer.put(each)

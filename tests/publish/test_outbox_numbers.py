@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edged.publish import outbox as module
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.outbox import Outbox
 from edged.publish.outbox_store import OutboxStore
 from tests.brokers import wait_for
@@ -64,7 +64,7 @@ def test_outbox_lost_numbers_stay_left_out_where_the_next_message_cannot_be_enco
     def broken(_delivery: int) -> bytes:
         raise ValueError("not finite")
 
-    outbox = Outbox(outbox_options(tmp_path, queue_messages=2), tally=Tally())
+    outbox = Outbox(outbox_options(tmp_path, queue_messages=2), tally=MessageTally())
     for encode in (good, good, broken, good):
         outbox.put("topic", encode)
     outbox._round()

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from edged.core.states import CameraState, DeviceInfo
 from edged.core.types import Detections, FrameResult
 from edged.publish import schemas
-from edged.publish.counters import Tally
+from edged.publish.counters import MessageTally
 from edged.publish.payload import (
     detections_payload,
     encode,
@@ -158,7 +158,7 @@ def test_info_payload_is_valid() -> None:
 
 
 def test_stats_payload_names_every_figure_and_knows_no_nan() -> None:
-    payload = stats_payload(statistics(fps=float("nan")), Tally().snapshot(waiting=3), ORIGIN, published_at=NOON)
+    payload = stats_payload(statistics(fps=float("nan")), MessageTally().snapshot(waiting=3), ORIGIN, published_at=NOON)
     got = validate("stats", encode(payload))
     assert (got["device"], got["frames"], got["fps"], got["clock_steps"]) == ("box", 1800, None, 0)
     assert got["latency_ms"]["total"] == {"p50": 21.0, "p95": 25.0, "p99": None}

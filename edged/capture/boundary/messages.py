@@ -58,7 +58,7 @@ class Want:
     size_wh: tuple[int, int]
 
 
-class Tally(NamedTuple):
+class FrameTally(NamedTuple):
     """What happened since the last packet.
 
     Attributes:
@@ -93,7 +93,7 @@ class NewFrame(NamedTuple):
     mono_ns: int
     comparable: bool
     same: bool
-    tally: Tally
+    tally: FrameTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Free(NamedTuple):
     slot: int
 
 
-FromChild = Opened | Want | NewFrame | Tally | Awaits | Lost | Endpoint | Ended
+FromChild = Opened | Want | NewFrame | FrameTally | Awaits | Lost | Endpoint | Ended
 
 
 def pack_opened(info: StreamInfo) -> bytes:
@@ -160,8 +160,8 @@ def pack_frame(frame: NewFrame) -> bytes:
     )
 
 
-def pack_pulse(tally: Tally) -> bytes:
-    """Tally -> packet."""
+def pack_pulse(tally: FrameTally) -> bytes:
+    """FrameTally -> packet."""
     return _PULSE.pack(Tag.PULSE, *tally)
 
 
@@ -206,7 +206,7 @@ def parse_from_child(packet: bytes) -> FromChild:
         if tag == Tag.FRAME:
             return _parse_frame(packet)
         if tag == Tag.PULSE:
-            return Tally(*_PULSE.unpack(packet)[1:])
+            return FrameTally(*_PULSE.unpack(packet)[1:])
         if tag == Tag.OPENED:
             return Opened(_parse_info(packet[1:]))
         if tag == Tag.WANT:
@@ -251,7 +251,7 @@ def _parse_frame(packet: bytes) -> NewFrame:
         mono_ns=mono_ns,
         comparable=bool(flags & 1),
         same=bool(flags & 2),
-        tally=Tally(*tally),
+        tally=FrameTally(*tally),
     )
 
 

@@ -10,9 +10,9 @@ import time
 
 from edged.capture.boundary.messages import (
     MAX_PACKET,
+    FrameTally,
     Free,
     NewFrame,
-    Tally,
     pack_awaits,
     pack_ended,
     pack_endpoint,
@@ -78,7 +78,7 @@ class Worker:
         self._pair_due_s = 0.0
         self._missed = 0
         self._damaged = 0
-        self._told = Tally(0, 0, 0)
+        self._told = FrameTally(0, 0, 0)
         self._spoke_s = time.monotonic()
 
     def work(self) -> None:
@@ -169,11 +169,11 @@ class Worker:
     def _read_log(self) -> None:
         self._damaged += damaged(self._log.fresh())
 
-    def _tally(self) -> Tally:
+    def _tally(self) -> FrameTally:
         """Since the last packet."""
-        now = Tally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
+        now = FrameTally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
         told, self._told = self._told, now
-        return Tally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
+        return FrameTally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
 
     def _idle(self, seconds: float) -> None:
         """Wait, listening to the supervisor and saying that we live; may return early."""

@@ -10,12 +10,12 @@ from edged.capture.boundary.messages import (
     Awaits,
     Ended,
     Endpoint,
+    FrameTally,
     FromChild,
     Lost,
     MessageError,
     NewFrame,
     Opened,
-    Tally,
     Want,
     pack_area,
     parse_from_child,
@@ -145,7 +145,7 @@ class Camera:
         process.deadline_s = now_s + self.spec.read_timeout_s + GRACE_S
         if isinstance(message, NewFrame):
             self._take_frame(process, message, now_s)
-        elif isinstance(message, Tally):
+        elif isinstance(message, FrameTally):
             self._count(message)
         elif isinstance(message, Want):
             self._give_slots(process, sock, message.size_wh)
@@ -196,7 +196,7 @@ class Camera:
         else:
             self._set_state("online", "", new.size_wh)
 
-    def _count(self, tally: Tally) -> None:
+    def _count(self, tally: FrameTally) -> None:
         self._context.hub.tally(self.queue, missed=tally.missed, skipped=tally.skipped, bad=tally.bad)
 
     def _give_slots(self, process: CameraProcess, sock: socket.socket, size_wh: tuple[int, int]) -> None:

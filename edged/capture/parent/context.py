@@ -7,7 +7,6 @@ import logging
 import random
 import selectors
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -175,8 +174,3 @@ class Context:
             area.close_descriptor()
             if self._watcher is not None:
                 self._watcher.vanished(camera, area.address)
-
-
-def monotonic_s() -> float:
-    """The clock of every deadline here."""
-    return time.monotonic()

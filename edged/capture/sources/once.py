@@ -13,7 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class InlineSource:
-    """Reads a camera without a child process. Implements `FrameSource`; a context manager.
+    """Reads a camera in the calling thread, without a process of its own; a context manager.
 
     Args:
         spec: what to read. No time-out covers a decoder that hangs: only `Cameras` can kill one.
@@ -68,15 +68,6 @@ class InlineSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def open_source(spec: CameraSpec) -> InlineSource:
-    """Open one source in this process.
-
-    Raises:
-        CameraError: it cannot be opened.
-    """
-    return InlineSource(spec)
 
 
 def utc(wall_ns: int) -> datetime:

@@ -12,13 +12,13 @@ from edged.capture.boundary.messages import (
     Area,
     Ended,
     Endpoint,
+    FrameTally,
     Free,
     Lost,
     MessageError,
     NewFrame,
     Opened,
     Tag,
-    Tally,
     Want,
     pack_area,
     pack_ended,
@@ -42,14 +42,14 @@ FRAME = NewFrame(
     mono_ns=99,
     comparable=True,
     same=True,
-    tally=Tally(1, 2, 3),
+    tally=FrameTally(1, 2, 3),
 )
 INFO = StreamInfo(decoder="FFMPEG h264, software", live=True, fps=25.0, may_freeze=True)
 
 
 def test_wire_there_and_back() -> None:
     assert parse_from_child(pack_frame(FRAME)) == FRAME
-    assert parse_from_child(pack_pulse(Tally(4, 5, 6))) == Tally(4, 5, 6)
+    assert parse_from_child(pack_pulse(FrameTally(4, 5, 6))) == FrameTally(4, 5, 6)
     assert parse_from_child(pack_opened(INFO)) == Opened(INFO)
     assert parse_from_child(pack_want((640, 480))) == Want((640, 480))
     assert parse_from_child(pack_lost("gone", auth=True)) == Lost("gone", auth=True)

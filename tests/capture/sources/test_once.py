@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edged.capture.sources.kinds import Kind, kind_of
-from edged.capture.sources.once import open_source
+from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Frame
@@ -24,7 +24,7 @@ def spec(source: Path | str, **options: Any) -> CameraSpec:
 
 def read_all(camera: CameraSpec) -> list[Frame]:
     frames = []
-    with open_source(camera) as source:
+    with InlineSource(camera) as source:
         while (frame := source.read()) is not None:
             frames.append(frame)
     return frames
@@ -64,7 +64,7 @@ def test_source_pattern_is_the_same_for_everyone() -> None:
 )
 def test_source_pattern_refuses(query: str) -> None:
     with pytest.raises(CameraError):
-        open_source(spec(f"test:?{query}"))
+        InlineSource(spec(f"test:?{query}"))
 
 
 def test_source_folder_skips_nothing_silently(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_source_folder_skips_nothing_silently(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / name), np.zeros((20, 30, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"")
     seen = []
-    with open_source(spec(tmp_path)) as source:
+    with InlineSource(spec(tmp_path)) as source:
         for _ in range(3):
             try:
                 assert source.read() is not None
@@ -87,7 +87,7 @@ def test_source_folder_skips_nothing_silently(tmp_path: Path) -> None:
 
 def test_source_folder_of_bad_pictures_fails(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
-    with open_source(spec(tmp_path)) as source:
+    with InlineSource(spec(tmp_path)) as source:
         with pytest.raises(DataError):
             source.read()
         with pytest.raises(CameraError, match="none of 1 pictures can be read"):
@@ -128,14 +128,14 @@ def test_source_name_like_a_protocol_is_a_file(tmp_path: Path, monkeypatch: pyte
 )
 def test_source_that_is_not_there(source: str, message: str) -> None:
     with pytest.raises(CameraError, match=message) as caught:
-        open_source(spec(source))
+        InlineSource(spec(source))
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.skipif(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER), reason="this OpenCV has GStreamer")
 def test_source_gstreamer_missing_says_so() -> None:
     with pytest.raises(CameraError, match="built without GStreamer"):
-        open_source(spec("gst:videotestsrc ! appsink"))
+        InlineSource(spec("gst:videotestsrc ! appsink"))
 
 
 @pytest.mark.parametrize(
@@ -168,15 +168,15 @@ def test_source_audio_only(tmp_path: Path) -> None:
     path = tmp_path / "sound.wav"
     path.write_bytes(head + b"\x02\0\x10\0data" + len(samples).to_bytes(4, "little") + samples)
     with pytest.raises(CameraError, match="audio only"):
-        open_source(spec(path))
+        InlineSource(spec(path))
 
 
 def test_source_larger_than_allowed(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 3, size_wh=(320, 240))
     with pytest.raises(CameraError, match="320x240 pixels, the limit is 1000"):
-        open_source(spec(video, max_pixels=1000))
+        InlineSource(spec(video, max_pixels=1000))
     with pytest.raises(CameraError, match="limit of 1000 pixels"):
-        open_source(spec("test:?size=320x240", max_pixels=1000))
+        InlineSource(spec("test:?size=320x240", max_pixels=1000))
 
 
 def test_source_real_video(test_data: Path) -> None:

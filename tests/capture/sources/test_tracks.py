@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from edged.capture.sources.once import open_source
+from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from tests.capture.support import number_of, numbered_picture, playing_server
@@ -24,7 +24,7 @@ QUIET_265 = {"x265-params": "log-level=none:bframes=0:scenecut=0:keyint=8"}
 
 def numbers(path: Path) -> list[int | str]:
     seen: list[int | str] = []
-    with open_source(CameraSpec(name="gate", source=str(path), pace="fast")) as source:
+    with InlineSource(CameraSpec(name="gate", source=str(path), pace="fast")) as source:
         while True:
             try:
                 frame = source.read()
@@ -147,7 +147,7 @@ def test_sound_that_goes_on_does_not_hide_that_the_picture_stands_still(tmp_path
         spec = CameraSpec(
             name="gate", source=f"http://127.0.0.1:{port}/video", open_timeout_s=4, read_timeout_s=1, frozen_after_s=0
         )
-        with open_source(spec) as source:
+        with InlineSource(spec) as source:
             times_s = [time.monotonic()]
             with pytest.raises(CameraError, match="no answer within"):
                 times_s.extend(time.monotonic() for _ in iter(source.read, None))

@@ -1,11 +1,11 @@
-"""Who has which cores: a frame that is the only one under way all of them, else each frame one."""
+"""Who has which cores: all of them for a frame that is alone under way, one each for several."""
 
 from __future__ import annotations
 
 import threading
 
 
-class Sharing:
+class CoreArbiter:
     """Shares the cores out among frames under way. Every method may be called from any thread.
 
     Decided when the picture is ready for the model, so that a frame that came meanwhile counts. Once frames run side by
