@@ -115,7 +115,7 @@ def test_broker_killed_in_load_gets_again_what_it_did_not_confirm(broker: Broker
     ours.close()
 
 
-SAVING = ("persistence true", "autosave_on_changes true", "autosave_interval 1")  # the README's
+SAVING = ("persistence true", "autosave_on_changes true", "autosave_interval 1")  # docs/messages.md's
 
 
 @pytest.mark.parametrize(("settings", "kept"), [((), 0), (SAVING, 100)], ids=["in memory", "saving"])
