@@ -1,4 +1,4 @@
-"""Who has which cores: all of them for a frame that is alone under way, one each for several."""
+"""Shares the cores: a lone frame gets all of them; of several frames each gets one."""
 
 from __future__ import annotations
 

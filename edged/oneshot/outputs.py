@@ -40,7 +40,7 @@ class Pictures:
             raise UsageError(f"--out {directory}: {exc.strerror}") from exc
 
     def write(self, item: Item, frame: Frame, result: FrameResult, *, fps: float) -> None:
-        """Draw one frame's detections and write it; a video is begun anew when its size changes.
+        """Draw one frame's detections and write it; a change of size starts a new video.
 
         Raises:
             UsageError: the file cannot be written.

@@ -1,6 +1,6 @@
 """The process that forks cameras' children: small, single-threaded, with OpenCV already loaded.
 
-A fork of the daemon itself would copy its threads' locks, CUDA context and open files; starting Python anew for each
+A fork of the daemon itself would copy its threads' locks, CUDA context and open files; starting Python again for each
 camera would cost time and 60 MB each. multiprocessing's fork server would import the daemon's `__main__` in every
 child and keep a resource tracker. This one shares its pages with its children, kills them on request (it is their
 parent, so no process id can be mistaken) and takes them along when it goes.

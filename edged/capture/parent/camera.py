@@ -216,7 +216,7 @@ class Camera:
             process.home = None
 
     def _start(self, now_s: float) -> None:
-        if self._context.forkserver is None:  # no fault of the camera's: it is started anew by and by
+        if self._context.forkserver is None:  # not the camera's fault: the supervisor starts it again
             self._retry.postpone(now_s)
             return
         try:

@@ -105,7 +105,7 @@ class Context:
             CameraError: it cannot be.
         """
         if self.forkserver is None:
-            raise CameraError("the capture service is being started anew")
+            raise CameraError("the capture service is being restarted")
         token = next(self._tokens)
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -30,7 +30,7 @@ class FrozenWatch:
         self.frozen = False
 
     def add(self, now_s: float, *, same: bool) -> None:
-        """Count one pair of consecutive pictures and judge anew."""
+        """Count one pair of consecutive pictures and decide again."""
         if not self._after_s:
             return
         if self._began_s < 0:

@@ -126,7 +126,7 @@ class Supervisor:
         timeout_s = max(self._next_check_s - now_s, 0.0)
         for key, _ in self.context.selector.select(timeout_s):
             key.data()
-        # Only now: what was said in time must not be punished because this thread came late.
+        # Only now: a message that arrived in time must not count as late because this thread was delayed.
         now_s = time.monotonic()
         if now_s >= self._next_check_s:
             self._check(now_s)
@@ -184,7 +184,7 @@ class Supervisor:
         forkserver, self.context.forkserver = self.context.forkserver, None
         if forkserver is None:
             return
-        logger.warning("capture: the forkserver process %s; starting it anew", why)
+        logger.warning("capture: the forkserver process %s; restarting it", why)
         self.context.selector.unregister(forkserver.socket)
         forkserver.close(patience_s=0.0)
         self._postpone_forkserver(time.monotonic())

@@ -23,7 +23,7 @@ _UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.RO
 
 
 class Converter:
-    """Converts frames one after the other. Filters are built anew when frames change their kind under way."""
+    """Converts frames one after the other. Filters are built again when the frames' format changes."""
 
     def __init__(self) -> None:
         self._kind: tuple[object, ...] = ()

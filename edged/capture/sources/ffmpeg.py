@@ -135,7 +135,7 @@ class FfmpegStream:
             raise DataError(f"{self._location}: {exc}") from exc
 
     def seek(self, position_s: float) -> bool:
-        """Go to the key frame at or before a media time, which the next `grab` gives; False: failed, open it anew."""
+        """Go to the key frame at or before a media time, which the next `grab` gives; False: failed, open it again."""
         target_s = position_s + (self._first_s or 0.0)
         try:
             self._container.seek(int(target_s / (self._track.time_base or 1)), stream=self._track)
