@@ -1,4 +1,4 @@
-"""The files of one bundle directory: written synced and readable, checked whole."""
+"""The files of one bundle directory: written synced and readable, checked to be whole and verified."""
 
 from __future__ import annotations
 
@@ -68,6 +68,27 @@ def require_whole(directory: Path) -> None:
             f"{directory / MANIFEST}: expected SHA-256 {directory.name}, got {digest}",
             remedy="the file was altered: provision the model again",
         )
+
+
+def require_verified(manifest: Manifest) -> None:
+    """Raise unless the model is the float32 one, or was held against it and passed.
+
+    Raises:
+        DataError: it was not, or did not.
+    """
+    if manifest.precision == "fp32" and not manifest.engines:
+        return
+    said = manifest.report.get("verdict")
+    passed = manifest.report.get("passed")
+    engine = next((each for each in manifest.engines if each.precision == manifest.precision), None)
+    if passed and engine is not None and manifest.report.get("file"):
+        passed, said = False, f"its graph for a CPU passed, but {engine.file} was never held against float32"
+    if passed:
+        return
+    raise DataError(
+        f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
+        remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",
+    )
 
 
 def is_whole(directory: Path) -> bool:

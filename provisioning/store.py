@@ -21,10 +21,9 @@ from pathlib import Path
 from edged.core.bundle import ACTIVE, OBJECTS, Bundle
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.manifest import Manifest
-from provisioning.bundle_files import is_whole, make_directory, require_whole, write_bundle
+from provisioning.bundle_files import is_whole, make_directory, require_verified, require_whole, write_bundle
 from provisioning.files import sync_directory
 from provisioning.lock import FileLock
-from provisioning.verify.gate import require_verified
 
 PREVIOUS = ".previous"
 LOCK = ".lock"

@@ -89,6 +89,63 @@ def test_layers_of_edged(path: Path) -> None:
             assert target == room or target in ALLOWED[room], f"{path} imports {name}: not below edged.{room}"
 
 
+# What each folder and file of provisioning may import from it, beside itself. The order is that of the layers.
+PROVISIONING_ALLOWED: dict[str, set[str]] = {
+    "address": set(),
+    "files": set(),
+    "graph_table": set(),
+    "lock": set(),
+    "names": set(),
+    "patch": set(),
+    "plain": set(),
+    "bundle_files": {"files"},
+    "download": {"address"},
+    "fetch": {"download"},
+    "store": {"bundle_files", "files", "lock"},
+    "model": {"files", "names"},
+    "data": {"names"},
+    "export": {"model"},
+    "cut": {"export", "names", "plain"},
+    "frames": {"data"},
+    "evaluation": {"data", "model"},
+    "training": {"data", "evaluation", "model"},
+    "peer": {"evaluation", "model"},
+    "importing": {"cut", "data", "export", "fetch", "model", "names", "store"},
+    "quantize": {"files", "frames", "plain"},
+    "revision": {"patch", "quantize", "store"},
+    "build": {"revision", "store"},
+    "verify": {"data", "evaluation", "frames", "revision", "store"},
+    "recipe": {
+        *("build", "bundle_files", "data", "fetch", "files", "frames", "importing", "lock", "quantize", "revision"),
+        *("store", "training", "verify"),
+    },
+    "commands": {
+        *("build", "data", "evaluation", "export", "fetch", "files", "frames", "graph_table", "importing", "quantize"),
+        *("recipe", "revision", "store", "training", "verify"),
+    },
+    "__main__": {"commands"},
+}
+
+
+@pytest.mark.parametrize("path", sources("provisioning"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers_of_provisioning(path: Path) -> None:
+    room = path.relative_to(ROOT / "provisioning").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for name in imports_of(path):
+        assert name != "provisioning", f"{path}: import from the module itself"
+        if name.startswith("provisioning."):
+            target = name.split(".")[1]
+            assert target == room or target in PROVISIONING_ALLOWED[room], f"{path} imports {name}"
+
+
+def test_the_layers_of_provisioning_have_an_order() -> None:
+    """What a layer may import stands above it in the table: an upward import cannot be allowed by a line there."""
+    rooms = list(PROVISIONING_ALLOWED)
+    for place, room in enumerate(rooms):
+        assert PROVISIONING_ALLOWED[room] <= set(rooms[:place]), room
+
+
 # What each room of capture may import from it, beside itself.
 CAPTURE_ALLOWED: dict[str, set[str]] = {
     "spec": set(),

@@ -26,9 +26,9 @@ from provisioning.recipe.kept_engines import ENGINE_RECORD
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
 from provisioning.recipe.workshop import Output, Workshop, read_kept
-from provisioning.report import summary
 from provisioning.revision import CALIBRATION, PLUGIN_MODEL, engine_models
 from provisioning.verify.gate import Gate
+from provisioning.verify.report import summary
 from provisioning.verify.stage import verify_bundle
 
 HEADS_MODEL = "heads.onnx"

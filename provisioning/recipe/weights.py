@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
 from provisioning.recipe.fingerprints import of_dataset
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Workshop
+from provisioning.training.options import add_train_options, train_settings
 
 DOWNLOADS = "downloads"
 TRAININGS = "trainings"
@@ -107,12 +109,13 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
 
 def train(arguments: list[str]) -> None:
     """Run `edged-provision train` in this process; raises as it does."""
-    from provisioning.commands import train as command  # noqa: PLC0415 - torch is loaded for trainings only
+    from provisioning.training.launch import launch  # noqa: PLC0415 - torch is loaded for trainings only
 
     parser = argparse.ArgumentParser(prog="[provision] train_arguments", exit_on_error=False)
-    command.add_arguments(parser)
+    add_train_options(parser)
     try:
         parsed = parser.parse_args(arguments)
     except (argparse.ArgumentError, SystemExit) as exc:
         raise UsageError(f"[provision] train_arguments {arguments}: {exc}") from exc
-    command.run(parsed)
+    for line in launch(train_settings(parsed)):
+        sys.stdout.write(f"{line}\n")

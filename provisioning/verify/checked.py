@@ -8,10 +8,10 @@ from pathlib import Path
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError, EdgedError
 from provisioning.frames.frameset import FrameSet
-from provisioning.report import summary
 from provisioning.revision import revise
 from provisioning.store import Store
 from provisioning.verify.gate import REMEDY, Gate, Verdict
+from provisioning.verify.report import summary
 from provisioning.verify.stage import verify_bundle
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.core.errors import DataError
-from edged.core.manifest import Manifest
 from provisioning.verify.agreement import Agreement
 
 REMEDY = "give more frames, or such that show more objects; calibrate by another method; or choose fp16"
@@ -66,24 +64,3 @@ def judge_unlabelled(gate: Gate, found: Agreement) -> Verdict:
         f"needed are {gate.min_f1:.2f}"
     )
     return Verdict(found.f1 >= gate.min_f1, said)
-
-
-def require_verified(manifest: Manifest) -> None:
-    """Raise unless the model is the float32 one, or was held against it and passed.
-
-    Raises:
-        DataError: it was not, or did not.
-    """
-    if manifest.precision == "fp32" and not manifest.engines:
-        return
-    said = manifest.report.get("verdict")
-    passed = manifest.report.get("passed")
-    engine = next((each for each in manifest.engines if each.precision == manifest.precision), None)
-    if passed and engine is not None and manifest.report.get("file"):
-        passed, said = False, f"its graph for a CPU passed, but {engine.file} was never held against float32"
-    if passed:
-        return
-    raise DataError(
-        f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
-        remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",
-    )

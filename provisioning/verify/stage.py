@@ -12,10 +12,10 @@ from edged.core.protocols import TunableDetector
 from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
 from provisioning.frames.frameset import FrameSet
-from provisioning.report import Subject, report_files
 from provisioning.verify.compare import Labelled, compare
 from provisioning.verify.gate import Gate
 from provisioning.verify.observe import SERVICE
+from provisioning.verify.report import Subject, report_files
 from provisioning.verify.speed import one_core_ms
 
 
