@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,28 +94,38 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     arguments = list(settings.train_arguments)
 
     def work(folder: Path) -> None:
-        runs = workshop.root / TRAININGS
-        name = folder.name.rpartition("-")[2]
-        resume = ["--resume"] if (runs / name / "last.pt").exists() else []
-        size = str(settings.input_wh[0])
-        train(["--data", str(spec), "--size", size, "--runs", str(runs), "--name", name, *resume, *arguments])
-        shutil.copyfile(runs / name / "best.pt", folder / "best.pt")
-        shutil.rmtree(runs / name)
+        run = workshop.root / TRAININGS / folder.name.rpartition("-")[2]
+        parsed = _parsed(
+            arguments,
+            data=spec,
+            size=settings.input_wh[0],
+            runs=run.parent,
+            name=run.name,
+            resume=(run / "last.pt").exists(),
+        )
+        _train(parsed, workshop.say)
+        shutil.copyfile(run / "best.pt", folder / "best.pt")
+        shutil.rmtree(run)
 
     output = workshop.make("train", {**inputs, "arguments": arguments}, work)
     path = output.folder / "best.pt"
     return Weights(path, file_sha256(path) if path.exists() else output.key, settings.licence)
 
 
-def train(arguments: list[str]) -> None:
-    """Run `edged-provision train` in this process; raises as it does."""
-    from provisioning.training.launch import launch  # noqa: PLC0415 - torch is loaded for trainings only
-
+def _parsed(arguments: list[str], **given: object) -> argparse.Namespace:
+    """The options of a training: the user's over those that the recipe gives."""
     parser = argparse.ArgumentParser(prog="[provision] train_arguments", exit_on_error=False)
     add_train_options(parser)
+    parser.set_defaults(**given)
     try:
-        parsed = parser.parse_args(arguments)
+        return parser.parse_args(arguments)
     except (argparse.ArgumentError, SystemExit) as exc:
         raise UsageError(f"[provision] train_arguments {arguments}: {exc}") from exc
-    for line in launch(train_settings(parsed)):
-        sys.stdout.write(f"{line}\n")
+
+
+def _train(options: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Train in this process, as `edged-provision train` does."""
+    from provisioning.training.launch import launch  # noqa: PLC0415 - torch is loaded for trainings only
+
+    for line in launch(train_settings(options)):
+        say(line)

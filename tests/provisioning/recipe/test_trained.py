@@ -32,12 +32,14 @@ def provision(folder: Path) -> tuple[Outcome, list[str]]:
 
 
 def test_recipe_trains_on_a_data_set_once_and_again_when_it_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(find, "installed", tuple)
     render_dataset(tmp_path / "data", train=6, val=2, seed=1)
     outcome, said = provision(tmp_path)
     assert [line.split()[0] for line in said if "running" in line] == ["train", "export", "patch", "bundle"]
+    assert capsys.readouterr().out == ""  # with --json it holds one JSON object
+    assert any("2 epochs; best:" in line for line in said)
     bundle = Store(tmp_path / "store").active()
     assert bundle is not None
     assert (bundle.manifest.classes, bundle.manifest.input_wh) == (("person",), (64, 64))

@@ -16,6 +16,8 @@ from provisioning.recipe import weights as module
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import obtain
 from provisioning.recipe.workshop import Workshop
+from provisioning.training import launch as training
+from provisioning.training.settings import TrainSettings
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -81,28 +83,27 @@ def test_a_training_is_made_once_and_resumed_where_it_was_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_data(tmp_path)
-    calls: list[list[str]] = []
+    calls: list[TrainSettings] = []
 
-    def train(arguments: list[str]) -> None:
-        calls.append(arguments)
-        run = Path(arguments[arguments.index("--runs") + 1]) / arguments[arguments.index("--name") + 1]
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "last.pt").write_bytes(b"last")
+    def launch(asked: TrainSettings) -> list[str]:
+        calls.append(asked)
+        asked.output.mkdir(parents=True, exist_ok=True)
+        (asked.output / "last.pt").write_bytes(b"last")
         if len(calls) == 1:
             raise KeyboardInterrupt
-        (run / "best.pt").write_bytes(b"best")
+        (asked.output / "best.pt").write_bytes(b"best")
+        return ["1 epochs"]
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(training, "launch", launch)
     wanted = settings(dataset=str(tmp_path / "data.yaml"), size="320", train_arguments=["--epochs", "3"])
     with pytest.raises(KeyboardInterrupt):
         _obtained(tmp_path, wanted)
     assert _obtained(tmp_path, wanted).path.read_bytes() == b"best"
     assert _obtained(tmp_path, wanted).path.read_bytes() == b"best"
     assert len(calls) == 2
-    assert "--resume" not in calls[0]
-    assert "--resume" in calls[1]
-    assert calls[1][-2:] == ["--epochs", "3"]
-    assert calls[1][calls[1].index("--size") + 1] == "320"
+    assert [each.resume for each in calls] == [False, True]
+    assert calls[1].output == calls[0].output
+    assert (calls[1].epochs, calls[1].side) == (3, 320)
 
 
 def _obtained(tmp_path: Path, wanted: ProvisionSettings) -> module.Weights:
