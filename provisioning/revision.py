@@ -15,7 +15,6 @@ from provisioning.patch import patch
 from provisioning.quantize.typed import with_fp16
 from provisioning.store import Store
 
-CALIBRATION = "calibration.json"
 PLUGIN_MODEL = "model.plugin.onnx"
 
 

@@ -19,6 +19,8 @@ from provisioning.store import Store
 
 logger = logging.getLogger(__name__)
 
+HEADS_MODEL = "heads.onnx"
+
 
 def add_engine(
     store: Store,
@@ -50,9 +52,8 @@ def add_engine(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            source = folder / "model.onnx"
-            onnx.save(patched if maker.decode == "plugin" else heads, str(source))
-            record = maker.build(source, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
+            save_engine_models(folder, heads, patched)
+            record = build_engine(maker, folder, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
             with store.locked():
                 # A build takes up to an hour: others may have added engines since the bundle was opened.
                 current = store.open(bundle.manifest.name)
@@ -67,6 +68,20 @@ def add_engine(
         raise EdgedError(
             f"{exc.filename or tempfile.gettempdir()}: {exc.strerror or exc}", remedy="free space, or set TMPDIR"
         ) from exc
+
+
+def save_engine_models(folder: Path, heads: onnx.ModelProto, patched: onnx.ModelProto) -> None:
+    """Write what an engine is built from: the model that ends in its heads, and the one with the decode node."""
+    onnx.save(heads, str(folder / HEADS_MODEL))
+    onnx.save(patched, str(folder / PLUGIN_MODEL))
+
+
+def build_engine(
+    maker: EngineMaker, models: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
+) -> EngineRecord:
+    """Build into `folder` from what `save_engine_models` wrote into `models`; raises as `EngineMaker.build`."""
+    source = models / (PLUGIN_MODEL if maker.decode == "plugin" else HEADS_MODEL)
+    return maker.build(source, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
 
 
 def engine_files(folder: Path, record: EngineRecord) -> dict[str, bytes | Path]:

@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
 
     import onnx
 
-    from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
+    from edged.core.bundle import MODEL
     from provisioning.frames.frameset import FrameSet
-    from provisioning.quantize.int8 import quantize
-    from provisioning.revision import CALIBRATION, revise
+    from provisioning.quantize.int8 import CALIBRATION, quantize
+    from provisioning.revision import revise
     from provisioning.store import Store
 
     if args.threads < 0:
@@ -63,11 +63,7 @@ def run(args: argparse.Namespace) -> int:
             cache.write_bytes(bundle.read(CALIBRATION))
         model = onnx.load_from_string(bundle.read(MODEL))
         made = quantize(model, frames, method=args.method, cache=cache, threads=args.threads)
-        files = {
-            MODEL_INT8: made.model.SerializeToString(),
-            MODEL_INT8_CPU: made.cpu.SerializeToString(),
-            CALIBRATION: cache.read_bytes(),
-        }
+        files = made.files(cache)
     revised = revise(store, bundle, files, precision="int8", calibration=made.facts(), report={})
     if made.warning:
         sys.stderr.write(f"edged-provision: warning: {made.warning}\n")

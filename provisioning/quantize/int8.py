@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from edged.core.bundle import MODEL_INT8, MODEL_INT8_CPU
 from edged.core.errors import DataError
 from edged.core.types import Floats
 from edged.cpu.preprocess import Preprocessor
@@ -20,6 +21,7 @@ from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
 from provisioning.quantize.placement import named, with_qdq
 from provisioning.quantize.thresholds import METHODS, Method
 
+CALIBRATION = "calibration.json"  # the cache of ranges, in a bundle
 FEW_FRAMES = 20  # a tenth of what `sample` takes for a fixed scene: with fewer, ranges are those of single pictures
 CPU_FRAMES = 32  # at most, spread over those for calibration
 
@@ -47,6 +49,11 @@ class Quantised:
     def facts(self) -> dict[str, object]:
         """What the manifest says of the calibration."""
         return {"method": self.method, "frames": self.frames, "frames_sha256": self.frames_sha256}
+
+    def files(self, cache: Path) -> dict[str, bytes]:
+        """What a bundle gets of it, by name: both graphs, and the cache that `quantize` left."""
+        graphs = {MODEL_INT8: self.model.SerializeToString(), MODEL_INT8_CPU: self.cpu.SerializeToString()}
+        return {**graphs, CALIBRATION: cache.read_bytes()}
 
     @property
     def warning(self) -> str:

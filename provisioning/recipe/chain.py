@@ -14,24 +14,23 @@ from edged import __version__
 from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import DataError
 from edged.core.manifest import EngineRecord, Manifest
-from provisioning.build.bundle_engine import engine_files
+from provisioning.build.bundle_engine import build_engine, engine_files, save_engine_models
 from provisioning.build.maker import EngineMaker
 from provisioning.bundle_files import write_bundle
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.importing import export_model
-from provisioning.quantize.int8 import quantize
+from provisioning.quantize.int8 import CALIBRATION, quantize
 from provisioning.recipe.fingerprints import of_dataset, of_source
 from provisioning.recipe.kept_engines import ENGINE_RECORD
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights
 from provisioning.recipe.workshop import Output, Workshop, read_kept
-from provisioning.revision import CALIBRATION, PLUGIN_MODEL, engine_models
+from provisioning.revision import PLUGIN_MODEL, engine_models
 from provisioning.verify.gate import Gate
 from provisioning.verify.report import summary
 from provisioning.verify.stage import verify_bundle
 
-HEADS_MODEL = "heads.onnx"
 REPORT = "report.json"
 _MANIFEST_PART = "manifest-part.json"
 _BUNDLE = "bundle"
@@ -125,9 +124,8 @@ class Chain:
             )
             if result.warning:
                 self.workshop.say(f"{'quantize':<9} {result.warning}")
-            shutil.copyfile(cache, folder / CALIBRATION)
-            onnx.save(result.model, str(folder / MODEL_INT8))
-            onnx.save(result.cpu, str(folder / MODEL_INT8_CPU))
+            for name, content in result.files(cache).items():
+                (folder / name).write_bytes(content)
             manifest = dataclasses.replace(_read_manifest(exported.folder), calibration=result.facts())
             _write_manifest(folder, manifest)
 
@@ -144,8 +142,7 @@ class Chain:
             model = onnx.load(str(source.folder / (MODEL_INT8 if quantised else MODEL)))
             manifest = dataclasses.replace(manifest, min_confidence=settings.prenms_score_threshold)
             heads, patched = engine_models(manifest, model, typed=typed)
-            onnx.save(heads, str(folder / HEADS_MODEL))  # for an engine that decodes behind its heads
-            onnx.save(patched, str(folder / PLUGIN_MODEL))
+            save_engine_models(folder, heads, patched)
 
         return self.workshop.make("patch", inputs, work)
 
@@ -155,9 +152,9 @@ class Chain:
         inputs = {"patch": patched.key, "machine": dict(maker.facts), **order}
 
         def work(folder: Path) -> None:
-            source = patched.folder / (PLUGIN_MODEL if maker.decode == "plugin" else HEADS_MODEL)
-            record = maker.build(
-                source,
+            record = build_engine(
+                maker,
+                patched.folder,
                 folder,
                 precision=settings.precision,
                 batch=(settings.batch[0], settings.batch[1], settings.batch[2]),
