@@ -14,7 +14,6 @@ from edged.core.types import Floats, Pixels
 from edged.demo.scene import Scene
 
 CLASSES = ("person",)
-LONGER_SIDE_PX = 416
 _SHAPES = ((416, 234), (416, 260), (416, 312), (416, 416), (312, 416))
 _MINUTE_S = 60.0
 

@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_COUNT = 200
 DEFAULT_VERIFICATION = 50
-ADVICE = "200 frames do for a fixed scene; 500 to 1000 over day, night and weather calibrate better"
 _THUMBNAIL_WH = (48, 27)
 _SAME_GREYS = 12.0  # a thumbnail pixel that moves more than this has seen something move, not noise
 

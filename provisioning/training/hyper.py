@@ -89,15 +89,6 @@ def read_hyper(file: Path | None) -> Hyper:
     return _build(Hyper, content, where=str(file))
 
 
-def hyper_from_plain(content: Mapping[str, Any], *, where: str) -> Hyper:
-    """The inverse of `Hyper.to_plain`.
-
-    Raises:
-        ConfigError: as `read_hyper`.
-    """
-    return _build(Hyper, content, where=where)
-
-
 def _build(kind: type[_T], content: Mapping[str, Any], *, where: str) -> _T:
     hints = get_type_hints(kind)
     known = {each.name for each in fields(kind)}  # type: ignore[arg-type]

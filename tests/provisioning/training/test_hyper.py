@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import ConfigError
-from provisioning.training.hyper import DEFAULTS, Hyper, hyper_from_plain, read_hyper
+from provisioning.training.hyper import DEFAULTS, Hyper, read_hyper
 
 
 def test_hyper_defaults_are_those_of_the_file() -> None:
@@ -18,10 +18,12 @@ def test_hyper_file_explains_every_value() -> None:
     assert [line for line in lines if "#" not in line] == []
 
 
-def test_hyper_survives_a_checkpoint() -> None:
-    hyper = hyper_from_plain({"optimizer": {"rate": 0.5}, "augment": {"affine": {"degrees": 5}}}, where="x")
-    assert hyper_from_plain(hyper.to_plain(), where="x") == hyper
-    assert hyper.augment.affine.degrees == 5
+def test_hyper_reads_nested_tables(tmp_path: Path) -> None:
+    file = tmp_path / "hyper.toml"
+    file.write_text("[optimizer]\nrate = 0.5\n[augment.affine]\ndegrees = 5\n")
+    hyper = read_hyper(file)
+    assert (hyper.optimizer.rate, hyper.augment.affine.degrees) == (0.5, 5)
+    assert hyper.to_plain()["augment"]["affine"]["degrees"] == 5
 
 
 @pytest.mark.parametrize(
