@@ -6,13 +6,18 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 from edged.core.extras import EXTRAS_WITH
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 STAGES = {"capture", "cpu", "gpu", "publish"}
@@ -28,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"core"},
     "instance": {"core"},
     "pipeline": {"core", "health"},
-    "config": {"core", "publish"},  # names that may be topics
+    "config": {"core", "capture", "publish"},  # the options types of the stages, which it inherits
     "sinks": {"core"},
     "assembly": {"core", "config", "pinning", "sinks"} | STAGES,
     "oneshot": {"core", "config", "assembly", "annotate"} | STAGES,
@@ -178,20 +183,24 @@ def test_a_missing_package_is_named_with_the_extras_that_bring_it() -> None:
     # Who imports the first two says what to do; the last is a part of pydantic.
     elsewhere = {"systemd", "tensorrt", "pydantic_core"}
     used = {name.split(".")[0] for path in sources("edged", "provisioning", "plugins") for name in imports_of(path)}
-    wanted = [Requirement(line) for line in requires("edged") or []]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]  # what is installed may be older
     owners = packages_distributions()
     for package in used - sys.stdlib_module_names - {"edged", "provisioning", "plugins"} - elsewhere:
         found = {name.lower().replace("_", "-") for name in owners.get(package, ())}
         for extra in EXTRAS_WITH.get(package, ("",)):
-            brought = {one.name.lower() for one in wanted if not one.marker or one.marker.evaluate({"extra": extra})}
+            lines = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+            wanted = [Requirement(line) for line in lines]
+            brought = {one.name.lower() for one in wanted if not one.marker or one.marker.evaluate()}
             assert not found or found & brought, f"{package} of {found} does not come with {extra or 'edged itself'}"
 
 
-def test_core_needs_numpy_only() -> None:
+def test_core_needs_little() -> None:
+    """Each camera's child process loads it; annotated_types is a few plain classes."""
     for path in sources("edged/core"):
         for name in imports_of(path):
             top = name.split(".")[0]
-            assert top in {"numpy", "edged"} or top in sys.stdlib_module_names, f"{path} imports {name}"
+            light = top in {"numpy", "annotated_types", "edged"} or top in sys.stdlib_module_names
+            assert light, f"{path} imports {name}"
 
 
 def test_plugins_are_a_leaf() -> None:
@@ -216,6 +225,10 @@ def test_engines_are_built_and_verified_without_torch() -> None:
     pytest.importorskip("onnx_graphsurgeon", reason="onnx-graphsurgeon is not installed")
     needed = "import provisioning.commands.build, provisioning.build.bundle_engine, provisioning.build.tensorrt_maker"
     assert not loaded_by(f"{needed}, provisioning.verify.checked, provisioning.frames.frameset") & {"torch"}
+
+
+def test_a_camera_process_does_without_the_configuration() -> None:
+    assert not loaded_by("import edged.capture.child.worker") & {"pydantic", "pydantic_core", "paho", "onnxruntime"}
 
 
 def test_importing_the_command_line_is_light() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from edged.config.schema import Engine, Model
 from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, ConfigError, DetectorError, NotInstalled
+from edged.core.limits import ScoreLimits
+from edged.core.options import shared
 from edged.core.protocols import TunableDetector
 from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
@@ -98,9 +100,7 @@ def thresholds(model: Model, bundle: Bundle) -> Thresholds:
             remedy="raise it, or provision with a lower prenms_score_threshold",
         )
     return Thresholds(
-        confidence=model.confidence,
-        iou=model.iou,
-        max_detections=model.max_detections,
+        **shared(ScoreLimits, model),
         # names may repeat
         class_ids=frozenset(number for number, name in enumerate(known) if name in model.classes),
     )

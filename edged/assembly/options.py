@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edged.capture.spec import CameraSpec
+from edged.capture.spec import CameraSpec, ReadOptions
 from edged.config.schema import Camera, Mqtt, Publish
 from edged.core.errors import ConfigError
-from edged.publish.options import MqttOptions, OutboxOptions, TlsOptions
+from edged.core.options import shared
+from edged.publish.options import DAY_S, MqttOptions, OutboxOptions, SessionOptions, TlsOptions
 
 MQTT_PORT = 1883
 MQTT_TLS_PORT = 8883
@@ -21,20 +22,7 @@ def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
     """
     try:
         return [
-            CameraSpec(
-                name=camera.name,
-                source=camera.source_with_credentials(),
-                pace=camera.pace,
-                loop=camera.loop,
-                fps=camera.fps,
-                rotate=camera.rotate,
-                open_timeout_s=camera.open_timeout_s,
-                read_timeout_s=camera.read_timeout_s,
-                max_pixels=camera.max_pixels,
-                frozen_after_s=camera.frozen_after_s,
-                decode_threads=camera.decode_threads,
-                acceleration=camera.acceleration,
-            )
+            CameraSpec(camera.name, camera.source_with_credentials(), **shared(ReadOptions, camera))
             for camera in cameras
         ]
     except ValueError as exc:
@@ -58,9 +46,7 @@ def mqtt_options(mqtt: Mqtt) -> MqttOptions:
             username=mqtt.username,
             password=mqtt.password.get_secret_value(),
             tls=tls,
-            client_id=mqtt.client_id,
-            protocol=mqtt.protocol,
-            keepalive_s=mqtt.keepalive_s,
+            **shared(SessionOptions, mqtt),
         )
     except ValueError as exc:
         raise ConfigError(f"[mqtt] {exc}") from exc
@@ -73,5 +59,5 @@ def outbox_options(publish: Publish) -> OutboxOptions | None:
     return OutboxOptions(
         directory=publish.outbox,
         max_bytes=publish.outbox_max_mb << 20,
-        max_age_s=publish.outbox_max_days * 86400,
+        max_age_s=publish.outbox_max_days * DAY_S,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edged.core.limits import ScoreLimits
+
 NAME = "demo"
 HELP = "see it work: own broker, real daemon, a subscriber that prints"
 DESCRIPTION = """\
@@ -28,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="end after so many messages (default: never)"
     )
-    parser.add_argument("--confidence", type=float, metavar="0..1", help="report scores above this (default 0.25)")
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        metavar="0..1",
+        help=f"report scores above this (default {ScoreLimits.confidence:g})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from edged.core.limits import ScoreLimits
+
 NAME = "detect"
 HELP = "look once at pictures, videos, folders, cameras or streams"
 DESCRIPTION = """\
@@ -36,9 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that choose the model and its limits; shared with other commands."""
     parser.add_argument("--model", type=Path, metavar="BUNDLE", help="bundle directory (default: the active one)")
-    parser.add_argument("--confidence", type=float, metavar="0..1", help="report scores above this (default 0.25)")
     parser.add_argument(
-        "--iou", type=float, metavar="0..1", help="overlap above which two boxes are one (default 0.45)"
+        "--confidence",
+        type=float,
+        metavar="0..1",
+        help=f"report scores above this (default {ScoreLimits.confidence:g})",
+    )
+    parser.add_argument(
+        "--iou", type=float, metavar="0..1", help=f"overlap above which two boxes are one (default {ScoreLimits.iou:g})"
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="report only these classes")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for inference (default: all)")

@@ -13,17 +13,15 @@ from pydantic import ValidationError
 
 from edged.config.credentials import read_credentials, read_password_file
 from edged.config.environment import read_environment
-from edged.config.lines import Key, key_lines, line_of
+from edged.config.lines import Key, line_of
 from edged.config.problems import describe, shape_problems, shown
 from edged.config.schema import Settings
-from edged.config.toml import parse_toml
+from edged.config.toml import Document, read_toml
 from edged.core.errors import ConfigError
 from edged.core.paths import CONFIG
 from edged.core.redact import holds_secret, remember_source
 from edged.core.secrets import remember
-from edged.core.text import read_text
 
-MAX_BYTES = 1 << 20
 _SECRET_KEYS = ("pass", "pwd", "secret", "token")  # misspelt ones, too
 
 logger = logging.getLogger(__name__)
@@ -40,9 +38,8 @@ def load_settings(path: Path = CONFIG) -> Settings:
     Raises:
         ConfigError: one line a problem, `file:line: key: problem; remedy`.
     """
-    text = _read(path)
-    raw = parse_toml(text, name=path)
-    lines = key_lines(text)
+    document = _read(path)
+    raw, lines = document.table, document.lines
     _remember(raw)
     if problems := list(shape_problems(raw, path=path, lines=lines)):
         raise ConfigError("\n".join(problems))
@@ -66,9 +63,9 @@ def load_settings(path: Path = CONFIG) -> Settings:
     return settings
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> Document:
     try:
-        return read_text(path, limit=MAX_BYTES, error=ConfigError)
+        return read_toml(path)
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{path}: not found",

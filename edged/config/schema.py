@@ -6,28 +6,37 @@ import ipaddress
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from annotated_types import Interval
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from edged.core.limits import MAX_DETECTIONS, MOST_DETECTIONS
+from edged.capture.spec import ReadOptions
+from edged.core.limits import ScoreLimits
+from edged.core.names import require_camera_name, require_name
 from edged.core.paths import MODELS, STATE_DIR
 from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
-from edged.publish.options import require_host
-from edged.publish.topics import Topics, require_camera_name, require_name
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("expected a number, got true/false")  # noqa: TRY004 - pydantic turns only ValueError into a message
-    return value
-
-
-def _no_number(value: object) -> object:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError("expected true or false")  # noqa: TRY004 - as above
-    return value
+from edged.publish.options import (
+    MOST_OUTBOX_DAYS,
+    MOST_OUTBOX_MB,
+    OUTBOX_MAX_DAYS,
+    OUTBOX_MAX_MB,
+    PORTS,
+    SessionOptions,
+    require_host,
+)
+from edged.publish.topics import Topics
 
 
 def _devices(value: object) -> tuple[str, ...]:
@@ -80,61 +89,69 @@ def _default_device_id() -> str:
 
 _USERNAME, _PASSWORD = "{username}", "{password}"  # where they go into a source that has another place for them
 
-Flag = Annotated[bool, BeforeValidator(_no_number)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Fraction = Annotated[Real, Field(ge=0, le=1)]
-Seconds = Annotated[Real, Field(gt=0, le=86400)]
+Seconds = Annotated[float, Interval(gt=0, le=86400)]
 TopicName = Annotated[str, AfterValidator(_topic_name)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Section(BaseModel, frozen=True):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _flag_or_number(cls, value: object, info: ValidationInfo) -> object:
+        """No flag for a number and no number for a flag, as pydantic would take them."""
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+            raise ValueError("expected a number, got true/false")
+        if type(value) in {int, float} and bool in kinds:
+            raise ValueError("expected true or false")
+        return value
 
 
-class Device(_Section):
+def _kinds(annotation: object) -> set[object]:
+    """The types that a setting may have."""
+    if get_origin(annotation) is Literal:
+        return {type(choice) for choice in get_args(annotation)}
+    return {kind for part in get_args(annotation) for kind in _kinds(part)} or {annotation}
+
+
+class Device(_Section, frozen=True):
     """`[device]`."""
 
     id: TopicName = Field(default_factory=_default_device_id)
 
 
-class Model(_Section):
+class Model(_Section, ScoreLimits, frozen=True):
     """`[model]`."""
 
     bundle: Path = MODELS / "active"
-    confidence: Annotated[Real, Field(gt=0, lt=1)] = 0.25
-    iou: Annotated[Real, Field(gt=0, le=1)] = 0.45
-    max_detections: Annotated[Whole, Field(ge=1, le=MOST_DETECTIONS)] = MAX_DETECTIONS
     classes: tuple[str, ...] = ()
 
 
-class Engine(_Section):
+class Engine(_Section, frozen=True):
     """`[engine]`."""
 
     backend: Literal["auto", "cpu", "tensorrt"] = "auto"
     device: Annotated[tuple[str, ...], BeforeValidator(_devices)] = ("auto",)
-    threads: Annotated[Whole, Field(ge=0, le=256)] = 0
+    threads: Annotated[int, Interval(ge=0, le=256)] = 0
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
-    free_memory_mb: Annotated[Whole, Field(ge=0)] = 512
+    free_memory_mb: Annotated[int, Interval(ge=0)] = 512
 
 
-class Mqtt(_Section):
+class Mqtt(_Section, SessionOptions, frozen=True):
     """`[mqtt]`."""
 
     host: Annotated[str, AfterValidator(_broker_host)] = "localhost"
-    port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, PORTS] | None = None
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
-    client_id: str = ""
     prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
-    protocol: Literal["3.1.1", "5"] = "3.1.1"
-    keepalive_s: Annotated[Whole, Field(ge=2, le=3600)] = 10
-    tls: Flag | None = None
+    tls: bool | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-    insecure: Flag = False
+    insecure: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -173,37 +190,27 @@ class Mqtt(_Section):
         return bool(self.tls or self.ca_file or self.cert_file)
 
 
-class Publish(_Section):
+class Publish(_Section, frozen=True):
     """`[publish]`."""
 
     detections: Literal["all", "nonempty"] = "all"
-    qos: Annotated[Literal[0, 1], BeforeValidator(_no_bool)] = 0
-    durable: Flag = False
+    qos: Literal[0, 1] = 0
+    durable: bool = False
     outbox: Path = STATE_DIR / "outbox"
-    outbox_max_mb: Annotated[Whole, Field(ge=1)] = 1000
-    outbox_max_days: Annotated[Real, Field(gt=0)] = 7.0
+    outbox_max_mb: Annotated[int, Interval(ge=1, le=MOST_OUTBOX_MB)] = OUTBOX_MAX_MB
+    outbox_max_days: Annotated[float, Interval(ge=0.001, le=MOST_OUTBOX_DAYS)] = OUTBOX_MAX_DAYS
     stats_interval_s: Seconds = 10.0
-    home_assistant: Flag = False
+    home_assistant: bool = False
 
 
-class Camera(_Section):
-    """`[[camera]]`."""
+class Camera(_Section, ReadOptions, frozen=True):
+    """`[[camera]]`: how to read it, and what."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
     source: Annotated[str, Field(min_length=1, repr=False), AfterValidator(_source)]
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
-    fps: Annotated[Real, Field(ge=0, le=1000)] = 0.0
-    rotate: Literal[0, 90, 180, 270] = 0
-    pace: Literal["realtime", "fast"] = "realtime"
-    loop: Flag = True
-    open_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
-    read_timeout_s: Annotated[Real, Field(ge=0.1, le=300)] = 4.0
-    frozen_after_s: Annotated[Real, Field(ge=0, le=86400)] = 20.0
-    max_pixels: Annotated[Whole, Field(ge=1, le=1 << 28)] = 36_000_000
-    decode_threads: Annotated[Whole, Field(ge=1, le=64)] = 1
-    acceleration: Literal["none", "any"] = "none"
 
     @model_validator(mode="after")
     def _credentials_have_a_place(self) -> Camera:
@@ -248,19 +255,19 @@ def _filled(source: str, place: str, value: str) -> str:
     return source.replace(place, quote(value, safe=""))
 
 
-class Log(_Section):
+class Log(_Section, frozen=True):
     """`[log]`."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Service(_Section):
+class Service(_Section, frozen=True):
     """`[service]`."""
 
     start_grace_s: Seconds = 30.0
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """The whole of edged.toml."""
 
     device: Device = Field(default_factory=Device)

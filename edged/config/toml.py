@@ -1,19 +1,48 @@
-"""TOML files that people write: a table, or one sentence about what is wrong."""
+"""TOML files that people write: a table and its lines, or one sentence about what is wrong."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from edged.config.lines import Key, key_lines
 from edged.core.errors import ConfigError
+from edged.core.text import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 _TOO_DEEP = "tables or lists in each other, deeper than any setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What one file holds.
+
+    Attributes:
+        table: its values.
+        lines: where they stand; see `key_lines`.
+    """
+
+    table: dict[str, Any]
+    lines: dict[Key, int]
+
+
+def read_toml(path: Path) -> Document:
+    """The whole of a file of at most `MAX_BYTES`.
+
+    Raises:
+        ConfigError: too large, not UTF-8 or UTF-16, no TOML, nested too deep.
+        OSError: it cannot be read.
+    """
+    text = read_text(path, limit=MAX_BYTES, error=ConfigError)
+    return Document(parse_toml(text, name=path), key_lines(text))
 
 
 def parse_toml(text: str, *, name: object) -> dict[str, Any]:

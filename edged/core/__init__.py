@@ -1,1 +1,1 @@
-"""Types, protocols and pure geometry that every stage shares; numpy and the standard library only."""
+"""Types, protocols and pure geometry that every stage shares; numpy, annotated_types and the standard library only."""

@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from edged.core.limits import MAX_DETECTIONS
+from edged.core.limits import ScoreLimits
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -139,18 +139,12 @@ class FrameResult:
             raise ValueError(f"timings must hold waiting, detect and total, missing {sorted(missing)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What counts as a detection.
+@dataclass(frozen=True)
+class Thresholds(ScoreLimits):
+    """What counts as a detection, in the terms of one model.
 
     Attributes:
-        confidence: 0..1, a score must exceed it.
-        iou: 0..1, boxes of one class that overlap more are one object.
-        max_detections: per frame.
         class_ids: those reported; empty for all.
     """
 
-    confidence: float = 0.25
-    iou: float = 0.45
-    max_detections: int = MAX_DETECTIONS
     class_ids: frozenset[int] = frozenset()

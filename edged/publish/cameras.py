@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from edged.core.names import require_camera_name
 from edged.core.states import CameraState
 from edged.publish.home_assistant import discovery
 from edged.publish.payload import encode, health_payload
-from edged.publish.topics import Topics, require_camera_name
+from edged.publish.topics import Topics
 
 ONLINE = b"online"
 OFFLINE = b"offline"

@@ -1,18 +1,23 @@
 """How to reach a broker: plain, frozen settings, checked at birth; the password never shows."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: pydantic before 2.10 looks for inherited names in the heir's module.
 
 import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-Protocol = Literal["3.1.1", "5"]
+from annotated_types import Interval, MaxLen
+
+from edged.core.options import require_valid
 
 MAX_MQTT_PAYLOAD_BYTES = 268_435_455
 MAX_PORT = 65535
-_MAX_CLIENT_ID_BYTES = 128
+PORTS = Interval(ge=1, le=MAX_PORT)
+DAY_S = 86_400
+OUTBOX_MAX_MB, MOST_OUTBOX_MB = 1000, 1 << 30  # default and largest
+OUTBOX_MAX_DAYS, MOST_OUTBOX_DAYS = 7.0, 3650
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
@@ -38,8 +43,23 @@ class TlsOptions:
             raise ValueError(f"TLS {given} is given without {missing}: a client certificate needs both")
 
 
-@dataclass(frozen=True, slots=True)
-class MqttOptions:
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """How to behave towards a broker: the keys of `[mqtt]` that a session has, with their ranges and defaults.
+
+    Attributes:
+        client_id: empty stands for `edged-<device>`; must be unique at the broker.
+        protocol: MQTT version.
+        keepalive_s: a broker that is silent for twice this long counts as lost.
+    """
+
+    client_id: Annotated[str, MaxLen(128)] = ""
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    keepalive_s: Annotated[int, Interval(ge=1, le=3600)] = 10
+
+
+@dataclass(frozen=True)
+class MqttOptions(SessionOptions):
     """One broker and how to behave towards it.
 
     Attributes:
@@ -48,47 +68,36 @@ class MqttOptions:
         username: empty connects without credentials.
         password: never shown.
         tls: None speaks plain TCP.
-        client_id: empty stands for `edged-<device>`; must be unique at the broker.
-        protocol: MQTT version.
-        keepalive_s: a broker that is silent for twice this long counts as lost; 1..65535.
         connect_timeout_s: for TCP, TLS and the broker's answer, each.
         queue_messages: what may wait for the network before the oldest is dropped.
         max_payload_bytes: a larger message loses its least confident detections.
         reconnect_min_s, reconnect_max_s: back-off, doubled from the one to the other, jittered.
         refused_retry_s: wait after refused credentials.
+
+    Raises:
+        ValueError: a value that cannot be.
     """
 
     host: str
-    port: int = 1883
+    port: Annotated[int, PORTS] = 1883
     username: str = ""
     password: str = field(default="", repr=False)
     tls: TlsOptions | None = None
-    client_id: str = ""
-    protocol: Protocol = "5"
-    keepalive_s: int = 10
-    connect_timeout_s: float = 5.0
-    queue_messages: int = 1024
-    max_payload_bytes: int = 256 * 1024
-    reconnect_min_s: float = 0.5
-    reconnect_max_s: float = 5.0
-    refused_retry_s: float = 60.0
+    connect_timeout_s: Annotated[float, Interval(ge=0.1, le=300.0)] = 5.0
+    queue_messages: Annotated[int, Interval(ge=1, le=1_000_000)] = 1024
+    max_payload_bytes: Annotated[int, Interval(ge=1024, le=MAX_MQTT_PAYLOAD_BYTES)] = 256 * 1024
+    reconnect_min_s: Annotated[float, Interval(ge=0.01, le=3600.0)] = 0.5
+    reconnect_max_s: Annotated[float, Interval(ge=0.01, le=3600.0)] = 5.0
+    refused_retry_s: Annotated[float, Interval(ge=0.01, le=86_400.0)] = 60.0
 
     def __post_init__(self) -> None:
         require_host(self.host)
-        _require_range("broker port", self.port, 1, MAX_PORT)
-        _require_range("keepalive_s", self.keepalive_s, 1, 65535)
-        _require_range("connect_timeout_s", self.connect_timeout_s, 0.1, 300)
-        _require_range("queue_messages", self.queue_messages, 1, 1_000_000)
-        _require_range("max_payload_bytes", self.max_payload_bytes, 1024, MAX_MQTT_PAYLOAD_BYTES)
-        _require_range("reconnect_min_s", self.reconnect_min_s, 0.01, 3600)
-        _require_range("reconnect_max_s", self.reconnect_max_s, self.reconnect_min_s, 3600)
-        _require_range("refused_retry_s", self.refused_retry_s, self.reconnect_min_s, 86400)
-        if self.protocol not in ("3.1.1", "5"):
-            raise ValueError(f'protocol must be "3.1.1" or "5", got {self.protocol!r}')
+        require_valid(self)
+        for key in ("reconnect_max_s", "refused_retry_s"):
+            if getattr(self, key) < self.reconnect_min_s:
+                raise ValueError(f"{key} must be at least reconnect_min_s, {self.reconnect_min_s:g} s")
         if self.password and not self.username:
             raise ValueError("a broker password is given without a username")
-        if len(self.client_id.encode()) > _MAX_CLIENT_ID_BYTES:
-            raise ValueError(f"client_id must be at most {_MAX_CLIENT_ID_BYTES} bytes")
 
     @property
     def address(self) -> str:
@@ -106,19 +115,19 @@ class OutboxOptions:
         max_age_s: older messages are not worth sending.
         commit_interval_s: group commit: a message is on disk at most this long after it was accepted.
         queue_messages: what may wait in memory for the disk.
+
+    Raises:
+        ValueError: a value that cannot be.
     """
 
     directory: Path
-    max_bytes: int = 1 << 30
-    max_age_s: float = 7 * 86400.0
-    commit_interval_s: float = 0.05
-    queue_messages: int = 1024
+    max_bytes: Annotated[int, Interval(ge=4096, le=MOST_OUTBOX_MB << 20)] = OUTBOX_MAX_MB << 20
+    max_age_s: Annotated[float, Interval(ge=1.0, le=MOST_OUTBOX_DAYS * DAY_S)] = OUTBOX_MAX_DAYS * DAY_S
+    commit_interval_s: Annotated[float, Interval(ge=0.0, le=10.0)] = 0.05
+    queue_messages: Annotated[int, Interval(ge=1, le=1_000_000)] = 1024
 
     def __post_init__(self) -> None:
-        _require_range("outbox max_bytes", self.max_bytes, 4096, 1 << 50)
-        _require_range("outbox max_age_s", self.max_age_s, 1, 10 * 365 * 86400)
-        _require_range("outbox commit_interval_s", self.commit_interval_s, 0, 10)
-        _require_range("outbox queue_messages", self.queue_messages, 1, 1_000_000)
+        require_valid(self)
 
 
 def require_host(host: str) -> None:
@@ -163,8 +172,3 @@ def _split_port(text: str) -> tuple[str, str]:
         return name, port[1:] if port[1:].isdecimal() else ""
     name, _, port = text.rpartition(":")
     return (name, port) if name and port.isdecimal() else (text, "")
-
-
-def _require_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be {low:g} to {high:g}, got {value}")

@@ -5,22 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edged.core.names import MAX_NAME_LENGTH, RESERVED_CAMERA_NAMES, is_name
+from edged.core.names import require_name
 
 _PREFIX = re.compile(r"[^\s+#/$\x00-\x1f][^+#\x00-\x1f]*(?<!/)")
-
-
-def require_name(kind: str, name: str) -> None:
-    """Raise ValueError unless `name` may be one level of a topic; `kind` is what the message calls it."""
-    if not is_name(name):
-        raise ValueError(f"{kind} {name!r} must be 1 to {MAX_NAME_LENGTH} of a-z, 0-9, _ and -: it is a topic level")
-
-
-def require_camera_name(name: str) -> None:
-    """Raise ValueError unless `name` may be a camera's: a topic level that is not one of the device's own."""
-    require_name("camera name", name)
-    if name in RESERVED_CAMERA_NAMES:
-        raise ValueError(f"no camera may be called {name!r}: the device's own {name} topic has that name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class _Video:
     """
 
     def __init__(self, source: Path) -> None:
-        self._spec = CameraSpec(name="sample", source=str(source), pace="fast")
+        self._spec = CameraSpec(name="sample", source=str(source), pace="fast", loop=False)
         try:
             self._stream = self._opened()
             self.length = self._stream.announced or self._counted()
@@ -168,7 +168,7 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
     if every_s <= 0:
         raise UsageError(f"the interval between frames must be positive, got {every_s:g} s")
     try:
-        spec = CameraSpec(name="sample", source=source, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
+        spec = CameraSpec("sample", source, loop=False, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     with closing(FrameReader(spec)) as reader:

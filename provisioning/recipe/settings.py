@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -10,16 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from edged.config.lines import Key, key_lines, line_of
-from edged.config.toml import parse_toml
+from edged.config.hints import hint
+from edged.config.lines import Key, line_of
+from edged.config.toml import Document, read_toml
 from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
-from edged.core.text import read_text
 from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
 from provisioning.quantize.thresholds import Method
 
-MAX_BYTES = 1 << 20
 SECTION = "provision"
 _VARIABLE = "EDGED_PROVISION__"
 _SIZE = re.compile(r"(\d{2,5})(?:x(\d{2,5}))?")
@@ -140,8 +138,8 @@ def read_settings(path: Path) -> ProvisionSettings:
     """
     if unread := sorted(name for name in os.environ if name.upper().startswith(_VARIABLE)):
         raise ConfigError(f"environment {unread[0]}: not read", remedy=f"write it below [{SECTION}] in {path}")
-    text = _text(path)
-    table = parse_toml(text, name=path).get(SECTION)
+    document = _read(path)
+    table = document.table.get(SECTION)
     if not isinstance(table, dict):
         raise ConfigError(
             f"{path}: has no [{SECTION}] table",
@@ -150,14 +148,13 @@ def read_settings(path: Path) -> ProvisionSettings:
     try:
         return ProvisionSettings.model_validate(table)
     except ValidationError as exc:
-        lines = key_lines(text)
-        problems = [_problem(path, lines, error["loc"], error["type"], error["msg"]) for error in exc.errors()]
+        problems = [_problem(path, document.lines, error["loc"], error["type"], error["msg"]) for error in exc.errors()]
         raise ConfigError("\n".join(problems)) from None
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> Document:
     try:
-        return read_text(path, limit=MAX_BYTES, error=ConfigError)
+        return read_toml(path)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}", remedy="name another with --config FILE") from exc
 
@@ -165,8 +162,6 @@ def _text(path: Path) -> str:
 def _problem(path: Path, lines: dict[Key, int], place: tuple[Any, ...], kind: str, message: str) -> str:
     where = f"{path}:{line_of(lines, (SECTION, *place))}: [{SECTION}]" + (f" {place[0]}" if place else "")
     if kind == "extra_forbidden":
-        nearest = difflib.get_close_matches(str(place[0]), ProvisionSettings.model_fields, n=1)
-        hint = nearest[0] if nearest else ", ".join(ProvisionSettings.model_fields)
-        return f'{where}: unknown key; did you mean "{hint}"?' if nearest else f"{where}: unknown key; known: {hint}"
+        return f"{where}: unknown key; {hint(SECTION, str(place[0]), list(ProvisionSettings.model_fields))}"
     said = message.removeprefix("Value error, ")
     return f"{where}: {said[0].lower()}{said[1:]}"

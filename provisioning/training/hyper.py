@@ -8,13 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from edged.config.toml import parse_toml
+from edged.config.toml import read_toml
 from edged.core.errors import ConfigError
-from edged.core.text import read_text
 from provisioning.data.batches import Augmentation
 from provisioning.training.loss import LossGains
 
-MAX_BYTES = 1 << 20
 DEFAULTS = Path(__file__).with_name("hyper.toml")
 _RANGES = {  # inclusive; every other number must be at least 0
     "mosaic": (0, 1), "mixup": (0, 1), "hue": (0, 1), "saturation": (0, 1), "value": (0, 1), "flip_lr": (0, 1),
@@ -83,7 +81,7 @@ def read_hyper(file: Path | None) -> Hyper:
     if file is None:
         return Hyper()
     try:
-        content = parse_toml(read_text(file, limit=MAX_BYTES, error=ConfigError), name=file)
+        content = read_toml(file).table
     except OSError as exc:
         raise ConfigError(f"hyper-parameters {file} cannot be read: {exc.strerror}") from exc
     return _build(Hyper, content, where=str(file))

@@ -265,4 +265,4 @@ def playing_server(portions: Sequence[bytes], *, every_s: float = 0.04, hangs_up
 
 def pattern(name: str, query: str = "size=64x48", *, pace: str = "fast") -> CameraSpec:
     """A `test:` camera."""
-    return CameraSpec(name=name, source=f"test:?{query}", pace="fast" if pace == "fast" else "realtime")
+    return CameraSpec(name=name, source=f"test:?{query}", pace="fast" if pace == "fast" else "realtime", loop=False)

@@ -35,7 +35,7 @@ def test_cameras_fast_file_drops_nothing_and_keeps_order(tmp_path: Path) -> None
     recorder = Recorder()
     numbers: list[int] = []
     sequences: list[int] = []
-    with Cameras([CameraSpec(name="file", source=str(video), pace="fast")], on_state=recorder) as cameras:
+    with Cameras([CameraSpec(name="file", source=str(video), pace="fast", loop=False)], on_state=recorder) as cameras:
         while not cameras.ended:
             frames = cameras.take(3, timeout_s=0.1)
             numbers += [number_of(frame.pixels) for frame in frames]
@@ -107,7 +107,7 @@ def test_cameras_stamps_the_grab_in_both_clocks() -> None:
 
 def test_cameras_realtime_file_plays_at_its_own_rate(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", 20, fps=20)
-    with Cameras([CameraSpec(name="file", source=str(video))], on_state=Recorder()) as cameras:
+    with Cameras([CameraSpec(name="file", source=str(video), loop=False)], on_state=Recorder()) as cameras:
         frames = take_until(cameras, lambda: cameras.ended)
     span_s = (frames[-1].meta.captured_ns - frames[0].meta.captured_ns) / 1e9
     assert span_s == pytest.approx(0.95, abs=0.12)
@@ -150,8 +150,8 @@ def test_cameras_loop_goes_on_with_growing_sequences(tmp_path: Path) -> None:
 
 
 def test_cameras_rotate_turns_clockwise() -> None:
-    spec = CameraSpec(name="file", source="test:?size=64x48&frames=1", pace="fast", rotate=90)
-    plain = CameraSpec(name="plain", source="test:?size=64x48&frames=1", pace="fast")
+    spec = CameraSpec(name="file", source="test:?size=64x48&frames=1", pace="fast", rotate=90, loop=False)
+    plain = CameraSpec(name="plain", source="test:?size=64x48&frames=1", pace="fast", loop=False)
     with Cameras([spec, plain], on_state=Recorder()) as cameras:
         wait_until(lambda: cameras.waiting() == 2)
         frames = {frame.meta.camera: frame for frame in cameras.take(2, timeout_s=1.0)}

@@ -61,7 +61,7 @@ def test_fault_killed_child_is_replaced_and_others_do_not_notice() -> None:
 
 def test_fault_stopped_child_is_killed_and_replaced() -> None:
     recorder = Recorder()
-    spec = CameraSpec(name="gate", source="test:?size=64x48&fps=50", read_timeout_s=0.7)
+    spec = CameraSpec(name="gate", source="test:?size=64x48&fps=50", read_timeout_s=0.7, loop=False)
     with Cameras([spec], on_state=recorder, settings=QUICK) as cameras:
         take_until(cameras, lambda: cameras.counters()["gate"].taken > 3)
         hung = cameras.pids()["gate"]
@@ -279,7 +279,7 @@ def test_fault_corrupt_video_is_counted_and_survived(tmp_path: Path) -> None:
         data[at] ^= 0xFF
     video.write_bytes(bytes(data))
     recorder = Recorder()
-    with Cameras([CameraSpec(name="file", source=str(video), pace="fast")], on_state=recorder) as cameras:
+    with Cameras([CameraSpec(name="file", source=str(video), pace="fast", loop=False)], on_state=recorder) as cameras:
         take_until(cameras, lambda: cameras.ended)
         counters = cameras.counters()["file"]
     assert counters.taken > 20
@@ -291,7 +291,7 @@ def test_fault_video_that_breaks_off_is_no_ended_one(tmp_path: Path) -> None:
     data = video.read_bytes()
     video.write_bytes(data[: len(data) // 4])
     recorder = Recorder()
-    with Cameras([CameraSpec(name="file", source=str(video), pace="fast")], on_state=recorder) as cameras:
+    with Cameras([CameraSpec(name="file", source=str(video), pace="fast", loop=False)], on_state=recorder) as cameras:
         take_until(cameras, lambda: "offline" in recorder.names("file"))
     assert "announces 40 frames, reading stopped after" in recorder.wait_for("file", "offline").reason
 
@@ -300,7 +300,7 @@ def test_fault_zero_frame_video_says_so(tmp_path: Path) -> None:
     path = tmp_path / "empty.mp4"
     path.write_bytes(b"")
     recorder = Recorder()
-    with Cameras([CameraSpec(name="file", source=str(path))], on_state=recorder, settings=QUICK):
+    with Cameras([CameraSpec(name="file", source=str(path), loop=False)], on_state=recorder, settings=QUICK):
         assert "is empty (0 bytes)" in recorder.wait_for("file", "offline").reason
 
 

@@ -13,10 +13,10 @@ from edged.core.redact import redact
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"name": ""}, "name must be", id="no-name"),
-        pytest.param({"name": "Front/Door"}, "name must be", id="slash"),
-        pytest.param({"name": "a" * 65}, "name must be", id="long-name"),
-        pytest.param({"name": "status"}, "name is reserved", id="reserved"),
+        pytest.param({"name": ""}, "name '' must be", id="no-name"),
+        pytest.param({"name": "Front/Door"}, "name 'Front/Door' must be", id="slash"),
+        pytest.param({"name": "a" * 65}, "name 'a+' must be", id="long-name"),
+        pytest.param({"name": "status"}, "no camera may be called 'status'", id="reserved"),
         pytest.param({"source": "  "}, "source must be", id="blank-source"),
         pytest.param({"source": "a\0b"}, "source must be", id="nul"),
         pytest.param({"source": "x" * 4097}, "at most 4096 characters", id="long-source"),
@@ -27,6 +27,9 @@ from edged.core.redact import redact
         pytest.param({"fps": float("nan")}, "fps must be", id="nan-fps"),
         pytest.param({"fps": True}, "fps must be a number", id="bool-fps"),
         pytest.param({"read_timeout_s": 0.0}, "read_timeout_s must be", id="no-time"),
+        pytest.param({"decode_threads": 1.5}, "decode_threads must be a whole number, got 1.5", id="half-a-thread"),
+        pytest.param({"loop": 1}, "loop must be true or false", id="number-loop"),
+        pytest.param({"name": 5}, "name must be text", id="number-name"),
         pytest.param({"max_pixels": MAX_PIXELS + 1}, "max_pixels must be", id="pixels"),
     ],
 )
@@ -36,7 +39,7 @@ def test_spec_refuses(change: dict[str, Any], message: str) -> None:
 
 
 def test_spec_shows_no_password() -> None:
-    spec = CameraSpec(name="gate", source="rtsp://joe:secret@10.0.0.5/cam?key=hidden")
+    spec = CameraSpec(name="gate", source="rtsp://joe:secret@10.0.0.5/cam?key=hidden", loop=False)
     for text in (repr(spec), str(spec), spec.shown_source):
         assert "secret" not in text and "hidden" not in text and "10.0.0.5" in text
     # In the camera's own process as well, which has nothing but the spec: whatever a decoder says.

@@ -130,6 +130,22 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         ),
         pytest.param('[mqtt]\nhost = "u:p@x/y z"\n' + MINIMAL, 'password: say host = "x"', id="broker with password"),
         pytest.param('[mqtt]\nhost = ""\n' + MINIMAL, "address is expected", id="no broker"),
+        pytest.param(
+            f"[publish]\noutbox_max_mb = {2 << 30}\n" + MINIMAL,
+            "2: [publish] outbox_max_mb: input should be less than or equal to 1073741824",
+            id="outbox beyond all disks",
+        ),
+        pytest.param(
+            "[publish]\noutbox_max_days = 1e-9\n" + MINIMAL,
+            "2: [publish] outbox_max_days: input should be greater than or equal to 0.001, got 1e-09",
+            id="outbox of no time",
+        ),
+        pytest.param(
+            f'[mqtt]\nclient_id = "{"x" * 200}"\n' + MINIMAL,
+            "2: [mqtt] client_id: string should have at most 128 characters",
+            id="long-client",
+        ),
+        pytest.param(MINIMAL + "rotate = false\n", "rotate: expected a number, got true/false", id="rotate-bool"),
         pytest.param("[publish]\ndurable = 1\n" + MINIMAL, "[publish] durable: expected true or false", id="flag"),
         pytest.param(
             '[[camera]]\nname = "a"\nsource = "ftp://joe:hunter2@h/x"\n',

@@ -48,8 +48,8 @@ def statistics(**changes: object) -> Statistics:
 
 def options(port: int, **changes: object) -> MqttOptions:
     """A broker on loopback, with short waits."""
-    settings: dict[str, object] = {"keepalive_s": 2, "reconnect_min_s": 0.05, "reconnect_max_s": 0.2, **changes}
-    return MqttOptions("127.0.0.1", port, **settings)  # type: ignore[arg-type]
+    waits = {"keepalive_s": 2, "reconnect_min_s": 0.05, "reconnect_max_s": 0.2}
+    return MqttOptions("127.0.0.1", port, **{"protocol": "5", **waits, **changes})  # type: ignore[arg-type]
 
 
 def outbox_options(folder: Path, **changes: object) -> OutboxOptions:

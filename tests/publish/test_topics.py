@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from edged.core.names import RESERVED_CAMERA_NAMES
-from edged.publish.topics import Topics, require_camera_name
+from edged.core.names import RESERVED_CAMERA_NAMES, require_camera_name
+from edged.publish.topics import Topics
 
 
 def test_topics_follow_prefix_and_device() -> None:

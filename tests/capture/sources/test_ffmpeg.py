@@ -31,7 +31,7 @@ QUIET_265 = {"x265-params": "log-level=none:bframes=0:scenecut=0:keyint=8"}
 def read(path: Path, **options: Any) -> list[Pixels | str]:
     """Pictures, and what was said of those that are none."""
     seen: list[Pixels | str] = []
-    with InlineSource(CameraSpec(name="gate", source=str(path), pace="fast", **options)) as source:
+    with InlineSource(CameraSpec(name="gate", source=str(path), pace="fast", loop=False, **options)) as source:
         while True:
             try:
                 frame = source.read()

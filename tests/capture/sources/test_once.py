@@ -19,7 +19,7 @@ from tests.capture.support import number_of, write_video
 
 
 def spec(source: Path | str, **options: Any) -> CameraSpec:
-    return CameraSpec(name="gate", source=str(source), **{"pace": "fast", **options})
+    return CameraSpec(name="gate", source=str(source), **{"pace": "fast", "loop": False, **options})
 
 
 def read_all(camera: CameraSpec) -> list[Frame]:

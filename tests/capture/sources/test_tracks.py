@@ -24,7 +24,7 @@ QUIET_265 = {"x265-params": "log-level=none:bframes=0:scenecut=0:keyint=8"}
 
 def numbers(path: Path) -> list[int | str]:
     seen: list[int | str] = []
-    with InlineSource(CameraSpec(name="gate", source=str(path), pace="fast")) as source:
+    with InlineSource(CameraSpec(name="gate", source=str(path), pace="fast", loop=False)) as source:
         while True:
             try:
                 frame = source.read()
