@@ -187,8 +187,8 @@ class Certificates:
 
     folder: Path
 
-    def file(self, name: str) -> str:
-        return str(self.folder / name)
+    def file(self, name: str) -> Path:
+        return self.folder / name
 
 
 def make_certificates(folder: Path, *, server: str = "localhost", days: int = 30) -> Certificates:

@@ -35,11 +35,8 @@ def mqtt_options(mqtt: Mqtt) -> MqttOptions:
     Raises:
         ConfigError: settings that contradict each other.
     """
-    tls = None
-    if mqtt.uses_tls:
-        files = {key: str(getattr(mqtt, key) or "") for key in ("ca_file", "cert_file", "key_file")}
-        tls = TlsOptions(**files, insecure=mqtt.insecure)
     try:
+        tls = TlsOptions(**shared(TlsOptions, mqtt)) if mqtt.uses_tls else None
         return MqttOptions(
             host=mqtt.host,
             port=mqtt.port or (MQTT_TLS_PORT if tls else MQTT_PORT),

@@ -18,6 +18,8 @@ MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
 MAX_PIXELS = 1 << 28  # 805 MB a picture; beyond it no camera is meant
 
+Source = Annotated[str, MaxLen(MAX_SOURCE_LENGTH)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
@@ -63,15 +65,14 @@ class CameraSpec(ReadOptions):
     """
 
     name: str
-    source: Annotated[str, MaxLen(MAX_SOURCE_LENGTH)] = field(repr=False)
+    source: Source = field(repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, str):
             remember_source(self.source)  # in every process that may speak of this camera
         try:
             require_valid(self)
-            if not self.source.strip() or "\0" in self.source:
-                raise ValueError("source must be a path, a device, a URL, gst:PIPELINE or test:")  # noqa: TRY301 - as above
+            require_source(self.source)
         except ValueError as exc:
             raise ValueError(f"camera {self.name!r}: {exc}") from None
         require_camera_name(self.name)
@@ -83,3 +84,9 @@ class CameraSpec(ReadOptions):
 
     def __repr__(self) -> str:  # a traceback or debug line must not show a password
         return f"CameraSpec(name={self.name!r}, source={self.shown_source!r}, pace={self.pace!r}, fps={self.fps})"
+
+
+def require_source(source: str) -> None:
+    """Raise ValueError for what cannot be opened whatever there is; the message quotes no source."""
+    if not source.strip() or "\0" in source:
+        raise ValueError("source must be a path, a device, a URL, gst:PIPELINE or test:")

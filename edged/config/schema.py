@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from edged.capture.spec import ReadOptions
+from edged.capture.spec import ReadOptions, Source, require_source
 from edged.core.limits import ScoreLimits
 from edged.core.names import require_camera_name, require_name
 from edged.core.paths import MODELS, STATE_DIR
@@ -34,7 +34,10 @@ from edged.publish.options import (
     OUTBOX_MAX_MB,
     PORTS,
     SessionOptions,
+    TlsOptions,
     require_host,
+    require_pair,
+    require_user,
 )
 from edged.publish.topics import Topics
 
@@ -52,6 +55,7 @@ def _devices(value: object) -> tuple[str, ...]:
 
 
 def _source(value: str) -> str:
+    require_source(value)
     if scheme_of(value.strip()):
         value = value.strip()  # as a block of text in TOML has a line break
     if foreign := foreign_scheme(value):
@@ -98,13 +102,15 @@ class _Section(BaseModel, frozen=True):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _flag_or_number(cls, value: object, info: ValidationInfo) -> object:
-        """No flag for a number and no number for a flag, as pydantic would take them."""
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        """No flag for a number and no number for a flag, as pydantic would take them, and text that paths can hold."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
             raise ValueError("expected a number, got true/false")
         if type(value) in {int, float} and bool in kinds:
             raise ValueError("expected true or false")
+        if isinstance(value, str) and "\0" in value and SecretStr not in kinds:  # the broker may take such a password
+            raise ValueError("expected text without NUL characters")
         return value
 
 
@@ -138,7 +144,7 @@ class Engine(_Section, frozen=True):
     free_memory_mb: Annotated[int, Interval(ge=0)] = 512
 
 
-class Mqtt(_Section, SessionOptions, frozen=True):
+class Mqtt(_Section, SessionOptions, TlsOptions, frozen=True):
     """`[mqtt]`."""
 
     host: Annotated[str, AfterValidator(_broker_host)] = "localhost"
@@ -148,10 +154,6 @@ class Mqtt(_Section, SessionOptions, frozen=True):
     password_file: Path | None = None
     prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
     tls: bool | None = None
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    insecure: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -163,17 +165,12 @@ class Mqtt(_Section, SessionOptions, frozen=True):
 
     @model_validator(mode="after")
     def _password_has_a_user(self) -> Mqtt:
-        if self.password.get_secret_value() and not self.username:
-            raise ValueError(
-                "a broker password is given without a username; add username (any, where the broker "
-                "looks at the password alone)"
-            )
+        require_user(self.username, self.password.get_secret_value())
         return self
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> Mqtt:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together: name both or neither")
+        require_pair(self)
         files = [key for key in ("ca_file", "cert_file") if getattr(self, key) is not None]
         if files and self.tls is False:
             raise ValueError(f"tls = false, but {files[0]} is set: remove one of them")
@@ -207,7 +204,7 @@ class Camera(_Section, ReadOptions, frozen=True):
     """`[[camera]]`: how to read it, and what."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
-    source: Annotated[str, Field(min_length=1, repr=False), AfterValidator(_source)]
+    source: Annotated[Source, Field(repr=False), AfterValidator(_source)]
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None

@@ -21,26 +21,28 @@ OUTBOX_MAX_DAYS, MOST_OUTBOX_DAYS = 7.0, 3650
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TlsOptions:
-    """TLS to the broker: certificate and host name are checked unless `insecure` is said.
+    """TLS to the broker: certificate and host name are checked unless `insecure` is said. Keys of `[mqtt]`, too.
 
     Attributes:
-        ca_file: PEM of the authorities to trust; empty trusts the system's.
-        cert_file: PEM of the client's certificate; empty sends none.
+        ca_file: PEM of the authorities to trust; None trusts the system's.
+        cert_file: PEM of the client's certificate; None sends none.
         key_file: PEM of its key, unencrypted; goes with `cert_file`.
         insecure: accept any certificate: encrypted, but to whom is unknown.
+
+    Raises:
+        ValueError: one of certificate and key without the other.
     """
 
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.cert_file) != bool(self.key_file):
-            given, missing = ("cert_file", "key_file") if self.cert_file else ("key_file", "cert_file")
-            raise ValueError(f"TLS {given} is given without {missing}: a client certificate needs both")
+        require_valid(self)
+        require_pair(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,7 @@ class MqttOptions(SessionOptions):
         for key in ("reconnect_max_s", "refused_retry_s"):
             if getattr(self, key) < self.reconnect_min_s:
                 raise ValueError(f"{key} must be at least reconnect_min_s, {self.reconnect_min_s:g} s")
-        if self.password and not self.username:
-            raise ValueError("a broker password is given without a username")
+        require_user(self.username, self.password)
 
     @property
     def address(self) -> str:
@@ -128,6 +129,24 @@ class OutboxOptions:
 
     def __post_init__(self) -> None:
         require_valid(self)
+
+
+def require_pair(tls: TlsOptions) -> None:
+    """Raise ValueError where a client's certificate or its key is alone."""
+    if (tls.cert_file is None) != (tls.key_file is None):
+        given, missing = ("key_file", "cert_file") if tls.cert_file is None else ("cert_file", "key_file")
+        raise ValueError(
+            f"{given} is given without {missing}; cert_file and key_file go together: name both or neither"
+        )
+
+
+def require_user(username: str, password: str) -> None:
+    """Raise ValueError for a password that is nobody's."""
+    if password and not username:
+        raise ValueError(
+            "a broker password is given without a username; add username (any, where the broker "
+            "looks at the password alone)"
+        )
 
 
 def require_host(host: str) -> None:

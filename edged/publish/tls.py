@@ -25,8 +25,7 @@ def tls_context(options: TlsOptions) -> ssl.SSLContext:
         _require_readable(key, file)
     context = _trusting(options)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.cert_file:
-        _load_client_certificate(context, options)
+    _load_client_certificate(context, options)
     if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -35,12 +34,14 @@ def tls_context(options: TlsOptions) -> ssl.SSLContext:
 
 def _trusting(options: TlsOptions) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=options.ca_file or None)
+        return ssl.create_default_context(cafile=options.ca_file)
     except (ssl.SSLError, OSError) as exc:
         raise ConfigError(f"TLS ca_file {options.ca_file} holds no certificate in PEM form: {exc}") from exc
 
 
 def _load_client_certificate(context: ssl.SSLContext, options: TlsOptions) -> None:
+    if options.cert_file is None:
+        return
     try:
         # A key with a passphrase must fail here: without the callable OpenSSL would ask at the terminal.
         context.load_cert_chain(options.cert_file, options.key_file, password=lambda: "")
@@ -51,11 +52,11 @@ def _load_client_certificate(context: ssl.SSLContext, options: TlsOptions) -> No
         ) from exc
 
 
-def _require_readable(key: str, file: str) -> None:
-    if not file:
+def _require_readable(key: str, file: Path | None) -> None:
+    if file is None:
         return
     try:
-        with Path(file).open("rb"):
+        with file.open("rb"):
             pass
     except OSError as exc:
         raise ConfigError(f"TLS {key} {file}: {exc.strerror}") from exc
@@ -95,8 +96,7 @@ def certificate_names(options: MqttOptions) -> list[str]:
         return []
     context = _trusting(options.tls)
     context.check_hostname = False  # the chain is still verified: only then does Python parse the certificate
-    if options.tls.cert_file:
-        _load_client_certificate(context, options.tls)
+    _load_client_certificate(context, options.tls)
     with (
         contextlib.suppress(OSError),
         socket.create_connection((options.host, options.port), timeout=options.connect_timeout_s) as plain,

@@ -145,6 +145,22 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             "2: [mqtt] client_id: string should have at most 128 characters",
             id="long-client",
         ),
+        pytest.param(
+            '[mqtt]\nca_file = "a\\u0000b"\n' + MINIMAL,
+            "2: [mqtt] ca_file: expected text without NUL",
+            id="nul-in-path",
+        ),
+        pytest.param(
+            '[publish]\noutbox = "a\\u0000b"\n' + MINIMAL, "2: [publish] outbox: expected text without", id="nul-outbox"
+        ),
+        pytest.param(
+            MINIMAL.replace("gate.mp4", " "), "3: [[camera]] number 1 source: source must be a path", id="blank-source"
+        ),
+        pytest.param(
+            MINIMAL.replace("gate.mp4", "x" * 4097),
+            "3: [[camera]] number 1 source: string should have",
+            id="long-source",
+        ),
         pytest.param(MINIMAL + "rotate = false\n", "rotate: expected a number, got true/false", id="rotate-bool"),
         pytest.param("[publish]\ndurable = 1\n" + MINIMAL, "[publish] durable: expected true or false", id="flag"),
         pytest.param(

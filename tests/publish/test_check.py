@@ -156,7 +156,7 @@ def test_check_broker_missing_tls_file_is_a_configuration_error(
 ) -> None:
     files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
     paths: dict[str, Any] = {name: certificates.file(file) for name, file in files.items()}
-    paths[key] = str(tmp_path / "missing.pem")
+    paths[key] = tmp_path / "missing.pem"
     with pytest.raises(ConfigError, match=rf"{key} .*missing\.pem: No such file"):
         check_broker(MqttOptions("localhost", tls=TlsOptions(**paths)))
 
@@ -165,9 +165,9 @@ def test_check_broker_tls_file_that_is_no_pem_is_a_configuration_error(tmp_path:
     junk = tmp_path / "junk.pem"
     junk.write_text("hello")
     with pytest.raises(ConfigError, match="ca_file"):
-        check_broker(MqttOptions("localhost", tls=TlsOptions(ca_file=str(junk))))
+        check_broker(MqttOptions("localhost", tls=TlsOptions(ca_file=junk)))
     with pytest.raises(ConfigError, match="no pair"):
-        check_broker(MqttOptions("localhost", tls=TlsOptions(cert_file=str(junk), key_file=str(junk))))
+        check_broker(MqttOptions("localhost", tls=TlsOptions(cert_file=junk, key_file=junk)))
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,6 @@ def test_mqtt_options_name_or_address_is_taken(host: str) -> None:
 
 def test_tls_options_half_a_pair_is_named() -> None:
     with pytest.raises(ValueError, match="key_file is given without cert_file"):
-        TlsOptions(key_file="k")
+        TlsOptions(key_file=Path("k"))
     with pytest.raises(ValueError, match="cert_file is given without key_file"):
-        TlsOptions(cert_file="c")
+        TlsOptions(cert_file=Path("c"))
