@@ -43,7 +43,7 @@ BROUGHT = (
 
 # By kind of step: the modules that it imports, CUDA's compiler apart, which may be the toolkit's.
 STORE = ("numpy",)
-_DEVICE = ("numpy", "cuda.bindings.driver")
+_DEVICE = ("numpy", "annotated_types", "cuda.bindings.driver")
 DETECTOR = (*_DEVICE, "cv2")
 BENCH = (*_DEVICE, "pynvml")
 ENGINE = (*BENCH, "cv2", "onnx", "onnx_graphsurgeon", "onnxruntime", "tqdm", "yaml", "typing_extensions")
