@@ -132,8 +132,11 @@ DEVICES ?= 1,50,200
 scale: tools dev
 	$(BIN)/python -m tests.scale --devices $(DEVICES)
 
-test-systemd: dev
-	$(BIN)/python -m pytest -m systemd tests/service
+# Needs root. What cannot run here is a failure, not a skip: nothing else is tested by this target.
+test-systemd:
+	@sh tests/tools.sh systemd
+	@$(MAKE) --no-print-directory dev
+	EDGED_TESTS_MUST_RUN=1 $(BIN)/python -m pytest -m systemd tests/service
 
 # On a machine with a GPU and TensorRT's Python package. BUNDLE=..., quantised, FRAMES=... made by `edged-provision sample`: also
 # builds and verifies engines and prints the figures; TORCH=yolov5n.pt: torch beside them. Results in gpu-proof/.

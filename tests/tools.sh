@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install, as root on Debian or Ubuntu, the programs that the tests run; elsewhere say which are missing.
-# Usage: tools.sh [all]; all: also what only a few tests need.
+# Usage: tools.sh [all|systemd]; all: also what only a few tests need; systemd: what `make test-systemd` needs, or fail.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 
@@ -31,6 +31,12 @@ if [ "${1:-}" = all ]; then
     file "/usr/lib/*/gstreamer-1.0/libgst${plugins#*:}.so" "gstreamer1.0-plugins-${plugins%:*}" 'a real RTSP server'
   done
 fi
+if [ "${1:-}" = systemd ]; then
+  need systemd-nspawn systemd-container 'a machine that boots'
+  need debootstrap debootstrap 'its system'
+  need pkg-config pkg-config "the journal's fields"
+  file '/usr/include/systemd/sd-journal.h' libsystemd-dev "the journal's fields"
+fi
 [ -n "$missing" ] || exit 0
 
 packages=$(printf %s "$missing" | cut -d'|' -f1 | sort -u | tr '\n' ' ')
@@ -43,6 +49,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 echo "missing for the tests (apt-get install $packages):"
 printf %s "$missing" | sed 's/|/: /; s/^/  /'
-if command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null; then exit 0; fi
-echo 'without a broker there is little to test; stopping'
+if [ "${1:-}" != systemd ] && command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null; then exit 0; fi
+echo 'without these there is little to test; stopping'
 exit 1
