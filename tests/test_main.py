@@ -58,7 +58,7 @@ def test_edged_without_its_extras_says_what_to_install(tmp_path: Path, arguments
 
 def test_provisioning_without_its_extra_still_helps_and_says_what_to_install(tmp_path: Path) -> None:
     assert "edged-provision import" in without(MISSING, "provisioning", "import", "--help").stdout
-    done = without(MISSING, "provisioning", "train", "--data", str(tmp_path))
+    done = without(MISSING, "provisioning", "train", "--data", str(tmp_path), "--name", "yard")
     assert done.returncode == 78
     assert done.stderr.splitlines()[-1].endswith(" is not installed; pip install 'edged[provision]'")
     assert "Traceback" not in done.stderr

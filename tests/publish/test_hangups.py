@@ -49,7 +49,7 @@ def test_durable_messages_that_the_broker_finds_too_large_cost_only_themselves(
         broker.start()
         expected = [each + 1 for each in range(120) if each not in large]
         with Subscriber(broker.port) as seen, caplog.at_level(logging.WARNING):
-            wait_for(lambda: len(set(deliveries(seen))) == len(expected), what="all others", timeout_s=30)
+            wait_for(lambda: len(set(deliveries(seen))) == len(expected), what="all others", timeout_s=80)
             wait_for(lambda: not ours.counters().waiting)
             assert first_sights(deliveries(seen)) == expected
             assert dict(ours.counters().dropped) == {"too_large": len(large)}
@@ -57,7 +57,7 @@ def test_durable_messages_that_the_broker_finds_too_large_cost_only_themselves(
             for sequence in range(120, 140):
                 ours.publish(result(sequence, 40 + 100 * (sequence % 2)))  # 40: 3,500 bytes
                 ours.publish(result(sequence, 2))
-            wait_for(lambda: not ours.counters().waiting, timeout_s=30)
+            wait_for(lambda: not ours.counters().waiting, timeout_s=80)
             assert len(set(deliveries(seen))) == len(expected) + 20
             assert ours.counters().connects <= before + 15, "it need not be learned for each"
         ours.close()
@@ -98,7 +98,7 @@ def test_broker_that_hangs_up_on_every_message_costs_none(tmp_path: Path) -> Non
         ours = publisher(server.port, durable=tmp_path, refused_retry_s=SOON)
         for sequence in range(10):
             ours.publish(result(sequence, 1 + (7 * sequence) % 10))
-        wait_for(lambda: server.connects > 4 * LOSSES_IN_A_ROW, timeout_s=30)
+        wait_for(lambda: server.connects > 4 * LOSSES_IN_A_ROW, timeout_s=80)
         assert not ours.counters().dropped
         forbidding = False
         wait_for(lambda: not ours.counters().waiting, timeout_s=20)
