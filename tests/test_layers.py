@@ -81,17 +81,20 @@ def sources(*folders: str) -> list[Path]:
     return found
 
 
+def require_layers(path: Path, folder: str, allowed: dict[str, set[str]]) -> None:
+    """A file below `folder` imports of it only its own room and those that `allowed` gives for it."""
+    room = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+    package = folder.replace("/", ".")
+    for name in imports_of(path) if room != "__init__" else ():
+        if name.startswith(f"{package}."):
+            target = name.removeprefix(f"{package}.").split(".")[0]
+            assert target == room or target in allowed[room], f"{path} imports {name}: not below {package}.{room}"
+
+
 @pytest.mark.parametrize("path", sources("edged"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_layers_of_edged(path: Path) -> None:
-    room = path.relative_to(ROOT / "edged").parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    for name in imports_of(path):
-        package, _, rest = name.partition(".")
-        assert package != "provisioning", f"{path}: the daemon never imports provisioning"
-        if package == "edged" and rest:
-            target = rest.split(".")[0]
-            assert target == room or target in ALLOWED[room], f"{path} imports {name}: not below edged.{room}"
+    require_layers(path, "edged", ALLOWED)
+    assert not any(name.split(".")[0] == "provisioning" for name in imports_of(path)), "the daemon never imports it"
 
 
 # What each folder and file of provisioning may import from it, beside itself. The order is that of the layers.
@@ -134,14 +137,8 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
 
 @pytest.mark.parametrize("path", sources("provisioning"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_layers_of_provisioning(path: Path) -> None:
-    room = path.relative_to(ROOT / "provisioning").parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    for name in imports_of(path):
-        assert name != "provisioning", f"{path}: import from the module itself"
-        if name.startswith("provisioning."):
-            target = name.split(".")[1]
-            assert target == room or target in PROVISIONING_ALLOWED[room], f"{path} imports {name}"
+    require_layers(path, "provisioning", PROVISIONING_ALLOWED)
+    assert path.name == "__init__.py" or "provisioning" not in imports_of(path), "import from the module itself"
 
 
 def test_the_layers_of_provisioning_have_an_order() -> None:
@@ -164,11 +161,7 @@ CAPTURE_ALLOWED: dict[str, set[str]] = {
 
 @pytest.mark.parametrize("path", sources("edged/capture"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_capture_says_on_which_side_of_the_process_boundary_a_line_runs(path: Path) -> None:
-    room = path.relative_to(ROOT / "edged" / "capture").parts[0].removesuffix(".py")
-    for name in imports_of(path):
-        if room != "__init__" and name.startswith("edged.capture."):
-            target = name.split(".")[2]
-            assert target == room or target in CAPTURE_ALLOWED[room], f"{path} imports {name}"
+    require_layers(path, "edged/capture", CAPTURE_ALLOWED)
 
 
 @pytest.mark.parametrize("path", sources("edged", "provisioning", "plugins"), ids=lambda p: str(p.relative_to(ROOT)))

@@ -136,10 +136,6 @@ class Loading:
         """Whether it still loads."""
         return self._thread.is_alive()
 
-    def wait(self, timeout_s: float) -> None:
-        """At most so long for it to end."""
-        self._thread.join(timeout_s)
-
     def result(self) -> LoadedModel:
         """The model, once it is no longer under way.
 

@@ -77,7 +77,6 @@ class RunningDaemon:
     """
 
     def __init__(self, scenario: Scenario, *, port: int, folder: Path) -> None:
-        self._scenario = scenario
         self._log = folder / "edged.log"
         config = folder / "edged.toml"
         config.write_text(scenario.config(port), encoding="utf-8")

@@ -57,7 +57,7 @@ def nms(
 
 
 def _beats(better: Floats, better_class: Ints, worse: Floats, worse_class: Ints, limit: float) -> _Flags:
-    """(B, W): whether each of the better would remove each of the worse. Operation by operation `box_iou`."""
+    """(B, W): whether each of the better would remove each of the worse, by intersection over union."""
     left, top, right, bottom = np.ascontiguousarray(better.T)[:, :, None]  # (B, 1) each
     left_w, top_w, right_w, bottom_w = np.ascontiguousarray(worse.T)  # (W,) each
     shared = np.minimum(right, right_w)  # (B, W)
