@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 logger = logging.getLogger(__name__)
-
-LOG_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,6 @@ class MessageTally:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
-        self._quiet_until: dict[str, float] = {}
         self.connected = False
         self.last_error = ""
 
@@ -69,17 +65,9 @@ class MessageTally:
                 self._dropped[cause] += count
 
     def drop_one(self, cause: str, topic: str, why: object) -> None:
-        """Count a lost message and log it; of those that follow for the same cause, one a minute is shown."""
+        """Count a lost message and log it; the log itself shows one a minute that says the same."""
         self.drop(cause)
-        now = time.monotonic()
-        with self._lock:
-            quiet = now < self._quiet_until.get(cause, 0.0)
-            if not quiet:
-                self._quiet_until[cause] = now + LOG_EVERY_S
-        level = logging.DEBUG if quiet else logging.WARNING
-        logger.log(
-            level, "message for %s dropped (%s): %s; more within a minute are counted only", topic, cause, str(why)
-        )
+        logger.warning("message for %s dropped (%s): %s", topic, cause, str(why))
 
     def dropped(self) -> int:
         """Lost messages of all causes."""
