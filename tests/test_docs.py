@@ -61,7 +61,7 @@ def _pictures(document: Path) -> list[Path]:
 
 def test_links_in_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")]:
-        if ".venv" in document.parts:
+        if {".venv", "build"} & {*document.relative_to(ROOT).parts}:  # `make wheels` leaves copies there
             continue
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
