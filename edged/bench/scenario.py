@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import UsageError
+from edged.core.sources import is_path
 
 DEVICE = f"bench-{os.getpid()}"  # two benches may run at once, e.g. tests
 # Of the pattern cameras of a sweep; on average about one VGA picture.
@@ -68,11 +69,6 @@ def lost(count: int) -> tuple[BenchCamera, ...]:
     return tuple(BenchCamera(source=f"rtsp://127.0.0.1:9/{number}", pace="realtime") for number in range(count))
 
 
-def is_file(source: str) -> bool:
-    """Whether `source` is a path, not a URL, pattern, pipeline or device number."""
-    return "://" not in source and not source.startswith(("gst:", "test:")) and not source.isdecimal()
-
-
 def resolved(source: str) -> str:
     """Paths made absolute.
 
@@ -81,7 +77,7 @@ def resolved(source: str) -> str:
     """
     if "\n" in source:
         raise UsageError("SOURCE must be one line")
-    if not is_file(source):
+    if not is_path(source):
         return source
     if not Path(source).exists():
         raise UsageError(f"{source}: no such video", remedy="name a video, a folder of pictures, or test:")

@@ -10,6 +10,7 @@ from annotated_types import Interval, MaxLen
 from edged.core.names import require_camera_name
 from edged.core.options import require_valid
 from edged.core.redact import redact, remember_source
+from edged.core.sources import ACCEPTED
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
@@ -89,4 +90,4 @@ class CameraSpec(ReadOptions):
 def require_source(source: str) -> None:
     """Raise ValueError for what cannot be opened whatever there is; the message quotes no source."""
     if not source.strip() or "\0" in source:
-        raise ValueError("source must be a path, a device, a URL, gst:PIPELINE or test:")
+        raise ValueError(f"source must be {ACCEPTED}")

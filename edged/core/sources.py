@@ -3,10 +3,13 @@
 import re
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
-ACCEPTED = "a path, folder, glob, /dev/videoN, rtsp://, http://, https://, gst:PIPELINE or test:"
+_PREFIXED = ("gst:PIPELINE", "test:")  # what is neither a path nor a URL
+PREFIXES = tuple(form[: form.index(":") + 1] for form in _PREFIXED)
+_NAMED = [*(f"{scheme}://" for scheme in SCHEMES), *_PREFIXED]
+ACCEPTED = f"a path, folder, glob, /dev/videoN, {', '.join(_NAMED[:-1])} or {_NAMED[-1]}"  # for messages
 _MISSPELT = re.compile(rf"(?:{'|'.join(SCHEMES)})(?::/?(?!/)|;/|/{{2}})", re.IGNORECASE)
-_WRAPPED = re.compile(rf"(?!gst:|test:)[A-Za-z][\w.-]*:(?=(?:{'|'.join(SCHEMES)})://)", re.IGNORECASE)
-_BARE_ADDRESS = re.compile(r"(?!gst:|test:)[^\s/:@]+:\S*@[^\s/]+")
+_WRAPPED = re.compile(rf"(?!{'|'.join(PREFIXES)})[A-Za-z][\w.-]*:(?=(?:{'|'.join(SCHEMES)})://)", re.IGNORECASE)
+_BARE_ADDRESS = re.compile(rf"(?!{'|'.join(PREFIXES)})[^\s/:@]+:\S*@[^\s/]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -14,6 +17,11 @@ def scheme_of(source: str) -> str:
     """The scheme of a URL in lower case, as `rtsp`; empty for anything else."""
     scheme = _SCHEME.match(source)
     return scheme[1].lower() if scheme else ""
+
+
+def is_path(source: str) -> bool:
+    """Whether it names something in the file system: a file, folder, glob or `/dev/videoN`."""
+    return "://" not in source and not source.startswith(PREFIXES) and not source.isdecimal()
 
 
 def foreign_scheme(source: str) -> str:

@@ -16,6 +16,7 @@ from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError, UsageError
 from edged.core.exits import complain
 from edged.core.redact import redact, remember_source
+from edged.core.sources import is_path
 from edged.demo.broker import start_broker
 from edged.demo.film import render_film
 from edged.demo.watch import Watcher
@@ -98,8 +99,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
 def _config(*, source: str, model: Path, port: int, confidence: float | None) -> str:
     if "\n" in source:
         raise UsageError("SOURCE must be one line")
-    local = "://" not in source and not source.startswith(("gst:", "test:")) and not source.isdecimal()
-    place = str(Path(source).resolve()) if local else source
+    place = str(Path(source).resolve()) if is_path(source) else source
     threshold = f"confidence = {confidence}\n" if confidence is not None else ""
     # JSON's strings are TOML's basic strings.
     return (

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from edged.capture.sources.kinds import PICTURE_SUFFIXES
 from edged.core.errors import UsageError
 from edged.core.redact import redact, remember_source
+from edged.core.sources import is_path
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"})
 
@@ -51,9 +52,9 @@ def expand(sources: Sequence[str]) -> list[Item]:
 
 
 def _singles(source: str) -> Iterable[str]:
-    path = Path(source)
-    if "://" in source or source.startswith(("gst:", "test:")):
+    if not is_path(source):
         return [source]
+    path = Path(source)
     if path.is_dir():
         found = _media(str(child) for child in path.iterdir() if not child.name.startswith("."))
         return _required(found, f"folder {source}")
@@ -83,7 +84,7 @@ def _item(source: str, taken: Counter[str]) -> Item:
     stem = "".join(_slug_parts(source)) or "source"
     taken[stem] += 1
     name = stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"
-    return Item(source=source, name=name, is_picture=suffix in PICTURE_SUFFIXES and "://" not in source)
+    return Item(source=source, name=name, is_picture=suffix in PICTURE_SUFFIXES and is_path(source))
 
 
 def _slug_parts(source: str) -> Iterator[str]:

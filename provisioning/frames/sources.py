@@ -15,6 +15,7 @@ from edged.capture.sources.kinds import Kind
 from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, UsageError
+from edged.core.sources import is_path
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
@@ -30,8 +31,8 @@ Unreadable = Callable[[str], None]
 
 
 def is_stream(source: str) -> bool:
-    """Whether `source` is live: a URL or a device, as opposed to a file or folder."""
-    return "://" in source or source.startswith("/dev/")
+    """Whether `source` is read as it comes: a camera of any kind, as opposed to a file or folder."""
+    return not is_path(source) or source.startswith("/dev/")
 
 
 def strata(length: int, wanted: int, rng: np.random.Generator) -> list[list[int]]:
