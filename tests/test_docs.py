@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.assembly.parts import FIXED_SECTIONS
 from edged.config import Settings, load_settings
 from edged.publish.topics import Topics
 
@@ -31,6 +32,12 @@ def test_messages_names_every_topic() -> None:
 def test_configuration_names_every_section() -> None:
     for name in Settings.model_fields:
         assert f"[{name}]" in CONFIGURATION or f"[[{name}]]" in CONFIGURATION
+
+
+def test_configuration_names_every_section_that_waits_for_a_restart() -> None:
+    waits = CONFIGURATION.split("## Reload")[1]
+    named = [f"`[{name}]`" for name in FIXED_SECTIONS]
+    assert f"{', '.join(named[:-1])} and {named[-1]} wait for a restart" in " ".join(waits.split())
 
 
 def test_configuration_in_readme_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

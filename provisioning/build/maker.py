@@ -14,7 +14,7 @@ TIMING_CACHE = "timing.cache"
 GPU_NAME = re.compile(r"this|all|\d{1,2}\.\d")  # what a portable engine is built for, see `targets`
 MOST_BATCH = 64
 WORKSPACE_MB = (16, 1 << 20)  # least and most
-Decode = Literal["plugin", "kernel"]
+DecodeBy = Literal["plugin", "kernel"]
 
 
 def engine_file(precision: str, gpu: str, capabilities: Sequence[str]) -> str:
@@ -44,7 +44,7 @@ class EngineMaker(Protocol):
         ...
 
     @property
-    def decode(self) -> Decode:
+    def decode(self) -> DecodeBy:
         """Where boxes are decoded: by the plugin inside the engine or by our kernel behind it."""
         ...
 

@@ -14,7 +14,7 @@ from edged.core.manifest import EngineRecord
 from edged.gpu.tensorrt import TITLES, titled
 from plugins.yolo_layer.contract import VERSION
 from provisioning.build.causes import CAUSES, PORTABLE_CAUSES
-from provisioning.build.maker import ENGINE, TIMING_CACHE, Decode, engine_file
+from provisioning.build.maker import ENGINE, TIMING_CACHE, DecodeBy, engine_file
 from provisioning.build.process import run_child
 
 CHILD = (sys.executable, "-m", "provisioning.build.child")
@@ -87,7 +87,7 @@ class TensorRtMaker:
                 remedy='set decode = "auto" or "kernel"',
             )
         wants_plugin = decode == "plugin" or (decode == "auto" and machine.python_plugins)
-        self.decode: Decode = "plugin" if wants_plugin else "kernel"
+        self.decode: DecodeBy = "plugin" if wants_plugin else "kernel"
         self.typed = machine.typed
         self._machine = machine
         self._caches = timing_caches

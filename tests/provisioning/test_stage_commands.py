@@ -20,7 +20,7 @@ from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, Manifest
 from provisioning.__main__ import main
 from provisioning.build.bundle_engine import add_engine
-from provisioning.build.maker import Decode, engine_file
+from provisioning.build.maker import DecodeBy, engine_file
 from provisioning.revision import revise
 from provisioning.store import Store
 from tests.handmade import CLASSES, DECODE, draw_square, square_model
@@ -156,7 +156,7 @@ class FakeMaker:
     """A machine that builds engines, without one."""
 
     typed = False
-    decode: Decode = "kernel"
+    decode: DecodeBy = "kernel"
     facts: Mapping[str, str] = {}
     runs_here = True
     title = "TensorRT 8.6.1"
