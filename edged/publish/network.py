@@ -124,8 +124,6 @@ class Network:
         if self._thread.is_alive():
             # It sits in DNS or connect(); it ends by itself after that, and is a daemon thread.
             logger.warning("broker %s: gave up waiting for an attempt to connect", self._options.address)
-        else:
-            os.close(self._wake_fd)
 
     def _run(self) -> None:
         backoff = Backoff(self._options)
@@ -147,6 +145,8 @@ class Network:
             self.pulse.beat(within_s=delay_s + _SILENT_S)
             self._rest(delay_s)
         self.pulse.end()
+        with self._wake_lock:  # `close` wrote to it
+            os.close(self._wake_fd)
 
     def _attempt(self, backoff: Backoff) -> float:
         """One connection from its start to its end; the seconds to wait before the next."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,21 @@ def gate(broker: Broker) -> Iterator[Gate]:
 @pytest.fixture(autouse=True)
 def no_descriptor_left() -> Iterator[None]:
     """Every test closes what it opened; a leaked descriptor would end a daemon that runs for years."""
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = _descriptors()
     yield
+    after = _descriptors()
+    left = {number: after[number] for number in after.keys() - before.keys()}
+    assert len(after) <= len(before), f"{left}; threads: {[each.name for each in threading.enumerate()]}"
+
+
+def _descriptors() -> dict[str, str]:
+    """What this process has open, and what each is."""
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of the folder itself
+            found[entry.name] = str(entry.readlink())
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def statistics(**changes: object) -> Statistics:
 def options(port: int, **changes: object) -> MqttOptions:
     """A broker on loopback, with short waits."""
     waits = {"keepalive_s": 2, "reconnect_min_s": 0.05, "reconnect_max_s": 0.2}
-    return MqttOptions("127.0.0.1", port, **{"protocol": "5", **waits, **changes})  # type: ignore[arg-type]
+    return MqttOptions(**{"host": "127.0.0.1", "port": port, "protocol": "5", **waits, **changes})  # type: ignore[arg-type]
 
 
 def outbox_options(folder: Path, **changes: object) -> OutboxOptions:

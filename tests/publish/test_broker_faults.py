@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from edged.publish.mqtt import MqttPublisher
-from edged.publish.options import MqttOptions
 from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.gates import Gate
 from tests.publish.deliveries import connected, deliveries, first_sights, publish_all
@@ -190,12 +189,13 @@ def test_broker_frozen_close_is_quick_and_leaves_the_will(broker: Broker, tmp_pa
 
 def test_broker_unreachable_close_is_quick() -> None:
     for host in ("127.0.0.1", "192.0.2.1"):  # refused; and TEST-NET-1, where nobody answers
-        ours = MqttPublisher(MqttOptions(host, free_port()), ORIGIN)
+        ours = MqttPublisher(options(free_port(), host=host, connect_timeout_s=3), ORIGIN)
         time.sleep(0.1)
         began = time.monotonic()
         ours.close()
         assert time.monotonic() - began < 2
         ours._network._thread.join(10)
+        assert not ours._network._thread.is_alive(), "an attempt to connect outlives its time-out"
 
 
 def test_broker_slow_network_drops_oldest_and_stays_bounded(broker: Broker, gate: Gate) -> None:
