@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# ONNX Runtime 1.29 and later report each model loaded to Microsoft, and keep an identifier of the device, unless this
+# is set before it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 def __getattr__(name: str) -> str:
     # Looked up when asked for: every camera's process imports this package, and reading metadata takes long.
