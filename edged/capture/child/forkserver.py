@@ -8,7 +8,6 @@ parent, so no process id can be mistaken) and takes them along when it goes.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import ctypes
 import gc
@@ -89,7 +88,7 @@ class Forkserver:
     def _obey(self) -> bool:
         """One command; False when the supervisor is gone."""
         try:
-            packet, ancillary, _, _ = self._control.recvmsg(MAX_COMMAND, socket.CMSG_SPACE(4))
+            packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_COMMAND, 1)
         except ConnectionResetError:
             return False
         if not packet:
@@ -97,7 +96,7 @@ class Forkserver:
         command = json.loads(packet)
         token = int(command["token"])
         if "spec" in command:
-            self._spawn(token, command["spec"], _descriptor(ancillary))
+            self._spawn(token, command["spec"], descriptors[0])
         else:
             self._kill(token)
         return True
@@ -184,10 +183,3 @@ def _name_process(name: str) -> None:
 def _volunteer_for_oom() -> None:
     with contextlib.suppress(OSError):  # not everywhere is /proc writable
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
-
-
-def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return array.array("i", data)[0]
-    raise ValueError("a spawn command without its socket")

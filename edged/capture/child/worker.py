@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import select
 import socket
@@ -204,18 +203,13 @@ class Worker:
         """Take in what the supervisor said; waits for at most `seconds` for the first packet."""
         while select.select([self._sock], [], [], seconds)[0]:
             seconds = 0.0
-            packet, ancillary, _, _ = self._sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(4))
+            packet, descriptors, _, _ = socket.recv_fds(self._sock, MAX_PACKET, 1)
             if not packet:
                 raise SupervisorGone
             message = parse_from_supervisor(packet)
             if not isinstance(message, Free):
-                self._slots = SlotWindow(_descriptor(ancillary), message)
+                if not descriptors:
+                    raise CameraError("internal: slots came without their memory")
+                self._slots = SlotWindow(descriptors[0], message)
             elif self._slots is not None and message.area == self._slots.layout.number:
                 self._slots.free.add(message.slot)
-
-
-def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return array.array("i", data)[0]
-    raise CameraError("internal: slots came without their memory")
