@@ -75,8 +75,12 @@ types: dev
 
 check: lint types
 
+# Files of tests run side by side; most of their time they wait. WORKERS=0: one after the other, for a debugger.
+WORKERS ?= 3
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
+
 test: tools check
-	$(BIN)/python -m pytest -m 'not slow and not gpu and not systemd'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'
 
 test-slow: tools dev
 	$(BIN)/python -m pytest -m slow
@@ -86,7 +90,7 @@ LOWEST_PYTHON ?= $(PYTHON)
 test-lowest: tools dev
 	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
-	$(VENV)-lowest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd' --ignore tests/provisioning --ignore tests/gpu/short_run
+	$(VENV)-lowest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd' --ignore tests/provisioning --ignore tests/gpu/short_run
 
 # The newest of everything that pyproject.toml allows, which is what pip takes today without a lock: run it before a release.
 test-newest: tools dev
@@ -94,7 +98,7 @@ test-newest: tools dev
 	$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check $(if $(HAS_NVIDIA),,--retries 1 --find-links '$(TORCH_WHEELS)') \
 	  --editable '.[cpu,provision,demo,dev,gpu-test]'
 	$(VENV)-newest/bin/mypy
-	$(VENV)-newest/bin/python -m pytest -q -m 'not slow and not gpu and not systemd'
+	$(VENV)-newest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'
 
 # The service. systemd/install.sh says what DESTDIR, PREFIX, WHEELS and EXTRAS mean.
 install uninstall wheels: export DESTDIR := $(DESTDIR)

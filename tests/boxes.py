@@ -46,6 +46,7 @@ class Box:
     cameras: dict[str, dict[str, object]] = field(default_factory=dict)
     extra: str = ""
     device: str = "box"
+    mqtt: str = ""  # further lines of its section
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -63,7 +64,7 @@ class Box:
         lines = [f'[device]\nid = "{self.device}"', self.extra]
         if "[model]" not in self.extra:
             lines.append(f"[model]\nbundle = {json.dumps(str(self.model))}")
-        lines.append(f'[mqtt]\nhost = "127.0.0.1"\nport = {self.port}')
+        lines.append(f'[mqtt]\nhost = "127.0.0.1"\nport = {self.port}\n{self.mqtt}')
         for name, keys in self.cameras.items():
             values = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
             lines.append(f'[[camera]]\nname = "{name}"\n{values}')

@@ -10,11 +10,24 @@ from pathlib import Path
 import pytest
 
 from edged.core.secrets import forget
+from tests import parallel
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # started in the background; every program under test would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if parallel.is_worker(config):
+        parallel.enter_own_network()
+    elif getattr(config.option, "numprocesses", None):
+        parallel.offer_own_networks()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if parallel.is_worker(config):
+        parallel.set_groups(items)
 
 
 @pytest.fixture(scope="session")

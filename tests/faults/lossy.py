@@ -11,7 +11,7 @@ from edged.capture.cameras import Cameras
 from edged.capture.spec import CameraSpec
 from tests.capture.support import QUICK, Recorder, mjpeg_server, take_until
 
-SECONDS = 8.0
+SECONDS = 5.0
 RULES = """
 add table inet loss
 add chain inet loss arriving {{ type filter hook input priority 0; }}
