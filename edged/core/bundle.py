@@ -1,4 +1,4 @@
-"""A model bundle on disk: found, checked for tampering, and read so that what was hashed is what runs."""
+"""Opens a model bundle and reads each of its files once, verified, so that what was hashed is what runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Bundle:
     """An opened bundle: its real directory and its checked manifest.
 
     Attributes:
-        directory: absolute, links resolved: stays the same bundle even when `active` is moved meanwhile.
-        manifest: as read.
+        directory: absolute, links resolved, so that it stays the same bundle when `active` is moved.
+        manifest: its checked content.
     """
 
     directory: Path
@@ -37,8 +37,8 @@ class Bundle:
         """Open the bundle at `path`, a directory or a store's link to one. Reads the manifest only.
 
         Raises:
-            BundleMismatch: nothing there, or a manifest of another schema version.
-            DataError: not a bundle, a misshapen manifest, writable by others, or links where none are followed.
+            BundleMismatch: nothing is there, or the manifest's schema or kind of decode is not known to this release.
+            DataError: not a bundle, a malformed manifest, writable by everyone, or a link that is not followed.
         """
         directory = _resolved(path)
         _refuse_writable_by_others(directory)
@@ -54,7 +54,7 @@ class Bundle:
 
         Raises:
             BundleMismatch: the bundle has no such file.
-            DataError: missing, truncated, altered, a link, or writable by others.
+            DataError: missing, truncated, altered, a link, or writable by everyone.
         """
         record = self.manifest.files.get(name)
         if record is None:
@@ -100,7 +100,7 @@ def _refuse_writable_by_others(path: Path) -> None:
 
 
 def _read_regular(path: Path, *, limit: int) -> bytes:
-    """The bytes of a regular file that is no link and not writable by others; at most `limit` + 1 of them."""
+    """Read a regular file that is no link and not writable by everyone; at most `limit` + 1 bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""What a model's outputs mean: a class for each kind. Every part that reads outputs matches on the kind once."""
+"""How a model's outputs are decoded: one class per kind. Every part that reads outputs matches on the kind once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ BOX_CHANNELS = 5  # x, y, w, h and objectness, in front of the classes
 
 @dataclass(frozen=True, slots=True)
 class GridDecode:
-    """Heads of cells, each with boxes relative to its anchors, objectness and classes; formulae in `cpu/decode.py`.
+    """Grid heads: each cell predicts boxes relative to anchors, objectness and class scores (see `cpu/decode.py`).
 
     Attributes:
-        anchors: per head, per anchor (width, height), network pixels.
-        strides: network pixels a cell, per head, ascending.
-        family: of detectors that the heads come from, e.g. `yolov5`; for people.
+        anchors: per head, per anchor (width, height), network pixels; each head has the same number.
+        strides: network pixels per cell, one per head, ascending.
+        family: name of the detector family that the heads come from, e.g. `yolov5`; only shown.
+
+    Raises:
+        ValueError: values that do not fit each other or are not positive.
     """
 
     anchors: Anchors
@@ -36,10 +39,10 @@ class GridDecode:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> GridDecode:
-        """From what `dataclasses.asdict` became in JSON.
+        """Build from the JSON object that `dataclasses.asdict` gives.
 
         Raises:
-            TypeError, ValueError, KeyError: it has another shape.
+            TypeError, ValueError, KeyError: a field is missing, unknown or malformed.
         """
         anchors = tuple(tuple((float(w), float(h)) for w, h in head) for head in raw["anchors"])
         strides = tuple(int(stride) for stride in raw["strides"])
@@ -47,11 +50,11 @@ class GridDecode:
 
     @property
     def multiple(self) -> int:
-        """Of which the sides of the network's input must be, pixels."""
+        """Both sides of the network's input must be a multiple of this, pixels."""
         return self.strides[-1]
 
     def output_shapes(self, *, classes: int, input_wh: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Of the model's outputs, without the batch: per head (anchors * (5 + classes), H, W)."""
+        """Shapes of the model's outputs without the batch, one per head: (anchors * (5 + classes), H, W)."""
         width, height = input_wh
         return [
             (len(sizes) * (BOX_CHANNELS + classes), height // stride, width // stride)
@@ -63,11 +66,11 @@ Decode = GridDecode
 
 
 def decode_from_json(raw: Mapping[str, Any]) -> Decode:
-    """By its kind.
+    """Build the decode that `raw["kind"]` names.
 
     Raises:
-        TypeError, ValueError, KeyError: it has another shape.
-        BundleMismatch: a kind of another release of edged.
+        TypeError, ValueError, KeyError: a field is missing, unknown or malformed.
+        BundleMismatch: a kind that this release does not know.
     """
     if raw["kind"] == "grid":
         return GridDecode.from_json(raw)

@@ -1,15 +1,15 @@
-"""The error tree: one class a remedy, each with the exit code that systemd and scripts see.
+"""The error tree: one class per remedy, each with the exit code that systemd and scripts see.
 
-EdgedError            70  anything of ours
+EdgedError            70  any other failure of edged
 ├─ UsageError          2  the command line asks for something impossible
 ├─ ConfigError        78  edged.toml or its environment is wrong
 ├─ NotInstalled       78  a Python package is missing that this needs
-├─ BundleMismatch     78  a sound bundle that does not fit this machine or this configuration
+├─ BundleMismatch     78  a valid bundle that does not fit this machine or this configuration
 ├─ DataError          65  bytes from outside (bundle, weights, picture, label) that are not what they claim
 ├─ Unreachable        69
 │  ├─ CameraError     69  a camera or file cannot be opened, or its stream is lost
 │  │  └─ DamagedFile  65  a file is there, but holds no video or picture that can be decoded
-│  └─ BrokerError     69  the MQTT broker cannot be reached or refuses us
+│  └─ BrokerError     69  the MQTT broker cannot be reached or refuses this client
 ├─ DetectorError      70  the device or the model failed while running
 └─ OutputError        74  standard output cannot be written
 
@@ -22,7 +22,7 @@ from edged.core.redact import redact
 
 
 class EdgedError(Exception):
-    """A failure with a message for a person: what, where, expected, got, how to mend; without secrets from its birth.
+    """A failure with a message for a person: what, where, expected, got, how to mend it. Secrets are removed at once.
 
     Args:
         message: one sentence without a trailing full stop.
@@ -54,7 +54,7 @@ class NotInstalled(EdgedError):
 
 
 class BundleMismatch(EdgedError):
-    """The bundle is sound, but made for another machine or asked for what it cannot give."""
+    """The bundle is valid, but was made for another machine or lacks what is asked of it."""
 
     exit_code = 78
 

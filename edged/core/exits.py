@@ -1,4 +1,4 @@
-"""How a command line begins and ends: standard streams that are there, one line for what fails, an exit code."""
+"""Start and end of a command: opens missing standard streams, prints a failure in one line, gives the exit code."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from edged.core.extras import not_installed
 from edged.core.records import SafeRecord
 from edged.core.redact import redact
 
-# A terminal obeys what it is sent: names out of a hostile file must not colour, move or rename anything.
+# A terminal obeys control characters: names out of a hostile file must not send it any.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose complaints show no secrets: they quote arguments, and an address is one."""
+    """An argument parser that redacts its errors: they quote arguments, and an address may hold a password."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it and exit with 2."""
+        """Print the message without secrets and exit with 2."""
         super().error(redact(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - as argparse has it
-        # Newer Pythons do so themselves: where nobody can read it, a usage error is one all the same.
+        # As newer Pythons do: a usage error keeps its exit code where standard error cannot be written.
         with contextlib.suppress(AttributeError, OSError):
             super()._print_message(message, file)
 
 
 def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
-    """Run a command.
+    """Run a command, and turn whatever ends it into a line on standard error and an exit code.
 
     Args:
         command: reads the command line and gives its exit code.
-        program: its name, in front of what is said.
-        extra: of pyproject.toml, the one to name where several bring a package that is missing.
+        program: its name, which starts each line.
+        extra: the extra of pyproject.toml to recommend where several bring a missing package.
 
     Returns:
-        The command's code, or that of the error that it raised; 0 where it ended because the reader of its output had
-        seen enough. A closed standard output or error is as good as /dev/null.
+        The command's code, or that of the error that it raised; 0 where the reader of its output closed the pipe,
+        130 after Ctrl-C. A closed standard stream counts as /dev/null.
     """
     open_standard_streams()
     _keep_secrets_of_records()
@@ -55,13 +55,13 @@ def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
         code = _code_of(command)
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()  # a reader that has left, or a full disk, is noticed here, not at exit
-        # argparse passes over a help text that cannot be written
+        # argparse ignores that a help text cannot be written
         unwritten = _unwritten(output.failure)
         return code if unwritten is None else _say(unwritten, program)
     except KeyboardInterrupt:
         complain(f"{program}: interrupted")
         return INTERRUPTED
-    except Exception as exc:  # noqa: BLE001 - the last place that can say anything of it
+    except Exception as exc:  # noqa: BLE001 - the last place that can report it
         if output.failure is exc:
             return _say(_unwritten(output.failure), program)
         return _failed(exc, program=program, extra=extra)
@@ -71,10 +71,7 @@ def exit_code(command: Callable[[], int], *, program: str, extra: str) -> int:
 
 
 def complain(text: str) -> None:
-    """A line on standard error, without secrets and control characters.
-
-    It is lost where nobody can read it, which is no reason to fail.
-    """
+    """Print a line to standard error, without secrets and control characters; it is lost if it cannot be written."""
     try:
         print(redact(text).translate(_CONTROLS), file=sys.stderr, flush=True)  # noqa: T201 - this is where commands speak
     except (OSError, ValueError):
@@ -82,9 +79,9 @@ def complain(text: str) -> None:
 
 
 def open_standard_streams() -> None:
-    """/dev/null for each of the descriptors 0, 1 and 2 that is closed.
+    """Open /dev/null for each of the descriptors 0, 1 and 2 that is closed.
 
-    Else the next socket or file would get its number, and whoever prints would write into it.
+    Else the next socket or file would get that number, and what is printed would go into it.
     """
     for descriptor in range(3):
         try:
@@ -93,13 +90,13 @@ def open_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - os has no keyword; the lowest free one
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - stays open
 
 
 def outlive_reader() -> None:
-    """From here on the command runs to its end and gives its code, though the reader of its output leaves (`| head`).
+    """From here on the command runs to its end even if the reader of its output leaves (`| head`).
 
-    For commands that do something or judge something; one that only shows what comes ends when nobody looks.
+    For commands that do or judge something; one that only shows output ends when nobody reads it.
     """
     buffer = getattr(sys.stdout, "buffer", None)
     output = getattr(buffer, "raw", buffer)
@@ -117,7 +114,7 @@ def _code_of(command: Callable[[], int]) -> int:
 
 
 def _say(error: EdgedError | None, program: str) -> int:
-    """Say what went wrong, if anything did; the exit code."""
+    """Print the error, if there is one; returns the exit code."""
     if error is None:
         return 0
     complain(f"{program}: error: {error}")
@@ -126,7 +123,7 @@ def _say(error: EdgedError | None, program: str) -> int:
 
 def _failed(exc: Exception, *, program: str, extra: str) -> int:
     if isinstance(exc, ModuleNotFoundError):
-        with contextlib.suppress(ModuleNotFoundError):  # one of our own is a defect
+        with contextlib.suppress(ModuleNotFoundError):  # a missing module of edged itself is a defect
             return _say(not_installed(exc, prefer=extra), program)
     if isinstance(exc, EdgedError):
         return _say(exc, program)
@@ -151,7 +148,7 @@ class _Output(io.FileIO):
 
 
 def _watch_output() -> _Output:
-    """Make standard output one that remembers, unless somebody else has it (a test)."""
+    """Put an `_Output` in the place of standard output, unless a test has replaced it already."""
     output, before = _Output(1, "w", closefd=False), sys.stdout
     if before is sys.__stdout__ and isinstance(before, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
@@ -165,14 +162,14 @@ def _watch_output() -> _Output:
 
 
 def _unwritten(failure: OSError | None) -> EdgedError | None:
-    """A reader that has seen enough is no error."""
+    """The error to report; None where nothing failed or the reader closed the pipe."""
     if failure is None or isinstance(failure, BrokenPipeError):
         return None
     return OutputError(f"standard output cannot be written: {failure.strerror}", remedy="write it elsewhere")
 
 
 def _give_up_unwritten(stream: TextIO) -> None:
-    """What waits in a stream that cannot be written goes nowhere, lest the interpreter fails at its end."""
+    """Drop what a stream cannot write, so that the interpreter does not fail when it exits."""
     try:
         stream.flush()
     except OSError:
@@ -185,7 +182,7 @@ def _give_up_unwritten(stream: TextIO) -> None:
 
 
 def _keep_secrets_of_records() -> None:
-    """Log records, and tracebacks of threads that nobody catches, show no secrets from now on."""
+    """From now on log records, and tracebacks of uncaught errors in threads, show no secrets."""
     logging.setLogRecordFactory(SafeRecord)
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = lambda args: complain(

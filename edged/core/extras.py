@@ -1,11 +1,11 @@
-"""What to say where a package of an extra is not installed: `pip install edged` alone brings no way to run a model."""
+"""The error for a missing package of an extra: `pip install edged` alone brings nothing that runs a model."""
 
 from __future__ import annotations
 
 from edged.core.errors import NotInstalled
 
 OWN = ("edged", "provisioning", "plugins")
-# Import name: the extras in pyproject.toml that bring it; what is not here comes with edged itself.
+# Import name: the extras in pyproject.toml that bring it. Other packages come with edged itself.
 EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "cv2": ("cpu", "provision"),
     "onnxruntime": ("cpu", "provision"),
@@ -23,14 +23,14 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
 
 
 def not_installed(exc: ModuleNotFoundError, *, prefer: str) -> NotInstalled:
-    """The same in a person's words.
+    """The error to show in place of `exc`: which package is missing and what to install.
 
     Args:
         exc: raised by an import.
         prefer: the extra to name where several bring the package.
 
     Raises:
-        ModuleNotFoundError: `exc` itself, where one of our own modules is missing: a fault of ours.
+        ModuleNotFoundError: `exc` itself, where a module of edged is missing, which is a defect.
     """
     package = (exc.name or "").partition(".")[0]
     if not package or package in OWN:

@@ -1,4 +1,4 @@
-"""Text in one spelling, whatever escapes a program wrote it with, and where each letter of it stood."""
+"""Normalises text: undoes escapes and differences of case, and keeps where each byte stood in the original."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Folded:
 
     Attributes:
         data: UTF-8, ASCII letters in lower case, escapes undone, a `+` or blanks as one blank, no backslashes.
-        starts, ends: for each byte of `data`, the slice of the text that it stands for.
+        starts, ends: for each byte of `data`, the slice of the original text that it stands for.
     """
 
     data: bytes
@@ -33,7 +33,11 @@ class Folded:
 
 
 def fold(text: str, *, encoding: str = "utf-8") -> Folded:
-    """`text` with percent-encoding, escapes of JSON, C, Python and HTML, and differences of case taken out."""
+    """`text` with percent-encoding, escapes of JSON, C, Python and HTML, and differences of case taken out.
+
+    Raises:
+        UnicodeEncodeError: a letter that `encoding` does not have.
+    """
     data, starts, ends = bytearray(), list[int](), list[int]()
     for place, letter in enumerate(text):
         coded = letter.encode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
@@ -50,7 +54,7 @@ def fold(text: str, *, encoding: str = "utf-8") -> Folded:
 
 
 def _unescaped(folded: Folded) -> Folded:
-    """One layer of escapes fewer; the very argument where there is none."""
+    """Undo one layer of escapes; returns `folded` itself where there is none."""
     data, starts, ends = bytearray(), list[int](), list[int]()
     after = 0
     for match in _ESCAPE.finditer(folded.data):

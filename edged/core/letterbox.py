@@ -1,7 +1,7 @@
 """Letterbox geometry: a frame scaled to fit the network's input, centred, padded with grey.
 
-The rounding is YOLOv5's (scale by the smaller ratio; half the padding minus and plus 0.1, rounded), so weights
-trained there see the pictures they know. Unlike there, the integers really used are kept, and the way back uses
+The rounding is YOLOv5's (scale by the smaller ratio; half the padding minus and plus 0.1, rounded), so that weights
+get pictures as in training. Unlike YOLOv5, the integers really used are kept, and the way back to frame pixels uses
 them: no half-pixel shift at odd paddings.
 """
 
@@ -24,8 +24,8 @@ class Letterbox:
         source_wh: the frame.
         network_wh: the network's input.
         resized_wh: the frame after scaling, at least 1x1.
-        pad_left: columns of grey before it; the rest of the width follows it.
-        pad_top: rows of grey above it; the rest of the height follows it.
+        pad_left: grey columns on its left; what is left of the width is grey on its right.
+        pad_top: grey rows above it; what is left of the height is grey below it.
     """
 
     source_wh: tuple[int, int]
@@ -55,7 +55,7 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Network pixels a frame pixel, in x and in y (they differ by the rounding of `resized_wh`)."""
+        """Network pixels per frame pixel, in x and in y (they differ by the rounding of `resized_wh`)."""
         return self.resized_wh[0] / self.source_wh[0], self.resized_wh[1] / self.source_wh[1]
 
     def to_frame(self, xyxy: Floats) -> Floats:
@@ -73,7 +73,7 @@ class Letterbox:
 
     @property
     def way_back(self) -> tuple[Floats, Floats, Floats]:
-        """What `to_frame` subtracts, multiplies with and clips to: (4,) float32 each, for x1, y1, x2, y2."""
+        """What `to_frame` subtracts, multiplies by and clips to: (4,) float32 each, for x1, y1, x2, y2."""
         scale_x, scale_y = self.scale
         return (
             np.array([self.pad_left, self.pad_top] * 2, np.float32),

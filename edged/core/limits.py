@@ -1,6 +1,6 @@
-"""What counts as a detection: bounds that every backend shares, so that CPU and GPU cut off at the same box."""
+"""Limits that decide what counts as a detection, shared by all backends so that they agree on each box."""
 
-# No `from __future__ import annotations` here: pydantic before 2.10 looks for inherited names in the heir's module.
+# No `from __future__ import annotations` here: pydantic before 2.10 resolves annotations in the subclass's module.
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,19 +8,19 @@ from typing import Annotated
 from annotated_types import Interval
 
 MAX_CANDIDATES = 8192  # boxes that enter NMS, the best by score; a frame of real objects has a few hundred
-MOST_DETECTIONS = 1000  # a configuration may ask for, at the start or by a reload: the GPU reserves room for them
+MOST_DETECTIONS = 1000  # the most that a configuration may ask for; the GPU reserves memory for them
 
 
 @dataclass(frozen=True)
 class ScoreLimits:
-    """Which scores, overlaps and numbers a user asks for: keys of `[model]`, with their ranges and defaults.
+    """Limits on score, overlap and number of detections: keys of `[model]`, with their ranges and defaults.
 
-    The ranges hold for what people write; measurements may go to the ends of 0..1 and beyond `MOST_DETECTIONS`.
+    A configuration is checked against the ranges. Measurements may use 0, 1 and more than `MOST_DETECTIONS`.
 
     Attributes:
-        confidence: 0..1, a score must exceed it.
-        iou: 0..1, boxes of one class that overlap more are one object.
-        max_detections: per frame.
+        confidence: a score must exceed it.
+        iou: of boxes of one class that overlap more, the one with the highest score is kept.
+        max_detections: most per frame.
     """
 
     confidence: Annotated[float, Interval(gt=0, lt=1)] = 0.25

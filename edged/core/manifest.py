@@ -1,4 +1,4 @@
-"""What `manifest.json` of a model bundle says, read strictly: the contract between provisioning and the daemon."""
+"""Reads `manifest.json` of a model bundle strictly: the contract between provisioning and the daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edged.core.decode import Decode, decode_from_json
 from edged.core.errors import BundleMismatch, DataError
 
 SCHEMA = 2
-OLDEST_SCHEMA = 1  # had the anchors and strides of its only kind of decode beside the other fields
+OLDEST_SCHEMA = 1  # had anchors and strides at the top level; its only decode was `grid`
 MAX_MANIFEST_BYTES = 1 << 20
 PRECISIONS = ("fp32", "fp16", "int8")
 MAX_SIDE = 8192  # network input, pixels; also bounds the memory that a manifest can ask for
@@ -32,9 +32,8 @@ class EngineRecord:
     Attributes:
         file: name inside the bundle.
         tensorrt: version that built it, e.g. `10.3.0`.
-        gpu: device name as NVML gives it; empty for an engine of TensorRT for RTX, which any device of its
-            capabilities runs.
-        compute_capability: of that device, e.g. `8.7`; likewise.
+        gpu: device name as NVML gives it; empty where kind is `rtx`: any device of its capabilities runs it.
+        compute_capability: of that device, e.g. `8.7`; also empty where kind is `rtx`.
         precision: `fp32`, `fp16` or `int8`.
         decode: `plugin` (YoloLayer_TRT inside) or `kernel` (raw heads, decode behind the engine).
         plugin_version: of YoloLayer_TRT; empty where decode is `kernel`.
@@ -56,10 +55,10 @@ class EngineRecord:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> EngineRecord:
-        """From what `dataclasses.asdict` became in JSON.
+        """Build from the JSON object that `dataclasses.asdict` gives.
 
         Raises:
-            TypeError, ValueError, KeyError: it has another shape.
+            TypeError, ValueError, KeyError: a field is missing, unknown or malformed.
         """
         capabilities = raw.get("capabilities", [])
         record = cls(**{**raw, "batch": tuple(raw["batch"]), "capabilities": tuple(capabilities)})
@@ -75,13 +74,13 @@ class EngineRecord:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A provisioned model.
+    """A provisioned model: the content of `manifest.json`.
 
     Attributes:
         name: what people call it; topics and messages carry it.
         architecture: e.g. `yolov5n`.
         classes: names by class id.
-        decode: what its outputs mean.
+        decode: how its outputs are decoded.
         input_wh: network input (width, height), pixels, multiples of what the decode needs.
         licence: of the weights, SPDX identifier or text.
         precision: what its engine was made for, `fp32`, `fp16` or `int8`: `precision = "auto"` takes it on a GPU.
@@ -91,6 +90,9 @@ class Manifest:
         provenance: where the weights came from, free form, strings only.
         calibration: method, source and frame count of INT8, or empty.
         report: accuracy and speed as verified, or empty.
+
+    Raises:
+        DataError: a value is empty, of another type or out of range.
     """
 
     name: str
@@ -125,8 +127,8 @@ class Manifest:
             where: its path, for messages.
 
         Raises:
-            DataError: not JSON, a missing or misshapen field.
-            BundleMismatch: a schema version of another release of edged.
+            DataError: not JSON, a missing, unknown or malformed field.
+            BundleMismatch: a schema version or kind of decode that this release does not know.
         """
         try:
             raw = json.loads(text)
@@ -149,13 +151,13 @@ class Manifest:
 
 
 def _raised(raw: dict[str, Any]) -> dict[str, Any]:
-    """What schema 1 said, as schema 2 says it."""
+    """Convert the fields of schema 1 to those of schema 2."""
     decode = {"kind": "grid", "anchors": raw.pop("anchors"), "strides": raw.pop("strides"), "family": "yolov5"}
     return {**raw, "decode": decode}
 
 
 def _converted(raw: dict[str, Any]) -> dict[str, Any]:
-    """JSON lists and objects -> the tuples and records of `Manifest`; raises on any other shape."""
+    """Convert JSON lists and objects to the tuples and records of `Manifest`; raises where one is malformed."""
     raw["classes"] = tuple(raw["classes"])
     raw["decode"] = decode_from_json(raw["decode"])
     raw["input_wh"] = _pair(raw["input_wh"])

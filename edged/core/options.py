@@ -1,6 +1,6 @@
-"""What a stage can be asked for: frozen dataclasses whose annotations say type and range, checked when they are made.
+"""Checks options of a stage: frozen dataclasses whose annotations say type and range, checked when they are made.
 
-The configuration inherits them, so pydantic reads the same annotations; a stage and its child processes do without it.
+The configuration inherits them, so that pydantic reads the same annotations. Camera processes never load pydantic.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _KINDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "
 
 
 def require_valid(options: object) -> None:
-    """Raise ValueError unless every field has the type and keeps the limits that its annotation says.
+    """Raise ValueError unless every field has the type and is within the limits of its annotation.
 
-    Looked at are `bool`, `int`, `float` (finite, and no number is a bool), `str`, `Path`, `Literal[...]`, and of what
-    is `Annotated` each `Interval(ge=..., le=...)` and `MaxLen(...)`; other fields are left alone. The value of a field
-    that `repr` leaves out is not quoted.
+    Checks `bool`, `int`, `float` (finite; a bool is no number), `str`, `Path`, `Literal[...]`, and in `Annotated` each
+    `Interval(ge=..., le=...)` and `MaxLen(...)`; other fields are not checked. The message does not quote the value of
+    a field with `repr=False`.
     """
-    made: Any = type(options)  # what lru_cache takes is Hashable, which mypy does not believe of a class
+    made: Any = type(options)  # lru_cache wants a Hashable; mypy does not accept a class as one
     for name, kind, limits, shown in _declared(made):
         value = getattr(options, name)
         if problem := _problem(kind, limits, value):
@@ -33,7 +33,7 @@ def require_valid(options: object) -> None:
 
 
 def shared(kind: Any, options: object) -> dict[str, Any]:  # noqa: ANN401 - the class of any dataclass
-    """The fields of `kind` as `options` has them, by name, to make another that has them, too."""
+    """The values in `options` of the fields of dataclass `kind`, by name: keywords to make a `kind` with."""
     return {field.name: getattr(options, field.name) for field in fields(kind)}
 
 
@@ -49,8 +49,8 @@ def _parted(hint: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - any ann
     return (get_args(hint)[0] if metadata else hint), metadata
 
 
-def _problem(kind: Any, limits: tuple[Any, ...], value: Any) -> str:  # noqa: ANN401 - what is to be found out
-    """What goes on after "must"; empty where there is none."""
+def _problem(kind: Any, limits: tuple[Any, ...], value: Any) -> str:  # noqa: ANN401 - its type is what is checked
+    """The rest of a sentence after "must"; empty where the value is valid."""
     if get_origin(kind) is Literal:
         allowed = get_args(kind)
         fits = any(type(value) is type(choice) and value == choice for choice in allowed)
@@ -66,7 +66,7 @@ def _is_of(kind: type, value: object) -> bool:
     return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
 
 
-def _beyond(limits: tuple[Any, ...], value: Any) -> Iterator[str]:  # noqa: ANN401 - of the kind that is limited
+def _beyond(limits: tuple[Any, ...], value: Any) -> Iterator[str]:  # noqa: ANN401 - any type that has limits
     for limit in limits:
         if isinstance(limit, MaxLen) and len(value) > limit.max_length:
             yield f"have at most {limit.max_length} characters"

@@ -38,7 +38,7 @@ _OTHERS = (  # what people name .jpg by mistake, for the message
 
 
 def picture_type(head: bytes) -> str:
-    """`JPEG`, `PNG`, ... by the first 16 bytes, or an empty string."""
+    """`JPEG`, `PNG`, ... by the first `MAGIC_BYTES` bytes, or an empty string."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     return next((name for magic, name in _SIGNATURES if head.startswith(magic)), "")
@@ -53,7 +53,7 @@ def other_type(head: bytes) -> str:
 
 
 def picture_size(data: bytes, where: str) -> tuple[int, int]:
-    """Width and height as the header claims, pixels. Refuses files that end early where that can be seen.
+    """Width and height as the header claims, pixels. Refuses truncated files where the format shows it.
 
     Args:
         data: the whole file.
@@ -79,7 +79,7 @@ def picture_size(data: bytes, where: str) -> tuple[int, int]:
 
 
 def is_truncated(kind: str, data: bytes) -> bool:
-    """Whether the picture's own end is missing. What follows it (a video, padding, a second picture) is no part of it.
+    """Whether the end of the picture is missing. What follows it (a video, padding, a second picture) does not count.
 
     Args:
         kind: as `picture_type` says.
@@ -98,21 +98,21 @@ def is_truncated(kind: str, data: bytes) -> bool:
 
 
 def _jpeg_ends_early(data: bytes) -> bool:
-    """Inside entropy-coded data FF is always stuffed, so the first FFD9 after SOS is the end, where it is a picture's.
+    """Find FFD9 (EOI): entropy-coded data never holds it, so the first one after SOS ends the picture.
 
-    A file whose picture was cut before what follows it (the video of a motion photo, a second picture) shows that by
-    a marker that no scan holds.
+    Where a picture was cut but something follows it (a video, a second picture), the FFD9 found may belong to that.
+    Then FFD8FF, or a marker that no scan holds, comes before it.
     """
     scan = _jpeg_walk(data)[2]
     end = data.find(b"\xff\xd9", scan)
     if end < 0 or data.find(b"\xff\xd8\xff", scan, end) >= 0:
         return True
-    follows = data[end + 2 :].strip(b"\0")  # without that, a strange marker is damage within the picture
+    follows = data[end + 2 :].strip(b"\0")  # else a reserved marker is damage in the picture
     return bool(follows) and _JPEG_RESERVED.search(data, scan, end) is not None
 
 
 def _png_ends_early(data: bytes) -> bool:
-    """Chunk by chunk: the letters IEND may stand in what follows a picture that was cut."""
+    """Walk from chunk to chunk: the letters IEND may also stand in what follows a truncated picture."""
     at = 8
     while True:
         length, name = struct.unpack_from(">I4s", data, at)
@@ -127,7 +127,11 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_walk(data: bytes) -> tuple[int, int, int]:
-    """Width, height and where the first scan starts; segment by segment from SOI."""
+    """Width, height and where the first scan's data starts, found segment by segment from SOI.
+
+    Raises:
+        IndexError, struct.error: it ends before its first scan.
+    """
     width = height = 0
     at = 2
     while True:

@@ -1,4 +1,4 @@
-"""The seams: what a supply of frames, a detector, a stage behind it and a sink promise. Fakes implement these."""
+"""The protocols of the pipeline's parts: supply of frames, detector, stage and sink. Fakes implement them, too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FrameSupply(Protocol):
     """Many cameras, each giving its newest frame."""
 
     def take(self, limit: int, *, timeout_s: float) -> list[Frame]:
-        """Up to `limit` frames, at most one a camera, fairly; empty when none came within `timeout_s`."""
+        """Up to `limit` frames, cameras in turn, each camera's in order; empty when none came within `timeout_s`."""
         ...
 
     def release(self, frames: Sequence[Frame]) -> None:
@@ -63,19 +63,19 @@ class TunableDetector(Detector, Protocol):
 
 
 class Stage(Protocol):
-    """Looks at a frame and what was found in it, and says more. Called in the pipeline's thread, before the sink."""
+    """Takes each result with its frame and may add to it. Called in the pipeline's thread, before the sink."""
 
     def process(self, frame: Frame, result: FrameResult) -> FrameResult:
-        """What is known of one frame after this stage; the frames of a camera come in order of capture.
+        """Return the result for the next stage; the frames of a camera come in order of capture.
 
         Args:
             frame: its pixels are valid until this returns.
-            result: of the stage before; stays as it is.
+            result: of the stage before; must not be changed.
         """
         ...
 
     def forget(self, camera: str) -> None:
-        """The camera was removed: nothing of it is kept. In the pipeline's thread, too."""
+        """The camera was removed: drop everything kept of it. Called in the pipeline's thread, too."""
         ...
 
 
@@ -88,38 +88,38 @@ class ResultSink(Protocol):
 
 
 class Sink(ResultSink, Protocol):
-    """Where everything goes that the daemon says: MQTT, a page, metrics. No method waits, all from any thread."""
+    """Takes all that the daemon publishes: MQTT, a page, metrics. Any thread may call it; only `close` may block."""
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
-        """Results from now on come from this bundle."""
+        """Results from now on come from the bundle `model`, whose class names by id are `classes`."""
         ...
 
     def camera_state(self, state: CameraState) -> None:
-        """How a camera is; one of another name than `keep_cameras` was told is passed over."""
+        """Take the new state of a camera; ignored for a camera that `keep_cameras` did not name."""
         ...
 
     def keep_cameras(self, names: Iterable[str]) -> None:
-        """From now on there are these cameras, and nothing is said of others."""
+        """These are the cameras from now on; nothing is published about others."""
         ...
 
     def info(self, info: DeviceInfo) -> None:
-        """What runs here, until something else is said."""
+        """Take what runs on this device; holds until the next call."""
         ...
 
     def statistics(self, statistics: Statistics) -> None:
-        """Figures of this moment; the sink adds its own."""
+        """Take the statistics of this moment; the sink adds its own."""
         ...
 
     @property
     def summary(self) -> str:
-        """How it is, in a few words for a status line: `broker connected`."""
+        """Its state in a few words for a status line: `broker connected`."""
         ...
 
     @property
     def pulses(self) -> Mapping[str, Pulse]:
-        """Of its threads that must not hang, by their names in the log."""
+        """Pulses of its threads that the watchdog watches, by their names in the log."""
         ...
 
     def close(self) -> None:
-        """Flush what may be flushed, say `offline`, disconnect; safe to call twice."""
+        """Flush what can be flushed, publish `offline`, disconnect; safe to call twice."""
         ...

@@ -1,4 +1,4 @@
-"""A thread's sign of life, for whoever watches over it."""
+"""A thread's heartbeat, which the watchdog reads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 class Pulse:
-    """One thread beats, any other may look. Nothing is locked: both values are replaced whole.
+    """One thread beats, any thread may read. Needs no lock: each value is replaced as a whole.
 
     Attributes:
-        beats: how often the thread was heard of.
+        beats: number of beats so far.
         allowed_s: how long it may be silent from its last beat on; infinite before it starts and after it ended.
     """
 
@@ -18,10 +18,10 @@ class Pulse:
         self.allowed_s = math.inf
 
     def beat(self, *, within_s: float) -> None:
-        """I moved, or know that there is nothing to do; the next beat comes within `within_s`."""
+        """The thread made progress or has nothing to do; its next beat comes within `within_s` seconds."""
         self.allowed_s = within_s
         self.beats += 1
 
     def end(self) -> None:
-        """No further beat will come, and none is missed."""
+        """The thread ends: no further beat is expected."""
         self.allowed_s = math.inf

@@ -1,4 +1,4 @@
-"""Log records without secrets: what is put into a line loses them, our own words around it stay."""
+"""Log records without secrets: arguments are redacted, edged's constant text around them is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from edged.core.redact import redact
 
-_OURS = ("edged", "provisioning")  # whose lines are constants with places for what may be secret
-_NAMES = ("CAMERA", "STATE")  # of `extra=`: a name and a word of ours, no secrets where they are spelt like one
+_OURS = ("edged", "provisioning")  # loggers whose messages are constants: only an argument can hold a secret
+_NAMES = ("CAMERA", "STATE")  # fields of `extra=` that are never secret, even where they equal a secret
 _PLAIN = logging.Formatter()
 
 
@@ -27,7 +27,10 @@ class SafeRecord(logging.LogRecord):
 
 
 def safe_message(record: logging.LogRecord) -> str:
-    """The text of a record. A password that is a common word must not take it out of every line of ours."""
+    """The text of a record without secrets.
+
+    In edged's own lines only arguments are redacted: a password that is a common word must not blank it everywhere.
+    """
     if not isinstance(record.msg, str) or record.name.partition(".")[0] not in _OURS:
         return redact(logging.LogRecord.getMessage(record))
     ours = {vars(record).get(field, record.name) for field in _NAMES}
@@ -42,12 +45,12 @@ def safe_message(record: logging.LogRecord) -> str:
 
 
 def safe_traceback(record: logging.LogRecord) -> str:
-    """The traceback of a record; empty where it has none."""
+    """The traceback of a record without secrets; empty where it has none."""
     return redact(_PLAIN.formatException(record.exc_info)) if record.exc_info else ""
 
 
 class _Shown:
-    """A value as a line shows it."""
+    """An argument whose text is redacted when it is formatted."""
 
     def __init__(self, value: object) -> None:
         self._value = value

@@ -1,4 +1,4 @@
-"""Texts without their secrets, by value and by form: what logs, status messages and MQTT may show."""
+"""Removes secrets from text, by value and by form, before it goes to a log, a status message or MQTT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIDDEN_KEYS = (
     r"session(?:[-_]?id)?|(?:api[-_]?|access[-_]?)?key|auth|sig(?:nature)?|credentials?"
 )
 _USER_KEYS = r"user(?:name)?|usr|login(?:use)?|account|(?:user|proxy)-id"
-# To the next `&key=`, `;key=`, `_key=`, as cameras write it in a path; nothing else ends a password surely.
+# To the next `&key=`, `;key=`, `_key=`, as cameras write it in a path; nothing else ends a password for certain.
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|(?:(?![&;,_/?!][A-Za-z][A-Za-z0-9-]*=)[^\s\"'])+)"
 _KEYED_PASSWORD = re.compile(rf"(?<![A-Za-z])(?:{_HIDDEN_KEYS})=({_VALUE})", re.IGNORECASE)
 _KEYED = re.compile(rf"(?<![A-Za-z])({_HIDDEN_KEYS}|{_USER_KEYS})=({_VALUE})", re.IGNORECASE)
@@ -23,7 +23,7 @@ _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*)\S.*", re.IGNORECAS
 _SCHEME = r"(?:[A-Za-z][A-Za-z0-9+.-]*:?)?/{1,3}"
 _WORDS = re.compile(r"\S+")
 _SLASHES = re.compile(r":?/{2,3}")
-_ENDS_IN_WORD = re.compile(r"[\"'=(<]")  # none of them stands in the user of an address
+_ENDS_IN_WORD = re.compile(r"[\"'=(<]")  # no user name of an address holds one of them
 _CUT = re.compile(
     r"(://)[^\s/?#@:\[]+:(?!\d{1,5}(?!\w))[^\s\"'].*?(?=$|[\s\"'])"
 )  # a user and a password, cut before the @
@@ -33,14 +33,14 @@ _PARTS = re.compile(rf"(?:^|(?<=[\s\"'=(<]))(?:{_SCHEME})?([^\s/:@\"'=]*):(?!//)
 _WHOLE = re.compile(rf"(?:{_SCHEME})?([^/:@]*):(?!//)(.*)@", re.DOTALL)
 _TOKEN = re.compile(r"//([^\s/:@]+)@")
 _PIECES = re.compile(r"[\s/?#@:&;]")
-_PLACES = {"", "{password}", "{username}", "{username}:{password}"}  # where edged.toml wants them put
+_PLACES = {"", "{password}", "{username}", "{username}:{password}"}  # placeholders in edged.toml, no secrets
 _LEAST_PIECE = 4  # letters of a part of a password that a parser of addresses may have cut off
 
 
 def redact(text: str) -> str:
-    """`text` with `***` for every secret that this process knows, and for what stands where secrets stand.
+    """`text` with `***` for every secret that this process knows, and for all that stands where a secret may stand.
 
-    The latter is the user, password and query of every address in it, whole or misspelt, and the values of `password=`
+    That is the user, password and query of every address in it, even if misspelt, and the values of `password=`
     and the like in paths and GStreamer pipelines. Works on any text: messages, tracebacks, lines of FFmpeg.
     """
     text = hide(text)
@@ -50,7 +50,7 @@ def redact(text: str) -> str:
 
 
 def remember_source(source: str) -> None:
-    """Know the secrets that a camera's source, or any other address, holds."""
+    """Remember the secrets in a camera's source, or any other address, so that `redact` hides them everywhere."""
     remember(value for value in _secrets_in(source) if value.strip(":") not in _PLACES)
 
 
@@ -60,7 +60,7 @@ def holds_secret(source: str) -> bool:
 
 
 def _without_parts(word: str) -> str:
-    """A word without user, password and query of the address in it; by searches that each read the word once."""
+    """A word without user, password and query of the address in it. Each search reads the word once: linear time."""
     if "@" in word:
         word = _without_user(word)
     if "://" in word:
@@ -87,10 +87,10 @@ def _secrets_in(source: str) -> Iterator[str]:
     whole = None if source.startswith("gst:") else _WHOLE.match(source)
     for match in [*_PARTS.finditer(source), *filter(None, [whole])]:
         user, password = match.groups()
-        if not password:  # as `admin:@`, which is no secret
+        if not password:  # e.g. `admin:@`: no secret
             continue
         yield from _decoded(password)
-        yield f"{unquote(user)}:{unquote(password)}"  # as HTTP's Basic has it
+        yield f"{unquote(user)}:{unquote(password)}"  # what HTTP Basic encodes
         pieces = {*_PIECES.split(password)} - {*SCHEMES}  # of `ffmpeg:rtsp://user:password@host`
         yield from (piece for piece in pieces if len(piece) >= _LEAST_PIECE)
     for match in _TOKEN.finditer(source):
@@ -100,5 +100,5 @@ def _secrets_in(source: str) -> Iterator[str]:
 
 
 def _decoded(value: str) -> tuple[str, str]:
-    """As written, and as meant."""
+    """As written, and without percent-encoding."""
     return value, unquote(value)

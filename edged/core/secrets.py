@@ -1,4 +1,4 @@
-"""The secrets that this process knows of, and every spelling of them taken out of a text."""
+"""Remembers the secrets of this process and hides every spelling of them in a text."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from urllib.parse import quote
 from edged.core.folding import fold
 
 HIDDEN = "***"
-_SHORT = 4  # bytes; below it a secret is taken for one only where it stands alone, or no word could be read any more
-_LEAST_CORE = 6  # letters of base64 that are no accident
+_SHORT = 4  # bytes; a shorter secret is hidden only where it stands alone, else words become unreadable
+_LEAST_CORE = 6  # letters of base64; fewer may match by chance
 _BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789/-_=")  # folded; + is a blank there
-_KEY = 4  # first bytes or letters of a spelling, by which it is found
+_KEY = 4  # first bytes or letters of a spelling, its key in the index
 
 
 @dataclass(frozen=True, slots=True)
 class _Needle:
-    """A spelling to look for, folded; `inside_base64` takes the whole word around it along."""
+    """A spelling to look for, folded; with `inside_base64` the whole base64 word around it is hidden."""
 
     folded: bytes
     inside_base64: bool = False
 
 
 class _Known:
-    """Spellings by how they begin: hundreds of cameras must not make a line of the log slow.
+    """Spellings, indexed by how they begin: logging must stay fast with the passwords of hundreds of cameras.
 
-    Readers take no lock: what is there is only added to.
+    Readers take no lock: entries are only added.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class _Known:
         self.values.add(value)
 
     def literals_in(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where spellings stand as they are."""
+        """Start and end of each unfolded spelling in `text`."""
         for size, table in enumerate(self._literals, start=1):
             for first in range(len(text) - size + 1) if table else ():
                 for literal in table.get(text[first : first + size], ()):
@@ -57,7 +57,7 @@ class _Known:
                         yield first, first + len(literal)
 
     def needles_in(self, data: bytes) -> Iterator[tuple[int, _Needle]]:
-        """Where folded spellings begin."""
+        """Start of each folded spelling in `data`, and the spelling."""
         for size, table in enumerate(self._needles, start=1):
             for first in range(len(data) - size + 1) if table else ():
                 for needle in table.get(data[first : first + size], ()):
@@ -70,7 +70,7 @@ _known = _Known()
 
 
 def remember(values: Iterable[str]) -> None:
-    """From now on no text that went through `hide` shows one of these, however it is spelt."""
+    """From now on `hide` hides these values in every spelling; blank ones are ignored."""
     with _lock:
         for value in values:
             if value not in _known.values and value.strip("* \t\r\n"):
@@ -78,8 +78,8 @@ def remember(values: Iterable[str]) -> None:
 
 
 def forget() -> None:
-    """Know no secret any more; for tests."""
-    global _known  # noqa: PLW0603 - what is secret holds for the whole process
+    """Forget all secrets; for tests."""
+    global _known  # noqa: PLW0603 - secrets are known to the whole process
     with _lock:
         _known = _Known()
 
@@ -117,7 +117,7 @@ def _masked(text: str, hidden: bytearray) -> str:
 
 
 def _as_written(value: str) -> Iterable[str]:
-    """Spellings to look for as they are: folding would join their ends with what stands beside them."""
+    """Spellings to look for unfolded: folding may join their ends with their neighbours."""
     if len(value.encode("utf-8", "surrogatepass")) >= _SHORT:
         percent = quote(value, safe="", errors="replace")
         yield from (value, percent, percent.replace("%20", "+"), quote(value, errors="replace"))
@@ -133,7 +133,7 @@ def _spellings(value: str) -> Iterable[_Needle]:
             continue
         if folded:
             yield _Needle(folded)
-        if encoding == "utf-8" and not value.isascii():  # `\xe4` is a letter to Python, no byte
+        if encoding == "utf-8" and not value.isascii():  # Python's `\xe4` is a letter, not a byte
             yield _Needle(fold(ascii(value)[1:-1]).data.strip())
         if len(coded) >= _SHORT:
             yield _Needle(coded.hex().encode())
@@ -141,7 +141,7 @@ def _spellings(value: str) -> Iterable[_Needle]:
 
 
 def _base64_cores(coded: bytes) -> Iterable[str]:
-    """What stands in the base64 of any text that holds `coded`: it may begin at any of the three places of a group."""
+    """What the base64 of any text that holds `coded` contains: one core for each of the three offsets in a group."""
     for before in range(3):
         whole = base64.b64encode(bytes(before) + coded).decode()
         core = whole[(0, 2, 3)[before] : (before + len(coded)) * 8 // 6]
@@ -152,7 +152,7 @@ def _base64_cores(coded: bytes) -> Iterable[str]:
 
 
 def _extent(data: bytes, first: int, needle: _Needle) -> tuple[int, int]:
-    """Where the secret stands that was found at `first`; an empty extent where it is none."""
+    """Start and end of the secret found at `first`; empty where it is only a part of a word."""
     begin, end = first, first + len(needle.folded)
     if needle.inside_base64:
         while begin and data[begin - 1] in _BASE64:
@@ -166,4 +166,4 @@ def _extent(data: bytes, first: int, needle: _Needle) -> tuple[int, int]:
 
 def _is_part_of_a_word(data: bytes, begin: int, end: int) -> bool:
     around = data[max(begin - 1, 0) : begin] + data[end : end + 1]
-    return any(chr(byte).isalnum() or byte >= 0x80 for byte in around)  # noqa: PLR2004 - a byte of no ASCII letter
+    return any(chr(byte).isalnum() or byte >= 0x80 for byte in around)  # noqa: PLR2004 - not ASCII

@@ -1,4 +1,4 @@
-"""Which texts may name a camera, as far as the text alone tells."""
+"""Checks the text of a camera's source without opening it."""
 
 import re
 
@@ -14,7 +14,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 def scheme_of(source: str) -> str:
-    """The scheme of a URL in lower case, as `rtsp`; empty for anything else."""
+    """The scheme of a URL in lower case, e.g. `rtsp`; empty for anything else."""
     scheme = _SCHEME.match(source)
     return scheme[1].lower() if scheme else ""
 
@@ -25,13 +25,13 @@ def is_path(source: str) -> bool:
 
 
 def foreign_scheme(source: str) -> str:
-    """The scheme of a URL that no camera can have, as `ftp://`; else empty."""
+    """The scheme of a URL that edged does not read, e.g. `ftp://`; else empty."""
     scheme = scheme_of(source)
     return f"{scheme}://" if scheme and scheme not in SCHEMES else ""
 
 
 def misspelt(source: str) -> str:
-    """What is wrong with a text that is meant to be a URL and is none; empty where it may be something else."""
+    """What is wrong with a mistyped URL; empty where `source` may be right."""
     if _MISSPELT.match(source):
         return "a URL has two slashes behind its scheme: rtsp://ADDRESS/PATH"
     if wrapper := _WRAPPED.match(source):

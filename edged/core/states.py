@@ -1,4 +1,4 @@
-"""What the daemon says about itself beside results: the states of cameras, what runs here, and statistics."""
+"""What the daemon publishes besides results: states of cameras, what runs on the device, and statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CameraStateName = Literal["opening", "online", "frozen", "offline", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """Where a camera stands.
+    """The state of a camera.
 
     Attributes:
         camera: its name.
@@ -23,7 +23,7 @@ class CameraState:
         reconnects: how often the camera came back after a loss.
         decoder: what reads it, e.g. `FFMPEG h264, software`; empty before the first opening.
         size_wh: of its newest frame, pixels; (0, 0) before the first.
-        fps: the source's own rate as it claims, 0 where unknown.
+        fps: frames per second that the source claims, 0 where unknown.
     """
 
     camera: str
@@ -43,10 +43,10 @@ class CameraState:
 
 @dataclass(frozen=True, slots=True)
 class CameraCounters:
-    """What a camera has done since the start. `captured == taken + sum(dropped.values()) + waiting`, always.
+    """Frames of a camera since the start. `captured == taken + sum(dropped.values()) + waiting`, always.
 
     Attributes:
-        captured: frames that counted (and used up a sequence number).
+        captured: frames that were given a sequence number.
         taken: handed to the detector.
         waiting: captured and not yet taken.
         dropped: by cause: `superseded` (a newer frame came first), `no_slot` (every slot was with the detector),
@@ -73,7 +73,7 @@ class DeviceInfo:
         version: of edged.
         model: name of the bundle.
         backend: e.g. `cpu fp32, 2 cores`, for people.
-        cameras: their names; their addresses hold secrets.
+        cameras: their names, not their addresses, which hold secrets.
         started_at: with time zone.
     """
 
@@ -91,7 +91,7 @@ class Progress:
     Attributes:
         uptime_s: since the start.
         frames, objects: processed and found.
-        fps: frames a second over the last minute.
+        fps: frames per second over the last minute.
         latency_ms: by `total` (grab to result) and `detect`, each by percentile (`p50`, `p95`, `p99`), over the
             latest frames; None without frames.
         memory_mb, peak_memory_mb: resident, MiB; None while it cannot be read.
@@ -116,7 +116,7 @@ class Statistics:
         progress: of the pipeline and the process.
         clock_steps: how often the wall clock was set.
         cameras: counters by name.
-        states: of the cameras that there are; one that only counts was removed.
+        states: by name, of the present cameras; a camera with counters only was removed.
     """
 
     progress: Progress

@@ -1,4 +1,4 @@
-"""Standard error without the secrets that C libraries write to it: FFmpeg quotes the addresses that it cannot read."""
+"""Redacts what C libraries write to standard error: FFmpeg quotes the addresses that it cannot read."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _PATIENCE_S = 0.5
 
 @contextlib.contextmanager
 def redacted_stderr() -> Iterator[None]:
-    """What is written to descriptor 2 meanwhile goes through `redact`, line by line, in order with `sys.stderr`.
+    """Send what is written to descriptor 2 in this context through `redact`, line by line, in order with `sys.stderr`.
 
-    For processes that decode by themselves; a camera's child keeps what is said in memory.
+    For processes that decode themselves; a camera's child keeps FFmpeg's lines in memory.
     """
     outlet = os.dup(2)
     read_end, write_end = os.pipe()
-    # A library that writes while it keeps Python from running must lose a line rather than wait for the reader.
+    # A library that writes while it holds the GIL must lose a line: the reader could not run.
     os.set_blocking(write_end, False)
     filtered = _Filter(read_end, outlet)
     before = sys.stderr
     os.dup2(write_end, 2)
     os.close(write_end)
-    if isinstance(before, io.TextIOWrapper) and before is sys.__stderr__:  # else it is not descriptor 2: a test's
+    if isinstance(before, io.TextIOWrapper) and before is sys.__stderr__:  # else a test has replaced it
         sys.stderr = io.TextIOWrapper(
-            _Outlet(outlet, filtered),  # as Python's own, when unbuffered
+            _Outlet(outlet, filtered),  # unbuffered, as Python's own with write_through
             encoding=before.encoding,
             errors="backslashreplace",
             write_through=True,
@@ -48,14 +48,14 @@ def redacted_stderr() -> Iterator[None]:
     finally:
         sys.stderr = before
         os.dup2(outlet, 2)
-        filtered.join(_PATIENCE_S)  # a child of this process may still hold the end that is written to
+        filtered.join(_PATIENCE_S)  # a child process may still hold the write end
         if not filtered.is_alive():
             os.close(read_end)
             os.close(outlet)
 
 
 class _Filter(threading.Thread):
-    """Passes lines on without their secrets."""
+    """Thread that copies lines from `read_end` to `outlet` without their secrets."""
 
     def __init__(self, read_end: int, outlet: int) -> None:
         super().__init__(name="stderr", daemon=True)
@@ -64,7 +64,7 @@ class _Filter(threading.Thread):
         self._rest = b""
 
     def run(self) -> None:
-        """Until nobody can write any more."""
+        """Copy until every write end is closed."""
         more = True
         while more:
             select.select([self._read_end], [], [])
@@ -72,7 +72,7 @@ class _Filter(threading.Thread):
                 more = self._pass_on()
 
     def _pass_on(self) -> bool:
-        """What can be read now; False at the end."""
+        """Copy what can be read now; returns False at the end."""
         block = os.read(self._read_end, _BLOCK_BYTES)
         *lines, self._rest = (self._rest + block).split(b"\n")
         if not block and self._rest:
@@ -90,7 +90,7 @@ class _Filter(threading.Thread):
         return count[0]
 
     def settle(self) -> None:
-        """Wait until what was written so far is passed on."""
+        """Wait until what was written so far is passed on, up to `_PATIENCE_S`."""
         until_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until_s:
             with self._busy:
@@ -100,7 +100,7 @@ class _Filter(threading.Thread):
 
 
 class _Outlet(io.FileIO):
-    """Where Python writes: behind what libraries wrote before."""
+    """Python's standard error: writes after all that libraries wrote before."""
 
     def __init__(self, descriptor: int, filtered: _Filter) -> None:
         super().__init__(descriptor, "w", closefd=False)

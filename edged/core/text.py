@@ -1,4 +1,4 @@
-"""Text files that people and their tools write: decoded as their first bytes say, whole or refused."""
+"""Reads text files in UTF-8, UTF-16 or UTF-32, as their first bytes tell; refuses a file that is not wholly text."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def read_text(path: Path, *, limit: int, error: type[EdgedError]) -> str:
 
     Args:
         path: of the file.
-        limit: most bytes that it may have.
-        error: what to raise.
+        limit: largest size accepted, bytes.
+        error: class to raise.
 
     Raises:
         OSError: it cannot be read; only the caller knows what to do about that.
@@ -32,7 +32,7 @@ def read_text(path: Path, *, limit: int, error: type[EdgedError]) -> str:
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise error(f"{path}: larger than {limit} bytes, which no such file is")
+        raise error(f"{path}: larger than {limit} bytes, the most that is read")
     try:
         return decoded_text(content)
     except UnicodeDecodeError as exc:
@@ -56,13 +56,13 @@ def marked_encoding(content: bytes) -> str:
 
 
 def undecodable(exc: UnicodeDecodeError) -> str:
-    """What to say of bytes that are not in their encoding: which byte, in which line."""
+    """The message for bytes that are not valid in their encoding: which byte, in which line."""
     line = exc.object[: exc.start].count(b"\n") + 1
     return f"line {line} is not {exc.encoding.upper()}: byte 0x{exc.object[exc.start]:02x} (number {exc.start})"
 
 
 def _by_zeros(content: bytes) -> str:
-    """Of UTF-16 without a mark: text begins with an ASCII character."""
+    """The encoding of UTF-16 without a mark, told by zero bytes beside the first two characters; else empty."""
     if len(content) % 2 or len(content) < len("  ".encode("utf-16-le")):
         return ""
     zeros = [not byte for byte in content[:4]]

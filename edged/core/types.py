@@ -1,4 +1,4 @@
-"""The values that flow through the pipeline: frozen, complete and checked at birth."""
+"""The values that flow through the pipeline: frozen, complete, and checked when they are made."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FrameMeta:
 
     Attributes:
         camera: the camera's configured name.
-        sequence: counts the frames of this camera since its start in this session, from 0; gaps are drops.
+        sequence: number of the frame within this camera since the daemon started it, from 0; gaps are drops.
         captured_at: wall clock at the grab, UTC.
         captured_ns: CLOCK_MONOTONIC at the grab, nanoseconds; for durations only.
         size_wh: width and height, pixels.
@@ -72,9 +72,9 @@ class Frame:
     """One captured picture.
 
     Attributes:
-        meta: where and when.
-        pixels: (H, W, 3) uint8, BGR, read-only. It may lie in a shared-memory slot: valid until whoever
-            handed the frame out takes it back.
+        meta: where and when it was captured.
+        pixels: (H, W, 3) uint8, BGR, read-only. They may lie in a shared-memory slot: valid until the frame
+            is released to the `FrameSupply` that it came from.
     """
 
     meta: FrameMeta
@@ -91,7 +91,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """The objects found in one frame, by falling confidence.
+    """The objects found in one frame, by falling confidence. Raises as `require_array` does.
 
     Attributes:
         xyxy: (N, 4) float32, frame pixels, x1 <= x2, y1 <= y2, inside the frame.
@@ -119,7 +119,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What the detector says of one frame.
+    """What the detector found in one frame.
 
     Attributes:
         meta: the frame's own.
@@ -144,7 +144,7 @@ class Thresholds(ScoreLimits):
     """What counts as a detection, in the terms of one model.
 
     Attributes:
-        class_ids: those reported; empty for all.
+        class_ids: classes that are reported; empty for all.
     """
 
     class_ids: frozenset[int] = frozenset()
