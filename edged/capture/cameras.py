@@ -1,4 +1,4 @@
-"""All cameras of the daemon: the newest frame of each, fairly, from children that may hang or crash."""
+"""All cameras of the daemon: gives their newest frames in turn, from child processes that may hang or crash."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from edged.core.types import Frame
 
 
 class Cameras:
-    """One child process a camera, all under one thread. A context manager that starts and closes.
+    """One child process per camera, all run by one thread. A context manager that starts and closes.
 
     Args:
         specs: the cameras; names are unique.
-        on_state: told of every change of a camera's state, first of `opening`; in the supervisor's thread, must not
-            block.
+        on_state: called with each new state of a camera, `opening` first; in the supervisor's thread, must not block.
         settings: slots and pauses.
-        watcher: told of the shared memory in which frames lie, to register it with a GPU.
+        watcher: told of the shared memory that holds frames, to register it with a GPU.
 
     Raises:
         ValueError: two cameras of one name.
@@ -41,14 +40,14 @@ class Cameras:
         self.replace(specs)
 
     def start(self) -> None:
-        """Start the children. Needs calling once."""
+        """Start the thread and the children; call it once."""
         self._supervisor.start()
 
     def take(self, limit: int, *, timeout_s: float) -> list[Frame]:
-        """Waiting frames, at most `limit`, those of the camera that waited longest first; each camera's in order.
+        """At most `limit` waiting frames: cameras in turn, the one that waited longest first, each camera's in order.
 
-        Of a `realtime` camera only its newest frame ever waits; a `fast` one may give several at once. Their pixels
-        stay valid until `release`. Empty after `timeout_s` without any, or once closed.
+        Of a `realtime` camera only the newest frame waits; a `fast` one may give several at once. Pixels stay valid
+        until `release`. Empty after `timeout_s` without a frame, or once closed.
 
         Raises:
             EdgedError: the supervisor failed; no frame will come any more.
@@ -58,15 +57,15 @@ class Cameras:
         return self._hub.take(limit, timeout_s=timeout_s)
 
     def release(self, frames: Sequence[Frame]) -> None:
-        """Give taken frames back, once each, in any thread; their pixels are then no longer to be looked at.
+        """Give taken frames back, once each, in any thread; do not read their pixels after that.
 
         Raises:
-            ValueError: a frame is not out.
+            ValueError: a frame was not taken, or was released before.
         """
         self._hub.release(frames)
 
     def replace(self, specs: Sequence[CameraSpec]) -> None:
-        """Run these cameras from now on. Unchanged ones are not touched; sequences and counts of a name go on.
+        """Run these cameras from now on. Unchanged ones keep running; sequence and counts of a name continue.
 
         Raises:
             ValueError: two cameras of one name; nothing is changed.
@@ -78,24 +77,24 @@ class Cameras:
         self._supervisor.want(specs)
 
     def waiting(self) -> int:
-        """Cameras that have a frame nobody took."""
+        """Number of cameras that have a frame waiting."""
         return self._hub.waiting()
 
     def states(self) -> dict[str, CameraState]:
-        """Of every camera, by name."""
+        """State of every camera, by name."""
         return {name: camera.state for name, camera in self._supervisor.cameras().items()}
 
     def counters(self) -> Mapping[str, CameraCounters]:
-        """Of every camera, by name."""
+        """Counters of every camera, by name."""
         return {name: self._hub.counters(camera.queue) for name, camera in self._supervisor.cameras().items()}
 
     @property
     def pulse(self) -> Pulse:
-        """Of the thread that runs the cameras."""
+        """Heartbeat of the thread that runs the cameras."""
         return self._supervisor.pulse
 
     def pids(self) -> dict[str, int]:
-        """Process ids of the children that run, by camera."""
+        """Process ids of the running children, by camera."""
         processes = {name: camera.process for name, camera in self._supervisor.cameras().items()}
         return {name: process.pid for name, process in processes.items() if process is not None and process.pid}
 
@@ -103,12 +102,12 @@ class Cameras:
     def ended(self) -> bool:
         """Every camera has played its file once and all its frames are taken."""
         if self._supervisor.pending:
-            return False  # those that were asked for are not known yet
+            return False  # the new cameras are not known yet
         states = self.states().values()
         return all(state.state == "ended" for state in states) and not self.waiting()
 
     def close(self) -> None:
-        """End the children and the thread; safe to call twice. Frames still out stay valid until released."""
+        """End the children and the thread; safe to call twice. Taken frames stay valid until released."""
         if not self._closed:
             self._closed = True
             self._supervisor.close()

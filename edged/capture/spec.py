@@ -1,6 +1,6 @@
-"""What a camera is asked to be."""
+"""The settings of one camera."""
 
-# No `from __future__ import annotations` here: pydantic before 2.10 looks for inherited names in the heir's module.
+# No `from __future__ import annotations` here: pydantic before 2.10 resolves annotations in the subclass's module.
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ Rotation = Literal[0, 90, 180, 270]
 
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
-MAX_PIXELS = 1 << 28  # 805 MB a picture; beyond it no camera is meant
+MAX_PIXELS = 1 << 28  # 805 MB per picture, more than any camera gives
 
 Source = Annotated[str, MaxLen(MAX_SOURCE_LENGTH)]
 
@@ -27,15 +27,15 @@ class ReadOptions:
     """How to read a camera: the keys of `[[camera]]` that are capture's, with their ranges and defaults.
 
     Attributes:
-        fps: at most so many frames a second; 0 = the source's own. Pictures play at this rate (0 = one a second).
+        fps: most frames per second; 0 = the source's own rate. Pictures play at this rate (0 = one per second).
         rotate: degrees clockwise.
-        pace: of files: `realtime` plays at the file's own rate and drops like a camera, `fast` is read as fast as it
-            is consumed and never drops. Streams and devices are always realtime.
+        pace: of files: `realtime` plays at the file's own rate and drops frames like a camera, `fast` reads as fast as
+            frames are consumed and drops none. Streams and devices are always realtime.
         loop: a file or folder starts again at its end.
-        open_timeout_s: until the source is open, seconds.
-        read_timeout_s: between frames, seconds.
-        frozen_after_s: a live picture that stands still for so long is reported `frozen`; 0 = never.
-        max_pixels: larger pictures are refused; bounds the shared memory.
+        open_timeout_s: longest time to open the source, seconds.
+        read_timeout_s: longest time between frames, seconds.
+        frozen_after_s: a picture that does not change for so long is reported `frozen`; 0 = never.
+        max_pixels: larger pictures are refused; limits the shared memory.
         decode_threads: of FFmpeg. More than one adds as many frames of delay to most streams.
         acceleration: `any` lets FFmpeg decode in hardware where it can.
     """
@@ -54,7 +54,7 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class CameraSpec(ReadOptions):
-    """One camera, stream, file or folder and how to read it. From its birth `redact` knows the secrets in `source`.
+    """One camera, stream, file or folder and how to read it. `redact` knows the secrets in `source` once it is made.
 
     Attributes:
         name: of lower-case letters, digits, `_` and `-`; part of MQTT topics.
@@ -62,7 +62,7 @@ class CameraSpec(ReadOptions):
             `test:?size=640x480&fps=30&frames=100&seed=1`.
 
     Raises:
-        ValueError: a value that cannot be.
+        ValueError: a value of another type or out of range.
     """
 
     name: str
@@ -70,7 +70,7 @@ class CameraSpec(ReadOptions):
 
     def __post_init__(self) -> None:
         if isinstance(self.source, str):
-            remember_source(self.source)  # in every process that may speak of this camera
+            remember_source(self.source)  # in every process that may name this camera
         try:
             require_valid(self)
             require_source(self.source)
@@ -88,6 +88,6 @@ class CameraSpec(ReadOptions):
 
 
 def require_source(source: str) -> None:
-    """Raise ValueError for what cannot be opened whatever there is; the message quotes no source."""
+    """Raise ValueError for a text that can never be a source; the message does not quote it."""
     if not source.strip() or "\0" in source:
         raise ValueError(f"source must be {ACCEPTED}")

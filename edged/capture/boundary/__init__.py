@@ -1,1 +1,1 @@
-"""What crosses between the two: messages and shared memory."""
+"""What crosses between the daemon and a camera's process: messages and shared memory."""

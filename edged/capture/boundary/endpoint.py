@@ -1,5 +1,5 @@
-"""Where an absent source would be found, as text: `address|address|port`, or the path of a device."""
+"""The endpoint of a source, as text: `address|address|port`, or the path of a device."""
 
 from __future__ import annotations
 
-MOST_ADDRESSES = 8  # of one name
+MOST_ADDRESSES = 8  # per host name

@@ -1,7 +1,7 @@
 """The messages between a camera's child process and its supervisor: one packet each on a Unix socket pair.
 
-The child is not trusted: it decodes bytes from strangers. Whatever does not parse or fit raises `MessageError`, and
-that child is killed. What comes with every frame is a tuple: those are made faster than frozen dataclasses.
+The child is not trusted: it decodes bytes from outside. A packet that does not parse or fit raises `MessageError`,
+and that child is killed. Messages that come with every frame are tuples: faster to make than frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FREE = struct.Struct("<BHH")
 
 
 class MessageError(Exception):
-    """A packet that is none of ours."""
+    """A packet that does not follow this protocol."""
 
 
 class Tag(IntEnum):
@@ -37,7 +37,7 @@ class Tag(IntEnum):
     FRAME = 3  # child: a slot holds a new frame and belongs to the supervisor now
     PULSE = 4  # child: alive, no frame
     LOST = 5  # child: the source failed; exits
-    ENDPOINT = 9  # child: where the failed source would be, to notice when it is back; after LOST
+    ENDPOINT = 9  # child: the failed source's endpoint, to probe whether it is back; after LOST
     ENDED = 6  # child: the file was played once; exits
     AWAITS = 10  # child: bytes arrive, but no picture
     AREA = 7  # supervisor: new slots, with their descriptor
@@ -53,17 +53,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Slots for pictures of this size, please."""
+    """The child needs slots for pictures of this size, pixels."""
 
     size_wh: tuple[int, int]
 
 
 class FrameTally(NamedTuple):
-    """What happened since the last packet.
+    """Frames counted since the last packet.
 
     Attributes:
         missed: frames dropped because no slot was free.
-        skipped: frames passed over by pace or fps limit.
+        skipped: frames skipped because of pace or fps limit.
         bad: frames damaged or not decodable.
     """
 
@@ -76,13 +76,13 @@ class NewFrame(NamedTuple):
     """A frame lies in a slot.
 
     Attributes:
-        area: which slots, as numbered by the supervisor.
-        slot: in it.
+        area: number of the slot area, given by the supervisor.
+        slot: index in the area.
         size_wh: pixels.
-        wall_ns: wall clock at the grab, since the epoch.
-        mono_ns: CLOCK_MONOTONIC at the grab.
-        comparable: whether `same` means anything.
-        same: the picture looks exactly like the one before.
+        wall_ns: wall clock at the grab, nanoseconds since the epoch.
+        mono_ns: CLOCK_MONOTONIC at the grab, nanoseconds.
+        comparable: whether the picture was compared with the one before.
+        same: if comparable, its sample is equal to that of the picture before.
         tally: since the last packet.
     """
 
@@ -98,7 +98,7 @@ class NewFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The source failed."""
+    """The source failed; `auth`: it refused the credentials."""
 
     reason: str
     auth: bool
@@ -113,7 +113,7 @@ class Awaits:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the lost source would be, as `child/resolve.py` gives it."""
+    """Endpoint of the failed source, as `child/resolve.py` gives it."""
 
     endpoint: str
 
@@ -125,7 +125,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """New slots; their memory comes with the packet."""
+    """New slots, `slot_bytes` each; the descriptor of their memory comes with the packet."""
 
     number: int
     count: int
@@ -196,7 +196,7 @@ def pack_free(area: int, slot: int) -> bytes:
 
 
 def parse_from_child(packet: bytes) -> FromChild:
-    """What a child says.
+    """A child's packet -> message.
 
     Raises:
         MessageError: not one of its packets.
@@ -226,7 +226,7 @@ def parse_from_child(packet: bytes) -> FromChild:
 
 
 def parse_from_supervisor(packet: bytes) -> Area | Free:
-    """What the supervisor says.
+    """A supervisor's packet -> message.
 
     Raises:
         MessageError: not one of its packets.

@@ -1,7 +1,7 @@
-"""Shared memory for frames: made and sealed by the supervisor, written by the child, without a name to leak.
+"""Shared memory for frames: made and sealed by the supervisor, written by the child.
 
-A `memfd` lives as long as somebody maps it: nothing is left behind whoever is killed. Its size is sealed, so that a
-child cannot shrink it under the supervisor's feet (SIGBUS).
+A `memfd` has no name and lives as long as a process maps it, so nothing is left behind when one is killed. Its size
+is sealed: a child that shrank it would crash the supervisor (SIGBUS).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class SlotArea:
 
     Args:
         number: tells areas of one camera apart.
-        count: slots.
-        picture_bytes: that one slot must hold.
+        count: number of slots.
+        picture_bytes: least size of a slot.
     """
 
     def __init__(self, *, number: int, count: int, picture_bytes: int) -> None:
@@ -51,12 +51,12 @@ class SlotArea:
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """Size of the whole area, bytes."""
         return self.layout.count * self.layout.slot_bytes
 
     @property
     def idle(self) -> bool:
-        """No frame of it is out."""
+        """Every slot is with the child: no frame is waiting or taken."""
         return len(self.with_child) == self.layout.count
 
     def view(self, slot: int, size_wh: tuple[int, int]) -> Pixels:
@@ -64,7 +64,7 @@ class SlotArea:
         key = (slot, *size_wh)
         view = self._views.get(key)
         if view is None:
-            if len(self._views) > 4 * self.layout.count:  # pictures of ever new sizes
+            if len(self._views) > 4 * self.layout.count:  # the picture size changes again and again
                 self._views.clear()
             view = _picture(self._bytes, self.layout, slot, size_wh)
             view.flags.writeable = False
@@ -72,14 +72,14 @@ class SlotArea:
         return view
 
     def close_descriptor(self) -> None:
-        """Once the child has it; the mapping stays for as long as anybody looks at it."""
+        """Called once the child has it; the mapping stays as long as a view of it exists."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
 class SlotWindow:
-    """The child's side. Takes the descriptor over.
+    """The child's side of its slots. Closes `descriptor` once the memory is mapped.
 
     Raises:
         OSError: the memory cannot be mapped.
@@ -105,7 +105,7 @@ class SlotWindow:
 
 
 def _mapped(descriptor: int, layout: Area) -> Pixels:
-    # The mapping is the array's base and goes with its last view.
+    # The mapping is the array's base: it is unmapped with the last view.
     return np.frombuffer(mmap.mmap(descriptor, layout.count * layout.slot_bytes), np.uint8)
 
 

@@ -1,1 +1,1 @@
-"""In a camera's process, and the process that forks them."""
+"""What runs in a camera's process and in the fork server, which forks those."""

@@ -1,4 +1,4 @@
-"""A sample of a picture, by which two pictures are told to be the same; `parent/frozen.py` counts them."""
+"""A sample of a picture, to compare it with the next; `parent/frozen.py` counts equal ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ GRID_WH = (64, 36)
 
 
 def fingerprint(pixels: Pixels) -> bytes:
-    """A 64x36 sample of the picture itself (not an average, which would hide noise)."""
+    """The bytes of about 64x36 of the picture's own pixels (not of averages, which would hide noise).
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
     height, width = pixels.shape[:2]
     step_x, step_y = max(width // GRID_WH[0], 1), max(height // GRID_WH[1], 1)
     return np.ascontiguousarray(pixels[step_y // 2 :: step_y, step_x // 2 :: step_x]).tobytes()

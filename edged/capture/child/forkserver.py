@@ -1,9 +1,9 @@
-"""The process that forks cameras' children: small, single-threaded, with OpenCV already loaded.
+"""The fork server, which forks the cameras' processes: small, single-threaded, with OpenCV already loaded.
 
 A fork of the daemon itself would copy its threads' locks, CUDA context and open files; starting Python again for each
 camera would cost time and 60 MB each. multiprocessing's fork server would import the daemon's `__main__` in every
-child and keep a resource tracker. This one shares its pages with its children, kills them on request (it is their
-parent, so no process id can be mistaken) and takes them along when it goes.
+child and keep a resource tracker. This one shares its pages with its children, kills them on request (as their
+parent it cannot hit a process id that was used again) and kills all of them when it ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edged.core.redact import redact
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 MAX_COMMAND = 131_072
-OOM_SCORE = 500  # the kernel should take a camera before the daemon
+OOM_SCORE = 500  # out of memory the kernel should kill a camera before the daemon
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # sent to the whole group; the daemon decides for all
 
 
@@ -35,7 +35,7 @@ def main(descriptor: int, parent: int) -> None:
     """Serve the supervisor on this socket until it hangs up.
 
     Args:
-        descriptor: SOCK_SEQPACKET, ours.
+        descriptor: of a SOCK_SEQPACKET socket to the supervisor; closed at the end.
         parent: process id of the daemon.
     """
     for number in IGNORED:
@@ -48,8 +48,8 @@ def main(descriptor: int, parent: int) -> None:
 
 
 def _preload() -> None:
-    """What every child needs, once; frozen so that the collector does not touch, and so copy, shared pages."""
-    import cv2  # noqa: PLC0415 - after signals are set: a Ctrl-C in these 100 ms must not kill us
+    """Load what every child needs. Frozen, because garbage collection would write to shared pages and so copy them."""
+    import cv2  # noqa: PLC0415 - takes 100 ms, in which Ctrl-C must be ignored already
 
     cv2.setNumThreads(1)
     gc.collect()
@@ -68,7 +68,7 @@ class Forkserver:
         self._children: dict[int, int] = {}  # process id -> token
 
     def serve(self) -> None:
-        """Until the supervisor hangs up; no child outlives it."""
+        """Serve until the supervisor hangs up, then kill every child."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -86,7 +86,7 @@ class Forkserver:
                 os.kill(pid, signal.SIGKILL)
 
     def _obey(self) -> bool:
-        """One command; False when the supervisor is gone."""
+        """Carry out one command; False when the supervisor is gone."""
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_COMMAND, 1)
         except ConnectionResetError:
@@ -132,12 +132,12 @@ class Forkserver:
             self._tell(exited=self._children.pop(pid, 0), why=describe_status(status))
 
     def _tell(self, **message: int | str) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen as its end by the next read
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next read sees the end
             self._control.sendall(json.dumps(message).encode())
 
 
 def describe_status(status: int) -> str:
-    """A wait status for people; empty for a plain exit."""
+    """A wait status in words; empty for exit code 0."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
@@ -148,7 +148,7 @@ def describe_status(status: int) -> str:
 
 
 def _child(control: socket.socket, descriptor: int, spec: dict[str, Any], parent: int) -> None:
-    """Never returns."""
+    """Run the camera in the forked process; never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -162,14 +162,14 @@ def _child(control: socket.socket, descriptor: int, spec: dict[str, Any], parent
         with socket.socket(fileno=descriptor) as sock:
             run(sock, CameraSpec(**spec))
         code = 0
-    except BaseException:  # noqa: BLE001 - the last line of defence of a forked child; its code says it failed
+    except BaseException:  # noqa: BLE001 - nothing must leave a forked child; its exit code tells of the failure
         sys.stderr.write(redact(traceback.format_exc()))
     finally:
         os._exit(code)
 
 
 def _die_with(parent: int) -> None:
-    """Ask the kernel to kill us when the parent dies; it may have died already."""
+    """Have the kernel kill this process when its parent dies; exits at once if it has died already."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
@@ -181,5 +181,5 @@ def _name_process(name: str) -> None:
 
 
 def _volunteer_for_oom() -> None:
-    with contextlib.suppress(OSError):  # not everywhere is /proc writable
+    with contextlib.suppress(OSError):  # /proc may be read-only
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")

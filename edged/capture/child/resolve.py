@@ -1,4 +1,4 @@
-"""From the source of a camera to where it would be found."""
+"""Finds the endpoint of a camera's source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 def resolve(source: str) -> str:
-    """`address|address|port` of a network source, asking the resolver; `/dev/...` as it is; else empty.
+    """`address|address|port` of a network source, from the resolver; `/dev/...` unchanged; else empty.
 
     May block as long as the resolver does: for child processes only.
     """

@@ -1,4 +1,4 @@
-"""A camera's child process: reads its source, writes frames into free slots, tells the supervisor."""
+"""A camera's child process: reads its source, writes frames into free slots, reports to the supervisor."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ from edged.core.errors import CameraError, DataError
 from edged.core.redact import redact
 from edged.core.types import Pixels
 
-PAIRS = 40  # of pictures compared within the window for frozen ones: a sample costs a cache miss a point
-PULSE_S = 0.5  # a child that has no frame says so as often, else it counts as hung
+PAIRS = 40  # of pictures compared per `frozen_after_s`: a sample costs one cache miss per point
+PULSE_S = 0.5  # a child without a frame sends a packet this often, else it counts as hung
 
 
 class SupervisorGone(Exception):
-    """Nobody listens any more."""
+    """The supervisor closed the socket."""
 
 
 def run(sock: socket.socket, spec: CameraSpec) -> None:
-    """Read the camera until its source ends or fails, or the supervisor hangs up. Takes stdout and stderr over."""
+    """Read the camera until its source ends or fails, or the supervisor hangs up. Redirects stdout and stderr."""
     log = DecoderLog()
     worker = Worker(sock, spec, log)
     with contextlib.suppress(SupervisorGone, BrokenPipeError, ConnectionResetError):
         try:
             worker.work()
         except CameraError as exc:
-            # Without secrets before it is cut to a packet: half a password would not be recognised any more.
+            # Redacted before it is cut to a packet: half a password would not be recognised.
             sock.send(pack_lost(redact(str(exc)), auth=isinstance(exc, RefusedError)))
-            sock.send(pack_endpoint(resolve(spec.source)))  # may take long, and may be killed
+            sock.send(pack_endpoint(resolve(spec.source)))  # may take long; the supervisor may kill it meanwhile
         except (SupervisorGone, BrokenPipeError, ConnectionResetError):
             raise
-        except Exception as exc:  # noqa: BLE001 - stderr is caught here, so this is the only place that can tell of it
+        except Exception as exc:  # noqa: BLE001 - stderr is redirected: only this can report it
             sock.send(pack_lost(redact(f"internal error: {type(exc).__name__}: {exc}"), auth=False))
 
 
@@ -64,7 +64,7 @@ class Worker:
     Args:
         sock: to the supervisor, SOCK_SEQPACKET, blocking.
         spec: the camera.
-        log: what the decoder prints.
+        log: collects what decoders print.
     """
 
     def __init__(self, sock: socket.socket, spec: CameraSpec, log: DecoderLog) -> None:
@@ -81,7 +81,7 @@ class Worker:
         self._spoke_s = time.monotonic()
 
     def work(self) -> None:
-        """Until the source ends.
+        """Read and deliver frames until the source ends.
 
         Raises:
             CameraError: the source failed.
@@ -99,7 +99,7 @@ class Worker:
             self._send(pack_ended())
 
     def _deliver(self, moment: Moment) -> None:
-        """One grabbed frame: into a slot and announced, or counted as missed or bad."""
+        """Put one grabbed frame into a slot and announce it, or count it as missed or bad."""
         self._listen(0.0)
         while self._slots is not None and not self._slots.free:
             if not self._reader.waits:
@@ -133,13 +133,13 @@ class Worker:
         return self._slots
 
     def _retrieve(self) -> Pixels:
-        """Decode straight into the next free slot where the picture's size is as before."""
+        """Decode the frame, straight into the next free slot if the size is as before."""
         if self._slots is None:
             return self._reader.retrieve(None)
         return self._reader.retrieve(self._slots.view(min(self._slots.free), self._size_wh))
 
     def _place(self, pixels: Pixels) -> int:
-        """The slot that holds the picture; copied there only if the decoder could not write to it."""
+        """Return the slot that holds the picture; copies it only if the decoder did not write there."""
         self._size_wh = (pixels.shape[1], pixels.shape[0])
         if self._slots is None or pixels.nbytes > self._slots.layout.slot_bytes:
             self._want_slots()
@@ -156,7 +156,7 @@ class Worker:
             self._idle(PULSE_S)
 
     def _same_as_before(self, pixels: Pixels, now_s: float) -> bool | None:
-        """Whether two consecutive pictures look exactly alike; None where they are not compared."""
+        """Whether this picture's sample equals that of the one before; None where they are not compared."""
         if self._print:
             before, self._print = self._print, b""
             return before == fingerprint(pixels)
@@ -169,13 +169,13 @@ class Worker:
         self._damaged += damaged(self._log.fresh())
 
     def _tally(self) -> FrameTally:
-        """Since the last packet."""
+        """Counts since the last packet."""
         now = FrameTally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
         told, self._told = self._told, now
         return FrameTally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
 
     def _idle(self, seconds: float) -> None:
-        """Wait, listening to the supervisor and saying that we live; may return early."""
+        """Wait, but listen to the supervisor and send pulses; may return early."""
         self._listen(min(seconds, PULSE_S))
         self._pulse_if_silent()
 
@@ -188,7 +188,7 @@ class Worker:
         self._send(pack_pulse(self._tally()))
 
     def _await(self, reason: str, silent_s: float) -> None:
-        """The source sends, but nothing that is a picture: say so when it lasts, so that nobody thinks us hung."""
+        """The source sends, but no picture: report that if it lasts, so that this process does not count as hung."""
         self._listen(0.0)
         if time.monotonic() - self._spoke_s >= PULSE_S:
             if silent_s >= self._spec.read_timeout_s:
@@ -200,7 +200,7 @@ class Worker:
         self._spoke_s = time.monotonic()
 
     def _listen(self, seconds: float) -> None:
-        """Take in what the supervisor said; waits for at most `seconds` for the first packet."""
+        """Handle packets of the supervisor; waits up to `seconds` for the first."""
         while select.select([self._sock], [], [], seconds)[0]:
             seconds = 0.0
             packet, descriptors, _, _ = socket.recv_fds(self._sock, MAX_PACKET, 1)

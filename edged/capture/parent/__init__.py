@@ -1,1 +1,1 @@
-"""In the daemon: one thread that runs all cameras, each in a process of its own."""
+"""What runs in the daemon: one thread that supervises all cameras, each in a process of its own."""

@@ -1,4 +1,4 @@
-"""One camera's life as the supervisor sees it: its child, its deadlines, its state, its way back after a failure."""
+"""One camera as the supervisor sees it: its child process, deadlines, state and retries after a failure."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from edged.core.errors import CameraError
 from edged.core.states import CameraState, CameraStateName
 from edged.core.types import Frame, FrameMeta
 
-GRACE_S = 0.5  # the child's own time-out comes first: its message says more than a kill
+GRACE_S = 0.5  # after the child's own time-out, whose message says more than a kill
 DEATH_S = 1.0  # after a kill; a child stuck in a driver is not waited for any longer
-CHANGED = "changed"  # a verdict: begin again with the new spec, without a pause
+CHANGED = "changed"  # a verdict: start again with the new spec, without a pause
 
 
 class Camera:
@@ -44,7 +44,8 @@ class Camera:
 
     Args:
         spec: the camera.
-        queue, context: where its frames go; shared with the other cameras.
+        queue: takes its frames.
+        context: shared with the other cameras.
     """
 
     def __init__(self, spec: CameraSpec, queue: CameraQueue, context: Context) -> None:
@@ -61,11 +62,11 @@ class Camera:
 
     @property
     def state(self) -> CameraState:
-        """How it is."""
+        """The camera's present state."""
         return self._status.state
 
     def change(self, spec: CameraSpec) -> None:
-        """Go on with another spec, from its first frame."""
+        """Start again with another spec."""
         self.spec = spec
         self._retry.begin_anew()
         self._context.hub.drop_waiting(self.queue)
@@ -75,7 +76,7 @@ class Camera:
         self._end_process(CHANGED)
 
     def leave(self) -> None:
-        """Stop for good; `gone` once the child is."""
+        """Stop for good; `gone` is True once the child has ended."""
         self._leaving = True
         self._retry.stop_watching()
         self._end_process("removed")
@@ -83,7 +84,7 @@ class Camera:
         self.gone = self.process is None
 
     def step(self, now_s: float) -> float:
-        """Do what is due; returns when to come back."""
+        """Do what is due; returns when to call again, monotonic seconds."""
         process = self.process
         if process is None:
             if self._leaving or self.state.state == "ended":
@@ -102,7 +103,7 @@ class Camera:
         return process.deadline_s
 
     def on_event(self, event: Event) -> None:
-        """The forkserver says something of our child."""
+        """Handle an event of the fork server about this camera's child."""
         if self.process is None:
             return
         if event.what == "spawned":
@@ -110,18 +111,18 @@ class Camera:
             self.process.deadline_s = time.monotonic() + self.spec.open_timeout_s + GRACE_S
         elif event.what == "exited":
             while self.process.sock is not None and self.on_readable():
-                pass  # its last words may still lie in the socket
+                pass  # its last packets may still be in the socket
             self._end_process(event.why)
             self._finish(event.why)
 
     def forkserver_died(self) -> None:
-        """Our child died with it."""
+        """The fork server died, and the child with it."""
         if self.process is not None:
             self._end_process("the capture service died")
             self._finish("")
 
     def on_readable(self) -> bool:
-        """Take in one packet; False when there was none."""
+        """Handle one packet of the child; False when there was none."""
         process = self.process
         if process is None or process.sock is None:
             return False
@@ -159,7 +160,7 @@ class Camera:
             process.endpoint = message.endpoint
         else:
             process.outcome = message
-            if isinstance(message, Lost):  # told at once: the child may still be busy resolving a name
+            if isinstance(message, Lost):  # reported at once: the child may still be resolving a name
                 self._set_state("offline", message.reason)
 
     def _take_frame(self, process: CameraProcess, new: NewFrame, now_s: float) -> None:
@@ -229,7 +230,7 @@ class Camera:
         self._context.selector.register(sock, selectors.EVENT_READ, self.on_readable)
 
     def _end_process(self, verdict: str) -> None:
-        """Hang up and have the child killed, if it is not dead yet."""
+        """Close the socket and have the child killed, if that was not done yet."""
         process = self.process
         if process is None:
             return
@@ -245,7 +246,7 @@ class Camera:
         self._context.kill(process.token)
 
     def _finish(self, why: str) -> None:
-        """The child is gone, or given up."""
+        """The child has ended, or is not waited for any longer: decide what comes next."""
         process, self.process = self.process, None
         if process is None or self._leaving:
             self.gone = True

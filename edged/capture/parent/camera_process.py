@@ -1,4 +1,4 @@
-"""One child process as its camera sees it, and what is checked of all that it says."""
+"""What a camera knows of its child process, and the checks of each frame that it sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ _CLOCK_SLACK_NS = 3600 * 10**9
 
 @dataclass(slots=True)
 class CameraProcess:
-    """One child. `sock` is None once it is being ended."""
+    """One child process.
+
+    Attributes:
+        token: names the child to the fork server.
+        sock: to the child; None once it is being ended.
+        deadline_s: when it counts as hung unless it sends something.
+        home: its present slots.
+        areas: slot areas made for it so far.
+        online_s: when its first frame came.
+        outcome: how reading ended, as it said itself.
+        endpoint: of the failed source; empty where unknown.
+        verdict: why the supervisor ended it.
+        death_due_s: when it is given up after a kill.
+    """
 
     token: int
     sock: socket.socket | None
@@ -33,10 +46,10 @@ class CameraProcess:
 
 
 def check_frame(new: NewFrame, home: Home, now_s: float) -> None:
-    """Refuse a frame that cannot be.
+    """Check what a child says of a frame; `now_s` is monotonic.
 
     Raises:
-        MessageError: larger than its slot, or from another time.
+        MessageError: larger than its slot, or its time stamps are not plausible.
     """
     width, height = new.size_wh
     if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE and width * height * 3 <= home.area.layout.slot_bytes):
@@ -48,7 +61,10 @@ def check_frame(new: NewFrame, home: Home, now_s: float) -> None:
 def receive(sock: socket.socket) -> bytes:
     """One packet; empty at the end.
 
-    A child that exits before it read everything resets the connection, but what it said before still lies there.
+    A child that exits with unread packets resets the connection, but the packets that it sent can still be read.
+
+    Raises:
+        BlockingIOError: no packet is there.
     """
     try:
         return sock.recv(MAX_PACKET)

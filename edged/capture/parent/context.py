@@ -1,4 +1,4 @@
-"""What every camera of one supervisor shares: its settings, its selector, its forkserver, its way to tell others."""
+"""What all cameras of a supervisor share: settings, selector, fork server, frame hub and listeners."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edged.core.states import CameraState
 
 logger = logging.getLogger(__name__)
 
-JITTER = 0.2  # of a pause, either way: a hundred cameras behind one switch must not return in step
+JITTER = 0.2  # of a pause, either way: a hundred cameras behind one switch must not reconnect all at once
 AUTH_FIRST_S = 60.0  # cameras lock accounts out after a few wrong passwords
 
 
@@ -30,11 +30,11 @@ class CaptureSettings:
     """How cameras are run.
 
     Attributes:
-        slots: frames of one camera that may exist at once, waiting, taken and being written.
-        backoff_first_s: pause before the first new attempt.
-        backoff_max_s: longest pause; doubled from attempt to attempt up to it.
-        auth_first_s: first pause where the source refused the password.
-        steady_s: a camera that was online for so long starts again with the first pause.
+        slots: 3 to 64, frames of one camera that may exist at once: being written, waiting and taken.
+        backoff_first_s: pause before the first new attempt; doubled for each further one.
+        backoff_max_s: longest pause.
+        auth_first_s: shortest pause where the source refused the password.
+        steady_s: after so long online the next pause is the first one again.
     """
 
     slots: int = 4
@@ -50,32 +50,32 @@ class CaptureSettings:
             raise ValueError(f"back-off must grow from above 0, got {self.backoff_first_s} to {self.backoff_max_s} s")
 
     def pause_s(self, failures: int, *, auth: bool) -> float:
-        """Before the next attempt after so many failures in a row, jittered."""
+        """Pause before the next attempt after so many failures in a row, with jitter."""
         pause_s = min(self.backoff_first_s * 2.0 ** min(failures - 1, 16), self.backoff_max_s)
         jitter = random.uniform(-JITTER, JITTER)  # noqa: S311 - no secret
         return max(pause_s, self.auth_first_s) * (1 + abs(jitter)) if auth else pause_s * (1 + jitter)
 
 
 class SlotWatcher(Protocol):
-    """Hears of slot memory, to register it with a GPU. Called in the supervisor's thread; must not block."""
+    """Told of slot memory, to register it with a GPU. Called in the supervisor's thread; must not block."""
 
     def appeared(self, camera: str, address: int, length: int) -> None:
-        """Readable memory in which frames of this camera will lie, page-aligned, from now on."""
+        """Frames of this camera will lie in this page-aligned memory from now on; `length` in bytes."""
         ...
 
     def vanished(self, camera: str, address: int) -> None:
-        """No frame of it is out and it is about to be unmapped."""
+        """The memory is about to be unmapped; no frame in it is in use."""
         ...
 
 
 class Context:
-    """Shared by the cameras of one supervisor; used in its thread only, save for `slots_idle`.
+    """Shared by the cameras of one supervisor; used in its thread only, except `slots_idle`.
 
     Args:
         settings: how cameras are run.
-        on_state: told of every change.
+        on_state: called with each new state of a camera.
         watcher: told of slot memory.
-        wake: makes the supervisor's thread look around.
+        wake: wakes the supervisor's thread.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Context:
         self._closed = False
 
     def spawn(self, spec: CameraSpec) -> tuple[int, socket.socket]:
-        """Have a child forked; its token and our end of its socket.
+        """Have a child forked; returns its token and the supervisor's end of its socket, non-blocking.
 
         Raises:
-            CameraError: it cannot be.
+            CameraError: no fork server runs, or it could not be asked.
         """
         if self.forkserver is None:
             raise CameraError("the capture service is being restarted")
@@ -122,7 +122,7 @@ class Context:
         return token, ours
 
     def kill(self, token: int) -> None:
-        """Have a child killed; if that cannot even be asked for, the forkserver itself is replaced soon."""
+        """Have a child killed; a fork server that cannot be asked is replaced soon."""
         if self.forkserver is not None:
             try:
                 self.forkserver.kill(token)
@@ -130,14 +130,14 @@ class Context:
                 logger.warning("capture: the forkserver does not listen: %s", exc.strerror)
 
     def tell(self, state: CameraState) -> None:
-        """Pass a state on; a listener that fails must not stop the cameras."""
+        """Pass a state to the listener; if that fails, it is logged and the cameras go on."""
         try:
             self._on_state(state)
         except Exception:
             logger.exception("capture: a listener failed on %s of %s", state.state, state.camera)
 
     def new_area(self, camera: str, *, number: int, picture_bytes: int) -> SlotArea:
-        """Slots of their own for a child.
+        """Make new slots for a child, each of at least `picture_bytes`.
 
         Raises:
             OSError: no memory or no descriptor.
@@ -149,22 +149,22 @@ class Context:
         return area
 
     def close(self) -> None:
-        """Nobody waits for frames any more; slots still out are let go by whoever releases the last of them."""
+        """Wake whoever waits for frames and free idle slots; the release of their last frame frees the others."""
         self._closed = True
         self.hub.close()
         self.let_idle_areas_go()
         self.selector.close()
 
     def slots_idle(self, area: SlotArea) -> None:
-        """Retired slots have all come home (any thread)."""
+        """The last frame in a retired area was released (any thread)."""
         self._idle_areas.append(area)
-        if self._closed:  # nobody else would
+        if self._closed:  # the supervisor's thread has ended
             self.let_idle_areas_go()
         else:
             self._wake()
 
     def let_idle_areas_go(self) -> None:
-        """Tell the watcher and drop the last reference."""
+        """Tell the watcher of each idle area, and drop the last reference to it."""
         while self._idle_areas:
             try:
                 area = self._idle_areas.popleft()

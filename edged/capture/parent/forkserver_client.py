@@ -1,4 +1,4 @@
-"""The supervisor's handle on the forkserver process: start it, have children forked and killed, hear of their ends."""
+"""The supervisor's side of the fork server: starts it, has children forked and killed, receives their ends."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _BOOT = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the forkserver says.
+    """An event that the fork server reports.
 
     Attributes:
         what: `ready`, `spawned`, `killed` or `exited`.
         token: of the child.
         pid: of the child, where it was spawned.
-        why: how it ended, for people; empty for a plain exit.
+        why: how it ended, in words; empty for exit code 0.
     """
 
     what: str
@@ -40,7 +40,7 @@ class Event:
 
 
 class ForkserverClient:
-    """One forkserver process. Create it in the thread that outlives it: the kernel ends it with that thread.
+    """One fork server process. Create it in a thread that outlives it: the kernel kills it with that thread.
 
     Raises:
         CameraError: it cannot be started.
@@ -50,9 +50,9 @@ class ForkserverClient:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             # -I: neither the working directory nor PYTHON* decide what is imported; sys.path is ours.
-            # -u: C's stdout too, at which FFmpeg's complaints would else wait in a buffer.
+            # -u: C's stdout, too, else FFmpeg's messages would wait in a buffer.
             command = [sys.executable, "-I", "-u", "-c", _BOOT, str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(  # our own interpreter, no shell
+            self._process = subprocess.Popen(  # this interpreter, no shell
                 [*command, *sys.path],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -65,16 +65,16 @@ class ForkserverClient:
             theirs.close()
         ours.settimeout(0)
         self.socket = ours
-        self._unanswered = 1  # it says `ready` by itself
+        self._unanswered = 1  # it sends `ready` unasked
         self._answer_due_s = time.monotonic() + START_S
 
     @property
     def overdue(self) -> bool:
-        """It owes an answer for too long: it hangs and must be replaced."""
+        """It has not answered in time: it hangs and must be replaced."""
         return self._unanswered > 0 and time.monotonic() > self._answer_due_s
 
     def spawn(self, token: int, spec: CameraSpec, child_end: socket.socket) -> None:
-        """Have a child forked that talks over `child_end` (which stays ours to close).
+        """Have a child forked that talks over `child_end`, which the caller closes.
 
         Raises:
             OSError: the forkserver is gone or does not listen.
@@ -93,10 +93,10 @@ class ForkserverClient:
         self._expect_answer()
 
     def receive(self) -> Event | None:
-        """The next event; None when the forkserver is gone.
+        """The next event; None when the fork server is gone.
 
         Raises:
-            BlockingIOError: nothing was said.
+            BlockingIOError: no event is there.
         """
         try:
             packet = self.socket.recv(MAX_PACKET)
@@ -112,10 +112,10 @@ class ForkserverClient:
         return Event(what=what, token=int(said[what]), pid=int(said.get("pid", 0)), why=str(said.get("why", "")))
 
     def close(self, *, patience_s: float) -> None:
-        """End the forkserver and all its children; returns when it is gone, by force after so many seconds."""
+        """End the fork server and all its children; waits for that, and kills it after `patience_s`."""
         self.socket.close()
         try:
-            self._process.wait(timeout=patience_s)  # it kills its children and leaves
+            self._process.wait(timeout=patience_s)  # it kills its children and exits
         except subprocess.TimeoutExpired:
             self._process.kill()  # the kernel kills the children with it
             self._process.wait()
@@ -127,6 +127,6 @@ class ForkserverClient:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with libraries told to start no threads (a fork copies none); without settings, which may be passwords."""
+    """This environment without edged's settings, which may hold passwords. Libraries start no threads."""
     ours = {key: value for key, value in os.environ.items() if not key.upper().startswith("EDGED_")}
     return {**ours, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

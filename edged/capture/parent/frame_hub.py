@@ -1,4 +1,4 @@
-"""Frames between the supervisor and whoever takes them: newest first come fairly, slots go back, all is counted."""
+"""Holds frames between supervisor and pipeline: the newest of each camera, in turn; returns slots; counts all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edged.core.types import Frame
 
 @dataclass(slots=True)
 class Home:
-    """Where the slots of one child go back to.
+    """The slots of one child and the socket by which they go back to it.
 
     Attributes:
         area: the slots.
@@ -31,7 +31,7 @@ class Home:
 
 
 class Held(NamedTuple):
-    """A frame in a slot that is not the child's at present."""
+    """A frame whose slot is not with the child at present."""
 
     frame: Frame
     home: Home
@@ -44,8 +44,9 @@ class CameraQueue:
 
     Attributes:
         camera: its name.
-        keeps_all: nothing is superseded (pace `fast`).
-        queued: it stands in the queue of cameras that have a frame.
+        keeps_all: every frame waits, none is superseded (pace `fast`).
+        sequence: number of the next frame.
+        queued: whether the camera is in the hub's list of cameras with a frame.
     """
 
     camera: str
@@ -64,30 +65,30 @@ class CameraQueue:
 
 
 class FrameHub:
-    """Takes frames in from the supervisor's thread and hands them out to others.
+    """Takes frames from the supervisor's thread and hands them out to other threads.
 
     Args:
-        on_idle: called (in any thread, under the lock) when slots that no child uses any more have all come home.
+        on_idle: called (in any thread, under the lock) when the last frame in a retired area was released.
     """
 
     def __init__(self, *, on_idle: Callable[[SlotArea], None]) -> None:
         self._on_idle = on_idle
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
-        self._with_frame: deque[CameraQueue] = deque()  # cameras with a frame, who waits longest first
+        self._with_frame: deque[CameraQueue] = deque()  # cameras with a frame, longest wait first
         self._out: dict[tuple[str, int], Held] = {}
         self._queues: dict[str, CameraQueue] = {}
         self._closed = False
 
     def queue(self, camera: str, *, keeps_all: bool) -> CameraQueue:
-        """The camera's queue; its sequence and counts go on where an earlier camera of this name left them."""
+        """The camera's queue; sequence and counts continue those of an earlier camera of this name."""
         with self._lock:
             queue = self._queues.setdefault(camera, CameraQueue(camera=camera, keeps_all=keeps_all))
             queue.keeps_all = keeps_all
             return queue
 
     def offer(self, queue: CameraQueue, held: Held, *, missed: int) -> None:
-        """A new frame; `missed` ones before it found no slot."""
+        """Add a new frame; `missed` frames before it found no free slot."""
         with self._lock:
             self._count_missed(queue, missed)
             queue.captured += 1
@@ -102,19 +103,22 @@ class FrameHub:
                 self._ready.notify()
 
     def tally(self, queue: CameraQueue, *, missed: int, skipped: int, bad: int) -> None:
-        """What happened without a frame."""
+        """Count frames that were missed, skipped or bad."""
         with self._lock:
             self._count_missed(queue, missed)
             queue.skipped += skipped
             queue.bad += bad
 
     def came_back(self, queue: CameraQueue) -> None:
-        """The camera returned after a loss."""
+        """Count that the camera was reconnected after a loss."""
         with self._lock:
             queue.reconnects += 1
 
     def take(self, limit: int, *, timeout_s: float) -> list[Frame]:
-        """See `Cameras.take`."""
+        """At most `limit` waiting frames: cameras in turn, longest wait first; empty after `timeout_s` or once closed.
+
+        A camera with `keeps_all` may give several. Pixels stay valid until `release`.
+        """
         until_s = time.monotonic() + timeout_s
         frames: list[Frame] = []
         with self._lock:
@@ -135,7 +139,11 @@ class FrameHub:
         return frames
 
     def release(self, frames: Sequence[Frame]) -> None:
-        """See `Cameras.release`."""
+        """Give taken frames back, once each, so that their slots can be written again.
+
+        Raises:
+            ValueError: a frame was not taken, or was released before.
+        """
         with self._lock:
             for frame in frames:
                 held = self._out.pop((frame.meta.camera, frame.meta.sequence), None)
@@ -144,7 +152,7 @@ class FrameHub:
                 self._send_home(held)
 
     def retire(self, home: Home) -> None:
-        """The child does not use these slots any more; frames in them stay valid until released."""
+        """The child stops using these slots; frames in them stay valid until released."""
         with self._lock:
             home.sock = None
             home.area.retired = True
@@ -152,7 +160,7 @@ class FrameHub:
                 self._on_idle(home.area)
 
     def drop_waiting(self, queue: CameraQueue) -> None:
-        """The camera was removed or changed: what nobody took is dropped and counted."""
+        """The camera was removed or changed: drop and count its waiting frames."""
         with self._lock:
             queue.removed += len(queue.waiting)
             while queue.waiting:
@@ -162,7 +170,7 @@ class FrameHub:
                 queue.queued = False
 
     def take_back(self, home: Home, slot: int) -> bool:
-        """The child gives a slot away; False if it was not the child's to give."""
+        """Take a slot from the child; False if the child did not have it."""
         with self._lock:
             if slot not in home.area.with_child:
                 return False
@@ -170,7 +178,7 @@ class FrameHub:
             return True
 
     def counters(self, queue: CameraQueue) -> CameraCounters:
-        """A consistent copy."""
+        """A consistent copy of the camera's counters."""
         with self._lock:
             return CameraCounters(
                 captured=queue.captured,
@@ -183,12 +191,12 @@ class FrameHub:
             )
 
     def waiting(self) -> int:
-        """Cameras that have a frame nobody took."""
+        """Number of cameras that have a frame waiting."""
         with self._lock:
             return len(self._with_frame)
 
     def close(self) -> None:
-        """Whoever waits in `take` returns at once."""
+        """Every `take` returns at once from now on."""
         with self._lock:
             self._closed = True
             self._ready.notify_all()
@@ -202,7 +210,7 @@ class FrameHub:
         home = held.home
         home.area.with_child.add(held.slot)
         if home.sock is not None:
-            with suppress(OSError):  # a child that is gone or does not listen is dealt with by the supervisor
+            with suppress(OSError):  # the supervisor handles a child that is gone or hangs
                 home.sock.send(pack_free(home.area.layout.number, held.slot))
         elif home.area.retired and home.area.idle:
             self._on_idle(home.area)

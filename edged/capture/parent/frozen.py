@@ -1,8 +1,7 @@
-"""Tells a picture that stands still because something broke from a scene in which nothing happens.
+"""Tells a frozen camera from a scene in which nothing moves.
 
-A frozen camera's encoder still sends frames, and nearly all of them decode to exactly the picture before; a static
-scene carries sensor noise, and nearly none do. So the share of identical consecutive pictures over a window decides,
-never one pair.
+A frozen camera still sends frames, and nearly all of them decode to exactly the picture before. A static scene has
+sensor noise, and nearly none do. So the share of identical consecutive pictures over a window decides, never one pair.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class FrozenWatch:
     """Watches one camera.
 
     Args:
-        after_s: window in which the share is taken, seconds; 0 = never frozen.
+        after_s: length of the window, seconds; 0 = never frozen.
     """
 
     def __init__(self, after_s: float) -> None:

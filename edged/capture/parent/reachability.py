@@ -1,8 +1,8 @@
-"""Notices that an absent camera is back long before the next attempt is due, without a process or a thread.
+"""Probes whether an absent camera is reachable again, so that it need not wait for its next attempt.
 
-While a network camera is away, its port is probed every second, at each address that its name has, with connections
-that are closed at once; a device is looked for by its path. Only a change from unreachable to reachable counts: a
-camera that is there and fails for another reason keeps its growing pauses.
+Once a second the port of a network camera is tried at each address of its host name, with connections that are closed
+at once; for a device the path is looked up. Only a change from unreachable to reachable counts: a camera that is
+reachable but fails for another reason keeps its growing pauses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class ReachabilityWatch:
 
     Args:
         endpoint: as `resolve` gives it; comes from the child and is not trusted.
-        selector: to hear of the connection.
+        selector: watches the connections.
         on_back: called when the camera is back.
 
     Attributes:
-        unreachable: the last probe found nobody.
-        due_s: when the next one is due, monotonic.
+        unreachable: the last probe found no connection or device.
+        due_s: when the next probe is due, monotonic.
     """
 
     def __init__(self, endpoint: str, selector: selectors.BaseSelector, on_back: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class ReachabilityWatch:
             self._note(reachable=False)
 
     def _probe_at(self, address: Address, port: int) -> bool:
-        """True: open. False: not, or not known yet, and then it is among `_probes`."""
+        """True: reachable. False: not, or not known yet; then the connection is in `_probes`."""
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004
         with contextlib.suppress(OSError, OverflowError):
             probe = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

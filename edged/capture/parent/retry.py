@@ -1,4 +1,4 @@
-"""When an absent camera is tried again: after pauses that grow, or at once when a probe finds it back."""
+"""When an absent camera is tried again: after growing pauses, or at once when a probe reaches it again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edged.capture.parent.reachability import EVERY_S, ReachabilityWatch
 
-FORCED_S = 300.0  # a child is started as often, even where probes found nobody: names move to other addresses
+FORCED_S = 300.0  # longest time between attempts even if probes fail: a name may have got another address
 
 FORKSERVER_WAIT_S = 0.1
 
@@ -17,7 +17,7 @@ class Retry:
 
     Args:
         pause_s: how long to wait after so many failures in a row; `auth` where the password was refused.
-        selector: to hear of answers to probes.
+        selector: watches the probes.
     """
 
     def __init__(self, pause_s: Callable[[int, bool], float], selector: selectors.BaseSelector) -> None:
@@ -35,7 +35,7 @@ class Retry:
         return self._due_s if self._watch is None else min(self._due_s, self._watch.due_s)
 
     def is_due(self, now_s: float) -> bool:
-        """Whether to start a child now; not if it is known that it would find nobody."""
+        """Whether to start a child now; False while probes show that it cannot connect."""
         if now_s < self._due_s:
             if self._watch is not None:
                 self._watch.step(now_s)
@@ -48,11 +48,11 @@ class Retry:
         return True
 
     def postpone(self, now_s: float) -> None:
-        """A little later, for no fault of the camera's."""
+        """Try a little later; does not count as a failure."""
         self._due_s = now_s + FORKSERVER_WAIT_S
 
     def failed(self, now_s: float, *, auth: bool) -> None:
-        """One failure more in a row."""
+        """Count a failure and set the pause until the next attempt."""
         self._failures += 1
         self._pause_s = self._pause_after(self._failures, auth)
         self._due_s = now_s + self._pause_s
@@ -62,13 +62,13 @@ class Retry:
         self._failures = 0
 
     def begin_anew(self) -> None:
-        """As if it had never failed."""
+        """Forget everything: the next attempt is due at once."""
         self.stop_watching()
         self._failures = 0
         self._due_s = 0.0
 
     def watch(self, endpoint: str) -> None:
-        """Probe it from now on."""
+        """Probe this endpoint from now on."""
         self.stop_watching()
         self._watch = ReachabilityWatch(endpoint, self._selector, self._come_back)
 

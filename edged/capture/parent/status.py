@@ -1,4 +1,4 @@
-"""What others know of a camera: its state, told and logged where it changes."""
+"""A camera's state, reported and logged when it changes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 class CameraStatus:
-    """One camera's. Used in the supervisor's thread; any thread may read `state`.
+    """The state of one camera. Used in the supervisor's thread; any thread may read `state`.
 
     Args:
         camera: its name.
-        reconnects: of an earlier camera of this name.
-        tell: told of every change, first of `opening`.
+        reconnects: so far, of earlier cameras of this name.
+        tell: called with each new state, `opening` first.
 
     Attributes:
-        state: now.
+        state: the present state.
     """
 
     def __init__(self, camera: str, *, reconnects: int, tell: Callable[[CameraState], None]) -> None:
@@ -34,17 +34,17 @@ class CameraStatus:
         tell(self.state)
 
     def opened(self, info: StreamInfo) -> None:
-        """What is being read; told with the next change."""
+        """Note decoder and rate; reported with the next change."""
         self.state = replace(self.state, decoder=info.decoder, fps=info.fps)
 
     def change(
         self, name: CameraStateName, reason: str, *, reconnects: int, size_wh: tuple[int, int] | None = None
     ) -> None:
-        """Say how it is from now on.
+        """Set the state; reported and logged if it differs from the one before.
 
         Args:
             name: of the state.
-            reason: for people; loses any secrets.
+            reason: for people; secrets are removed.
             reconnects: so far.
             size_wh: of its newest frame; None where that did not change.
         """

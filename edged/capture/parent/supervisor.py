@@ -19,10 +19,10 @@ from edged.core.states import CameraState
 
 logger = logging.getLogger(__name__)
 
-LEAST_CHECK_S = 0.05  # deadlines are looked at no more often than so, however many frames come
+LEAST_CHECK_S = 0.05  # between two checks of deadlines, however many frames come
 LONGEST_SLEEP_S = 1.0
 ANSWER_S = 5.0
-SILENT_S = 20.0  # a turn takes a moment after its sleep; a thread that takes this long hangs
+SILENT_S = 20.0  # a thread that takes this long for one turn hangs
 FORKSERVER_FIRST_S = 1.0
 FORKSERVER_MAX_S = 30.0
 
@@ -32,7 +32,7 @@ class Supervisor:
 
     Args:
         settings: how cameras are run.
-        on_state: told of every change, in this thread.
+        on_state: called with each new state of a camera, in this thread.
         watcher: told of slot memory, in this thread.
     """
 
@@ -56,30 +56,32 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="cameras", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; returns when the cameras wanted so far are known to it, or after `ANSWER_S`, saying so."""
+        """Start the thread; returns when it has taken over the cameras, or after `ANSWER_S` with a warning."""
         self._thread.start()
         self._await_applied()
 
     def _await_applied(self) -> None:
         if not self._applied.wait(ANSWER_S):
-            # Not given up: they run as soon as the thread comes to it, and one that hangs is noticed by its pulse.
-            logger.warning("capture: the cameras are not taken over within %g s; they will be when it moves", ANSWER_S)
+            # They run as soon as the thread gets to it; a thread that hangs is noticed by its pulse.
+            logger.warning(
+                "capture: the cameras are not taken over within %g s; they will be when the thread moves on", ANSWER_S
+            )
 
     @property
     def pending(self) -> bool:
-        """Whether other cameras are wanted than those that `cameras` gives."""
+        """Whether `cameras` does not give those of the last `want` yet."""
         return not self._applied.is_set()
 
     def wake(self) -> None:
-        """Make the thread look around (any thread)."""
+        """Wake the thread (any thread)."""
         with self._wake_lock:
             if self._wake_fd >= 0:
                 os.eventfd_write(self._wake_fd, 1)
 
     def want(self, specs: Sequence[CameraSpec]) -> None:
-        """Run exactly these from now on; returns when that is so, or after `ANSWER_S`, saying so.
+        """Run exactly these cameras; returns when they were taken over, or after `ANSWER_S` with a warning.
 
-        Called by a listener, in this thread, it returns before.
+        A call from a listener, in the supervisor's own thread, returns at once.
         """
         with self._lock:
             self._wanted = tuple(specs)
@@ -112,7 +114,7 @@ class Supervisor:
             while not self._closing:
                 self.pulse.beat(within_s=SILENT_S)
                 self._turn()
-        except BaseException as exc:  # the pipeline must learn that no frame will come any more
+        except BaseException as exc:  # `Cameras.take` raises it: no frame will come any more
             logger.exception("capture: the supervisor failed")
             self.failure = exc
         finally:
@@ -152,7 +154,7 @@ class Supervisor:
         self._next_check_s = 0.0
         with self._lock:
             self._cameras = now
-            if self._wanted is None:  # else others are wanted already
+            if self._wanted is None:  # else `want` was called again meanwhile
                 self._applied.set()
 
     def _applied_to(self, spec: CameraSpec, camera: Camera | None) -> Camera:

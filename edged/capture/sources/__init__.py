@@ -1,1 +1,1 @@
-"""What a camera, file or stream is read with; knows nothing of processes."""
+"""Readers of cameras, files and streams; independent of processes."""

@@ -1,7 +1,7 @@
-"""A decoded frame of FFmpeg -> BGR pixels: any pixel format, interlaced or not, turned upright; or an error.
+"""Converts a decoded frame of FFmpeg to BGR pixels: any pixel format, interlaced or not, turned upright.
 
-Interlaced video shows two moments in one frame, one in the even lines and one in the odd. Of such a frame the first
-field is taken and stretched to the frame's height: it needs no other frame, so nothing is delayed, and no edge is torn.
+Interlaced video shows two moments in one frame, one in the even lines and one in the odd. Of such a frame the top
+field is taken and stretched to the frame's height: this needs no other frame, adds no delay and leaves no comb edges.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from edged.core.errors import DataError
 from edged.core.types import Pixels
 
-_TICK = Fraction(1, 1_000_000)  # a graph must have a unit of time; nothing here depends on it
+_TICK = Fraction(1, 1_000_000)  # a filter graph needs a time base; nothing here depends on it
 _UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -27,12 +27,12 @@ class Converter:
 
     def __init__(self) -> None:
         self._kind: tuple[object, ...] = ()
-        self._graph = Graph()  # its filters do not keep it alive
+        self._graph = Graph()  # kept here: its filters do not keep it alive
         self._entry: FilterContext | None = None
         self._exit: FilterContext | None = None
 
     def bgr(self, frame: VideoFrame, into: Pixels | None) -> Pixels:
-        """(H, W, 3) uint8 BGR, in memory of its own: `into` itself where its shape fits.
+        """The frame as (H, W, 3) uint8 BGR: in `into` where its shape fits, else in a new array.
 
         Raises:
             DataError: this frame cannot be converted.
@@ -69,7 +69,7 @@ class Converter:
         self._graph, self._entry, self._exit, self._kind = graph, source, sink, kind
 
     def _through(self, frame: VideoFrame) -> Pixels:
-        """A view of the filters' output: its own height, which is half the frame's for a field."""
+        """A view of the filters' output, (h, W, 3) uint8; h is half the frame's height for a field."""
         if self._entry is None or self._exit is None:
             raise ValueError("no filters")
         self._entry.push(frame)

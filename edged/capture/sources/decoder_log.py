@@ -1,4 +1,4 @@
-"""What libraries print in a child process (OpenCV, libjpeg, GStreamer, drivers), kept from the daemon's own log."""
+"""Collects what libraries print in a child process (OpenCV, libjpeg, drivers), apart from the daemon's log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_BYTES = 65_536
 
 
 class DecoderLog:
-    """Standard output and error of this process from now on, in memory. Only for a process of our own."""
+    """Redirects standard output and error of this process to memory. Only for a camera's child process."""
 
     def __init__(self) -> None:
         self._descriptor = os.memfd_create("edged-log", os.MFD_CLOEXEC)
@@ -19,7 +19,7 @@ class DecoderLog:
         self._read = 0
 
     def fresh(self) -> list[str]:
-        """Lines since the last call; costs one fstat where there are none."""
+        """Lines since the last call, of their first `MAX_BYTES`; costs one fstat where there are none."""
         size = os.fstat(self._descriptor).st_size
         if size == self._read:
             return []
@@ -32,5 +32,5 @@ class DecoderLog:
 
 
 def damaged(lines: list[str]) -> bool:
-    """Whether libjpeg complained: OpenCV decodes the JPEGs of V4L2 devices with it and keeps what it could mend."""
+    """Whether libjpeg reported damage: with it OpenCV decodes JPEGs of V4L2 devices, and keeps the repaired picture."""
     return any("Corrupt JPEG" in line for line in lines)

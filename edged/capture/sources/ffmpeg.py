@@ -1,7 +1,7 @@
 """Video files and network streams through FFmpeg's libraries (PyAV): a new picture, or an error that names its cause.
 
-OpenCV's VideoCapture reads them, too, but says that it has a picture where FFmpeg could not convert one: interlaced
-video, and before OpenCV 5 a pixel format that changes under way, gave black, stale or foreign memory.
+OpenCV's VideoCapture reads them, too, but reports a picture where FFmpeg could not convert one: for interlaced video,
+and before OpenCV 5 for a pixel format that changes during the stream, it gave black, old or uninitialised memory.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from edged.core.errors import CameraError, DamagedFile, DataError
 from edged.core.sources import scheme_of
 from edged.core.types import Pixels
 
-DEFAULT_FPS = 25.0  # of files that claim none
-EARLY_END = 0.5  # of the announced frames, which many containers only estimate
-SUSPECT_S = 10.0  # after damage frames build on what was lost, until a key frame; some encoders never send another
+DEFAULT_FPS = 25.0  # of files that claim no rate
+EARLY_END = 0.5  # share of the announced frames, which many containers only estimate
+SUSPECT_S = 10.0  # frames are refused this long after damage, or until a key frame; some encoders never send another
 LONGEST_STEP_S = 3600.0  # between two frames' time stamps; a longer one is a broken stamp
 _AWAITED = "bytes arrive, but no key frame yet"
 
@@ -41,7 +41,7 @@ class FfmpegStream:
     Args:
         spec: what to open and how.
         kind: NETWORK or VIDEO.
-        awaits: told what is awaited, for each piece of the stream that arrived and held no picture.
+        awaits: told what is awaited, for each packet that arrived and gave no picture; may raise CameraError.
 
     Raises:
         CameraError: it cannot be opened.
@@ -68,10 +68,10 @@ class FfmpegStream:
         self._first_s: float | None = None
         self._position_s = 0.0
         self._jumped = False
-        self._synced = False  # a frame came, so what does not decode is damage and no piece before a key frame
-        # Of all decoders H.264's alone tells pictures that need no key frame before them from those built on nothing.
+        self._synced = False  # a frame came, so a decoding error is damage, not a packet before the first key frame
+        # Only the H.264 decoder knows which pictures need no key frame before them; of others the first are suspect.
         self._lost_at_s = -math.inf if self._track.codec_context.name == "h264" else 0.0
-        self._broken_pts: int | None = None  # of a piece that the container calls damaged
+        self._broken_pts: int | None = None  # of a packet that the container calls damaged
         self.damaged = 0
 
     @property
@@ -81,7 +81,7 @@ class FfmpegStream:
 
     @property
     def position_s(self) -> float:
-        """Media time of the grabbed frame, seconds from the first; falls after `seek` only."""
+        """Media time of the grabbed frame, seconds from the first; decreases only after `seek`."""
         return self._position_s
 
     @property
@@ -120,7 +120,7 @@ class FfmpegStream:
         """The grabbed frame, (H, W, 3) uint8 BGR: in `into` itself where its shape fits, else a new array.
 
         Raises:
-            DataError: damaged, built on what was lost, too large, or not convertible; the next may be whole.
+            DataError: damaged, dependent on a lost frame, too large, or not convertible; the next may be good.
         """
         frame = self._frame
         if frame is None:
@@ -135,7 +135,7 @@ class FfmpegStream:
             raise DataError(f"{self._location}: {exc}") from exc
 
     def seek(self, position_s: float) -> bool:
-        """Go to the key frame at or before a media time, which the next `grab` gives; False: failed, open it again."""
+        """Go to the key frame at or before a media time; the next `grab` gives it. False: failed, open it again."""
         target_s = position_s + (self._first_s or 0.0)
         try:
             self._container.seek(int(target_s / (self._track.time_base or 1)), stream=self._track)
@@ -156,7 +156,7 @@ class FfmpegStream:
         return Packets(self._container, self._track, patience_s=patience_s)
 
     def _next(self) -> Packet[Track] | None:
-        """The next piece of the stream; None at its end, after which come the decoder's last frames."""
+        """The next packet; an empty one draws the decoder's last frames; None at the end."""
         began_s = time.monotonic()
         silence = f"{self._location}: no answer within {self._read_timeout_s:.1f} s"
         try:
@@ -165,11 +165,11 @@ class FfmpegStream:
             raise CameraError(silence) from exc
         except av.FFmpegError as exc:
             if self._info.live:
-                # A connection that the server closed is an I/O error where no length was announced.
+                # Where no length was announced, a connection that the server closed is an I/O error.
                 why = "the stream ended" if exc.errno == errno.EIO else f"the stream was lost: {exc.strerror}"
                 raise CameraError(f"{self._location}: {why}") from exc
-            return None  # a torn file ends here; whether too early is asked next
-        # At its time-out FFmpeg may hand out what it still held, as if the stream went on.
+            return None  # a truncated file ends here; `_ended` checks whether too early
+        # After a time-out FFmpeg may return a packet that it still held, as if the stream went on.
         if self._info.live and time.monotonic() - began_s >= self._read_timeout_s:
             raise CameraError(silence)
         return packet
@@ -179,7 +179,7 @@ class FfmpegStream:
         complaints = av.logging.get_last_error()[0]
         try:
             self._ready = self._track.codec_context.decode(packet if packet.size else None)
-        except av.error.EOFError:  # an empty piece in the middle ended the decoder, as the last one does
+        except av.error.EOFError:  # an empty packet in the middle ended the decoder, as the last one does
             self._track.codec_context.flush_buffers()
             return
         except av.FFmpegError:
@@ -210,7 +210,7 @@ class FfmpegStream:
             raise CameraError(f"{self._location}: the stream ended")
         if not self._grabbed:
             raise DamagedFile(f"{self._location!r} has no video frame that can be decoded (audio only, or damaged)")
-        # A recording that begins between two key frames has pieces before its first picture.
+        # A recording that begins between two key frames has packets before its first picture.
         if not self._jumped and max(self._pieces, self._grabbed) < self.announced * EARLY_END:
             raise DamagedFile(
                 f"{self._location!r} is damaged: it announces {self.announced} frames, "

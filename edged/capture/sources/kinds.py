@@ -1,4 +1,4 @@
-"""Which kind of source a configured text names, found by its form and, for files, by their content."""
+"""The kind of a source, told by its text and, for files, by their content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kind_of(source: str) -> Kind:
     """The kind of `source`; looks at the file where it names one.
 
     Raises:
-        CameraError: nothing is there, or nothing that could be a source.
+        CameraError: nothing is there, or it cannot be a source.
     """
     if foreign := foreign_scheme(source):
         raise CameraError(f"source {redact(source)}: scheme {foreign} is not supported", remedy=f"use {ACCEPTED}")
@@ -64,7 +64,7 @@ def _kind_of_path(source: str) -> Kind:
 
 
 def _is_picture(path: str) -> bool:
-    """By content; an empty file by its name, so that the message speaks of what was meant."""
+    """By content; an empty file by its name, so that the later error calls it what its owner means."""
     try:
         with open(path, "rb") as file:
             head = file.read(MAGIC_BYTES)

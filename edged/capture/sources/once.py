@@ -1,4 +1,4 @@
-"""A source read in the calling thread: pictures, files and streams for one-shot commands."""
+"""Reads a source in the calling thread: pictures, files and streams for one-shot commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InlineSource:
     """Reads a camera in the calling thread, without a process of its own; a context manager.
 
     Args:
-        spec: what to read. No time-out covers a decoder that hangs: only `Cameras` can kill one.
+        spec: what to read. A decoder that hangs is not interrupted: only `Cameras` can kill one.
 
     Raises:
         CameraError: it cannot be opened.
@@ -38,7 +38,7 @@ class InlineSource:
         return self._reader.location
 
     def read(self) -> Frame | None:
-        """The next frame in its own memory; None: a file, folder or glob was played to its end.
+        """The next frame, in memory of its own; None: a file, folder or glob was played to its end.
 
         Raises:
             CameraError: the stream is lost.

@@ -1,4 +1,4 @@
-"""How FFmpeg (through PyAV) opens files and addresses: options, time-outs, hardware, and the reason when it fails."""
+"""Opens files and addresses with FFmpeg (PyAV): options, time-outs, hardware, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edged.core.errors import CameraError, DamagedFile
 from edged.core.sources import lower_scheme, scheme_of
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# Over UDP every loss smears the picture. To guess the rate of a stream FFmpeg would read twenty frames before the first
-# is ours: 4 s at 5 frames a second.
+# Over UDP every lost packet damages the picture. `fpsprobesize;0`: to guess the rate of a stream FFmpeg would read
+# twenty frames before it gives the first: 4 s at 5 frames per second.
 _RTSP = "rtsp_transport;tcp|fpsprobesize;0"
-# Of a broken JPEG this decoder makes a whole picture, half of it grey or old, unless told to fail.
+# Of a broken JPEG this decoder makes a picture that is partly grey or old, unless told to fail.
 _STRICT = frozenset({"mjpeg"})
 _GUESSES = {
     Kind.NETWORK: "no answer in time, refused, or nothing that FFmpeg can decode",
@@ -30,7 +30,7 @@ _GUESSES = {
 
 
 def _quiet() -> None:
-    """Errors of FFmpeg are counted and become reasons; they are printed nowhere."""
+    """Have FFmpeg's errors counted and kept for messages, but not printed."""
     av.logging.set_level(av.logging.ERROR)
     logger = logging.getLogger("libav")
     logger.propagate = False
@@ -86,7 +86,7 @@ def _cause(exc: av.FFmpegError, kind: Kind) -> str:
 def _options(spec: CameraSpec, kind: Kind) -> dict[str, str]:
     options: dict[str, str] = {}
     if kind is Kind.NETWORK:
-        # Who joins between two distant key frames must not wait for the next one here: `grab` says what it waits for.
+        # Opening must not wait for a distant key frame: `grab` does, and reports what it waits for.
         options["analyzeduration"] = str(int(spec.open_timeout_s / 2 * 1e6))
     if scheme_of(spec.source).startswith("rtsp"):
         pairs = (pair.partition(";") for pair in os.environ.get(_OPTIONS, _RTSP).split("|"))
@@ -95,7 +95,7 @@ def _options(spec: CameraSpec, kind: Kind) -> dict[str, str]:
 
 
 def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Track:
-    """Its first video track that moves, ready to decode; the picture of a cover only where there is no other.
+    """The first video track, ready to decode; a cover picture only where there is no other.
 
     Raises:
         CameraError: none, or none that can be decoded.
@@ -113,13 +113,13 @@ def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Tr
 
 
 def rate_of(track: Track) -> float:
-    """Frames a second as the track claims; 0 where it claims none that can be."""
+    """Frames per second that the track claims; 0 where it claims none or one above `MAX_FPS`."""
     rate = float(track.guessed_rate or track.average_rate or 0)
     return rate if 0 < rate <= MAX_FPS else 0.0
 
 
 def _acceleration() -> HWAccel | None:
-    """The first kind of hardware that decodes here, with software for what it cannot; None where there is none."""
+    """The first hardware decoder that works here, with fallback to software; None where there is none."""
     codec = av.Codec("h264", "r")
     for name in hwdevices_available():
         try:

@@ -1,17 +1,17 @@
-"""When a grabbed frame is due: real time for files, and the fps limit."""
+"""Decides when a grabbed frame is due: real time for files, and the fps limit."""
 
 from __future__ import annotations
 
-RESYNC_S = 1.0  # a file that lags further is slower than real time: its clock is moved instead of skipping for ever
+RESYNC_S = 1.0  # a file that lags more is read too slowly: its clock is set back, else every frame would be skipped
 
 
 class Pacer:
-    """Decides for each grabbed frame: deliver now, deliver after a wait, or pass over.
+    """Decides for each grabbed frame: deliver now, deliver after a wait, or skip.
 
     Args:
-        paced: frames are delivered at their own time (a file in real time).
-        live: time is the clock's, not the stream's position.
-        fps_limit: frames a second at most; 0 = all.
+        paced: frames are delivered at their media time (a file in real time).
+        live: the limit counts by the clock, not by media time.
+        fps_limit: most frames per second; 0 = all.
         interval_s: between two frames of the stream, seconds; 0 where unknown.
     """
 
@@ -24,7 +24,7 @@ class Pacer:
         self._next_s = float("-inf")
 
     def wait_s(self, position_s: float, now_s: float) -> float:
-        """Seconds until the frame is due, 0 = now; negative: pass over it.
+        """Seconds until the frame is due, 0 = now; negative: skip it.
 
         Args:
             position_s: media time of the frame, continuous over loops.
@@ -36,7 +36,7 @@ class Pacer:
         return self._lag_checked(position_s, now_s) if self._paced else 0.0
 
     def _within_limit(self, time_s: float) -> bool:
-        # Half a frame early is on time: else jitter around the limit would halve the rate.
+        # A frame may be early by half an interval, else jitter around the limit would halve the rate.
         if time_s < self._next_s - self._interval_s / 2:
             return False
         behind = time_s - self._next_s > self._step_s

@@ -1,7 +1,7 @@
-"""The pieces of a stream that FFmpeg hands out, one a picture; also where a server cuts pictures into several.
+"""Reads the packets of a track, one per picture; joins them where a server splits pictures into several.
 
 Some RTSP servers (GStreamer 1.22 with x264's sliced threads, some cameras) mark the end of a picture after each of its
-slices. FFmpeg then decodes every part as a picture of its own and invents the rest of it.
+slices. FFmpeg then decodes every slice as a picture of its own and fills in the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as Track
 
-MOST_PARTS = 16  # of one picture; more with one time stamp are a server that does not know the time
+MOST_PARTS = 16  # of one picture; more packets with one time stamp come from a server without a clock
 
 
 class Packets:
@@ -24,14 +24,14 @@ class Packets:
     Args:
         container: opened.
         track: whose packets.
-        patience_s: packets of other tracks, such as sound, are passed over for so long; infinite for a file.
+        patience_s: longest time in which only other tracks (audio) give packets; infinite for a file.
 
     Attributes:
-        joining: packets with one time stamp are joined, which costs the delay of a frame.
+        joining: packets with one time stamp are joined, which adds a delay of one frame.
     """
 
     def __init__(self, container: InputContainer, track: Track, *, patience_s: float) -> None:
-        self._source = container.demux()  # of one track alone PyAV would wait for it without end while others go on
+        self._source = container.demux()  # all tracks: of one alone PyAV would wait without end while others go on
         self._track = track.index
         self._patience_s = patience_s
         self._held: Packet[Track] | None = None
@@ -40,11 +40,11 @@ class Packets:
         self.joining = False
 
     def next(self) -> Packet[Track] | None:
-        """The next one; None after the last.
+        """The next packet; None after the last.
 
         Raises:
             av.FFmpegError: the source failed.
-            TimeoutError: only other tracks go on.
+            TimeoutError: only other tracks gave packets for `patience_s`.
         """
         if not self.joining:
             return self._fetched()
@@ -67,12 +67,12 @@ class Packets:
                     return cast("Packet[Track]", packet)
                 if time.monotonic() > until_s:
                     raise TimeoutError
-        except IndexError:  # PyAV's, at the end of a damaged file in which tracks appeared under way
+        except IndexError:  # PyAV's, at the end of a damaged file in which tracks appeared later
             pass
         return None
 
     def heed(self, packet: Packet[Track], frames: list[VideoFrame]) -> None:
-        """Learn from what a packet gave: two key frames of one moment that both lack a part are parts of one."""
+        """Start joining when two damaged key frames in a row have one time stamp: they are parts of one picture."""
         before, self._half = self._half, None
         if packet.is_keyframe and any(frame.is_corrupt for frame in frames):
             self._half = packet

@@ -1,4 +1,4 @@
-"""The `test:` source: moving rectangles and a frame counter, the same for everyone with the same seed."""
+"""The `test:` source: moving rectangles and a frame counter, determined by the seed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Pattern:
 
     Attributes:
         size_wh: pixels.
-        fps: own rate.
-        frames: how many; 0 = endless.
-        seed: of colours, sizes and ways.
+        fps: frames per second, above 0 to `MAX_FPS`.
+        frames: number of frames; 0 = endless.
+        seed: of colours, sizes and movements.
     """
 
     size_wh: tuple[int, int]
@@ -74,7 +74,7 @@ class Pattern:
 
 
 class PatternStream:
-    """Draws the frames. Implements `Stream`."""
+    """Draws the frames of a pattern. Implements `Stream`."""
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
@@ -93,28 +93,28 @@ class PatternStream:
 
     @property
     def info(self) -> StreamInfo:
-        """See `Stream`."""
+        """Rate of the pattern; not live, so that the reader paces it."""
         return StreamInfo(decoder="test pattern", live=False, fps=self._pattern.fps, may_freeze=False)
 
     @property
     def position_s(self) -> float:
-        """See `Stream`."""
+        """Media time of the grabbed frame, seconds from the first."""
         return max(self._index, 0) / self._pattern.fps
 
     @property
     def location(self) -> str:
-        """See `Stream`."""
+        """Always `test:`."""
         return "test:"
 
     def grab(self) -> bool:
-        """See `Stream`."""
+        """Go to the next frame; False after the last of `frames`."""
         if self._pattern.frames and self._index + 1 >= self._pattern.frames:
             return False
         self._index += 1
         return True
 
     def retrieve(self, into: Pixels | None) -> Pixels:
-        """See `Stream`."""
+        """Draw the grabbed frame, (H, W, 3) uint8 BGR: in `into` itself where its shape fits, else in a new array."""
         width, height = self._pattern.size_wh
         frame = (
             into if into is not None and into.shape == (height, width, 3) else np.empty((height, width, 3), np.uint8)
@@ -128,11 +128,11 @@ class PatternStream:
         return frame
 
     def close(self) -> None:
-        """See `Stream`."""
+        """Nothing to release."""
 
 
 def _bounce(position: int, room: int) -> int:
-    """`position` folded into 0..room, there and back."""
+    """`position` reflected at both ends of 0..room."""
     if room <= 0:
         return 0
     position %= 2 * room

@@ -21,17 +21,17 @@ DEFAULT_FPS = 1.0  # of pictures played in real time where nothing else is confi
 
 
 def find_pictures(source: str) -> list[str]:
-    """The files that a picture, folder or glob names, sorted; at least one. Hidden ones are none of a folder's.
+    """The files that a picture, folder or glob names, sorted; at least one. Hidden files of a folder are left out.
 
     Raises:
-        CameraError: none, or the folder cannot be read.
+        CameraError: there are none, or the folder cannot be read.
     """
     if os.path.isdir(source):
         try:
             names = sorted(os.listdir(source))
         except OSError as exc:
             raise CameraError(f"folder {source!r} cannot be read: {exc.strerror}") from exc
-        # macOS puts `._a.jpg` beside a.jpg, which is no picture
+        # macOS puts a file `._a.jpg` beside a.jpg; it is no picture
         shown = [name for name in names if not name.startswith(".")]
         found = [os.path.join(source, name) for name in shown if Path(name).suffix.lower() in PICTURE_SUFFIXES]
         if not found:
@@ -70,7 +70,7 @@ def read_picture(path: str, *, max_pixels: int) -> Pixels:
 
 def _read_file(path: str, where: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hang us
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not block
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -87,7 +87,7 @@ class PictureStream:
 
     Args:
         source: a file, folder or glob.
-        fps: their rate where they are played in real time; 0 = one a second.
+        fps: pictures per second when played in real time; 0 = one per second.
         max_pixels: larger ones are refused.
     """
 
@@ -100,35 +100,39 @@ class PictureStream:
 
     @property
     def info(self) -> StreamInfo:
-        """See `Stream`."""
+        """Number and rate of the pictures; not live, so that the reader paces them."""
         return StreamInfo(decoder=f"OpenCV pictures ({len(self._paths)})", live=False, fps=self._fps, may_freeze=False)
 
     @property
     def position_s(self) -> float:
-        """See `Stream`."""
+        """Media time of the present picture, seconds from the first."""
         return max(self._index, 0) / self._fps
 
     @property
     def location(self) -> str:
-        """See `Stream`."""
+        """Path of the present picture."""
         return self._paths[max(self._index, 0)]
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """Number of pictures."""
         return len(self._paths)
 
     def grab(self) -> bool:
-        """See `Stream`."""
+        """Go to the next picture; False after the last."""
         if self._index + 1 >= len(self._paths):
             return False
         self._index += 1
         return True
 
     def retrieve(self, into: Pixels | None) -> Pixels:
-        """See `Stream`."""
-        del into  # imdecode turns EXIF pictures in a copy of its own
+        """Read and decode the present picture into a new array, (H, W, 3) uint8 BGR.
+
+        Raises:
+            DataError: it cannot be decoded; the next may.
+        """
+        del into  # imdecode always allocates
         return read_picture(self._paths[self._index], max_pixels=self._max_pixels)
 
     def close(self) -> None:
-        """See `Stream`."""
+        """Nothing to release: each picture is opened and closed by itself."""

@@ -1,4 +1,4 @@
-"""One source read frame by frame: opened by its kind, paced, looped, rotated, stamped at the grab."""
+"""Reads a source frame by frame: opens it by its kind, paces, loops, rotates, and stamps each frame at the grab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
-LOST_AFTER_S = 60.0  # without a picture though bytes come: further apart no camera sets its key frames
+LOST_AFTER_S = 60.0  # without a picture although bytes arrive: key frames of cameras are not further apart
 _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -45,7 +45,7 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
     if kind is Kind.PICTURES:
         return PictureStream(spec.source, fps=spec.fps, max_pixels=spec.max_pixels)
     if kind in {Kind.NETWORK, Kind.VIDEO}:
-        from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns do without FFmpeg
+        from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns need no FFmpeg
 
         return FfmpegStream(spec, kind, awaits=awaits)
     return VideoStream(spec, kind)
@@ -65,8 +65,8 @@ class FrameReader:
     Args:
         spec: the camera.
         idle: called to wait some seconds; may return early.
-        awaits: told, while a live stream gives no picture though bytes arrive, what is awaited and for how long
-            already, seconds.
+        awaits: called while a live stream sends bytes but no picture, with what is awaited and the seconds since the
+            last picture.
 
     Raises:
         CameraError: it cannot be opened.
@@ -82,7 +82,7 @@ class FrameReader:
         self._failing = False
         self._stream = open_stream(spec, awaits=self._await)
         self._pacer = self._new_pacer()
-        self._offset_s = 0.0  # media time played in earlier rounds of a loop
+        self._offset_s = 0.0  # media time of earlier rounds of a loop
         self._scratch: Pixels | None = None
         self._round_good = 0
         self._round_bad = 0
@@ -98,7 +98,7 @@ class FrameReader:
 
     @property
     def damaged(self) -> int:
-        """Damage so far that cost no frame of its own."""
+        """Number of damages so far that cost no frame of their own."""
         return self._damaged_before + self._stream.damaged
 
     @property
@@ -112,7 +112,7 @@ class FrameReader:
         return self._spec.pace == "fast" and not self.info.live
 
     def advance(self) -> Moment | None:
-        """Grab up to the next frame that is due. None: the end of a source played once.
+        """Grab until the next frame that is due, and wait for its time. None: the end of a source played once.
 
         Raises:
             CameraError: the stream is lost, or a whole round of pictures could not be decoded.
@@ -122,7 +122,7 @@ class FrameReader:
             wait_s = self._pacer.wait_s(position_s, time.monotonic())
             if wait_s < 0:
                 self.skipped += 1
-                self._idle(0.0)  # a low limit may pass over frames for long: the owner says that it lives
+                self._idle(0.0)  # a low limit may skip frames for long: the owner can send a pulse
                 continue
             self._wait_until(time.monotonic() + wait_s)
             return Moment(wall_ns=time.time_ns(), mono_ns=time.monotonic_ns())
@@ -172,7 +172,7 @@ class FrameReader:
 
     def _grab(self) -> bool:
         if self._stream.grab():
-            if not self._failing:  # frames that nobody wants to see are taken for good
+            if not self._failing:  # a frame that is never retrieved counts as good
                 self._good_s = time.monotonic()
             return True
         if self._round_bad and not self._round_good:
@@ -187,7 +187,7 @@ class FrameReader:
         return self._stream.grab()
 
     def _await(self, reason: str) -> None:
-        """No picture yet, or again none, of a live stream that still sends."""
+        """A live stream sends but gives no picture: report it, or raise CameraError after `LOST_AFTER_S`."""
         if not self._stream.info.live:
             return
         silent_s = time.monotonic() - self._good_s
@@ -201,5 +201,5 @@ class FrameReader:
 
     def _rotated(self, into: Pixels | None) -> Pixels:
         self._scratch = self._stream.retrieve(self._scratch)
-        # asarray returns the very array: `into` itself where its shape fits
+        # asarray makes no copy: it returns `into` itself where its shape fits
         return np.asarray(cv2.rotate(self._scratch, _ROTATIONS[self._spec.rotate], into), np.uint8)

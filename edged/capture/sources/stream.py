@@ -1,4 +1,4 @@
-"""What every kind of source looks like to the reader: grab, retrieve, close."""
+"""The protocol of every kind of source: grab, retrieve, close."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edged.core.types import Pixels
 
 
 class OpenError(CameraError):
-    """A source that does not open."""
+    """The source does not open."""
 
 
 class OpenFileError(OpenError, DamagedFile):
-    """A file that is there and can be read, but does not open as a video."""
+    """The file can be read, but does not open as a video."""
 
 
 class RefusedError(OpenError):
-    """A source that wants other credentials."""
+    """The source refused the credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class StreamInfo:
     Attributes:
         decoder: backend, codec and whether in hardware, for people.
         live: frames come at their own time and cannot wait.
-        fps: own rate; 0 where unknown.
+        fps: frames per second that the source claims; 0 where unknown.
         may_freeze: a picture that stands still means that something broke.
     """
 
@@ -39,7 +39,7 @@ class StreamInfo:
 
 
 class Stream(Protocol):
-    """One opened source. A frame is first grabbed (cheap where possible), then retrieved only when wanted."""
+    """One opened source. A frame is first grabbed (cheap where possible), then decoded by `retrieve` if wanted."""
 
     @property
     def info(self) -> StreamInfo:
@@ -48,12 +48,12 @@ class Stream(Protocol):
 
     @property
     def position_s(self) -> float:
-        """Media time of the grabbed frame, seconds from the first; never falls. Meaningless for live streams."""
+        """Media time of the grabbed frame, seconds from the first; never decreases. Not used for live streams."""
         ...
 
     @property
     def damaged(self) -> int:
-        """Damage so far that cost no frame of its own: lost between two, or mended by the decoder."""
+        """Number of damages so far that cost no frame of their own: between two frames, or repaired by the decoder."""
         ...
 
     @property

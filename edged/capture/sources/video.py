@@ -1,4 +1,4 @@
-"""V4L2 devices and GStreamer pipelines through OpenCV's VideoCapture; files and networks: `ffmpeg.py`."""
+"""Reads V4L2 devices and GStreamer pipelines with OpenCV's VideoCapture; `ffmpeg.py` reads files and networks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class VideoStream:
             raise OpenError(f"{self._location} cannot be opened: {_GUESSES[kind]}")
 
     def _address(self, spec: CameraSpec, kind: Kind) -> tuple[str, int]:
-        """What OpenCV is asked to open, and with which backend."""
+        """What to pass to VideoCapture.open: an address and OpenCV's backend."""
         if kind is Kind.GSTREAMER:
             if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
                 raise CameraError(
@@ -129,10 +129,10 @@ _GUESSES = {
 
 
 def _device(source: str) -> str:
-    """The device's path, checked so far that a person learns what is wrong.
+    """The device's path, checked first, since OpenCV does not say why it cannot open one.
 
     Raises:
-        CameraError: not there, not a device, or not ours to open.
+        CameraError: not there, not a device, or no permission to open it.
     """
     path = f"/dev/video{int(source)}" if source.isdecimal() else source
     try:
@@ -154,7 +154,7 @@ def _fourcc(value: float) -> str:
 
 
 def _as_bgr(picture: object, where: str) -> Pixels:
-    """Grey and BGRA pictures become BGR; anything else that is not (H, W, 3) uint8 is refused."""
+    """Convert grey and BGRA pictures to BGR; DataError for anything else that is not (H, W, 3) uint8."""
     array = np.asarray(picture)
     channels = {2: 1, 3: array.shape[-1]}.get(array.ndim) if array.size and array.dtype == np.uint8 else None
     if channels not in _TO_BGR:
