@@ -1,1 +1,1 @@
-"""The detector on the CPU: the reference that the GPU is held against."""
+"""The detector on the CPU: the reference that the GPU detector is compared with."""

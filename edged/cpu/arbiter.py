@@ -1,4 +1,4 @@
-"""Shares the cores: a lone frame gets all of them; of several frames each gets one."""
+"""Divides the cores: a single frame gets all of them; of several frames each gets one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class CoreArbiter:
-    """Shares the cores out among frames under way. Every method may be called from any thread.
+    """Divides the cores among frames under way. Every method may be called from any thread.
 
-    Decided when the picture is ready for the model, so that a frame that came meanwhile counts. Once frames run side by
-    side they do until none is under way: in a row of frames one is alone only until the next is taken.
+    The decision is made when a frame is ready for the model, so that frames submitted meanwhile count. Once frames run
+    in parallel they do so until none is under way: in a continuous flow a frame is alone only for a moment.
     """
 
     def __init__(self) -> None:
@@ -20,15 +20,15 @@ class CoreArbiter:
         self._in_a_row = False
 
     def expect(self, frames: int) -> None:
-        """So many more will ask for their share."""
+        """So many more frames will call `take`."""
         with self._lock:
             self._in_a_row &= self._expected > 0
             self._expected += frames
 
     def take(self) -> bool:
-        """Wait for a share; whether it is every core, which must then be given `back`."""
+        """Wait for cores. True: the frame has all of them and must give them `back`; False: it has one."""
         with self._lock:
-            # Beside a run on every core both would take longer than one after the other.
+            # In parallel with a run on all cores both would take longer than one after the other.
             while self._one_has_all:
                 self._all_free.wait()
             self._in_a_row |= self._expected > 1
@@ -36,12 +36,12 @@ class CoreArbiter:
             return self._one_has_all
 
     def back(self) -> None:
-        """Every core is free again."""
+        """The run on all cores has ended."""
         with self._lock:
             self._one_has_all = False
             self._all_free.notify_all()
 
     def done(self) -> None:
-        """A frame needs no core any more."""
+        """A frame has ended; once for each that was expected."""
         with self._lock:
             self._expected -= 1

@@ -1,4 +1,4 @@
-"""Which graph of a bundle ONNX Runtime runs on this CPU."""
+"""Chooses the graph of a bundle that ONNX Runtime runs on this CPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU
 from edged.core.manifest import Manifest
 from edged.cpu.processors import processor_name
 
-CLEARLY = 0.9  # INT8 must take less than this part of float32's time to be worth what it costs in accuracy
+CLEARLY = 0.9  # INT8 must take less than this share of float32's time to be worth its loss of accuracy
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What runs.
+    """The graph to run.
 
     Attributes:
-        file: of the bundle.
+        file: its name in the bundle.
         precision: `fp32` or `int8`.
-        why: for people; empty where it was asked for.
+        why: the reason, for people; empty where the choice needs none.
     """
 
     file: str
@@ -27,14 +27,14 @@ class Graph:
 
 
 def choose_graph(manifest: Manifest, precision: str) -> Graph:
-    """By what was asked for, or for `auto` by what was verified on this very processor.
+    """The graph for the configured precision; for `auto` by what was verified on a processor like this one.
 
     Args:
         manifest: of the bundle.
         precision: as `[engine] precision`; `fp16` means float32 here.
     """
     if precision == "int8":
-        # TensorRT's graph ONNX Runtime can run, too, in float between its Q/DQ nodes: slowly.
+        # ONNX Runtime can run TensorRT's graph, too, but slowly: in float between its Q/DQ nodes.
         return Graph(MODEL_INT8_CPU if MODEL_INT8_CPU in manifest.files else MODEL_INT8, "int8")
     if precision == "auto" and manifest.precision == "int8":
         doubt = _doubt(manifest)

@@ -1,4 +1,4 @@
-"""From the three sigmoided heads to candidate boxes: YOLOv5's decode, only where the score can pass.
+"""Decodes YOLOv5's sigmoided heads to candidate boxes, only where the score can exceed the threshold.
 
 Formulae (YOLOv5 release 5 to 7, as published with its architecture summary), for a cell (gx, gy) of a head with
 stride t and an anchor (aw, ah), s the sigmoided channels in 0..1:
@@ -45,13 +45,13 @@ class Candidates:
         require_array("class_id", self.class_id, np.int32, (len(self.xyxy),))
 
     def select(self, index: np.ndarray[tuple[int, ...], np.dtype[np.bool_ | np.intp]]) -> Candidates:
-        """Those at a boolean mask or an index array."""
+        """The candidates at a boolean mask (N,) or an index array (K,)."""
         return Candidates(self.xyxy[index], self.score[index], self.class_id[index])
 
 
 @lru_cache(maxsize=8)
 def class_flags(class_ids: frozenset[int], classes: int) -> Flags:
-    """(classes,) bool: whether each is among those."""
+    """(classes,) bool: whether each class id is in `class_ids`."""
     return np.isin(np.arange(classes), list(class_ids))
 
 
@@ -73,7 +73,7 @@ class Decoder:
         Args:
             heads: per stride, (anchors * (5 + classes), H, W) float32, sigmoided.
             threshold: 0..1; a score must exceed it. A NaN never does.
-            wanted: (classes,) bool, those that count; None for all.
+            wanted: (classes,) bool, True for classes to report; None for all.
 
         Returns:
             The candidates, in order of head, anchor, row, column.
@@ -94,7 +94,7 @@ class Decoder:
 
 
 class _Head:
-    """What is known of each cell of one head before the network ran."""
+    """The constants of each cell of one head: place, stride and anchor."""
 
     def __init__(self, anchor_wh: Floats, stride: float) -> None:
         self.anchors = len(anchor_wh)
@@ -116,7 +116,7 @@ class _Head:
 
 
 def _decoded(picked: Floats, places: Floats, threshold: np.float32, wanted: Flags | None) -> Candidates:
-    """Written for few calls: on a hundred cells each costs more by being a call than by its arithmetic."""
+    """Decode (K, 5 + C) channels at (K, 5) places, in few numpy calls: on 100 cells calls cost most."""
     classes = picked[:, _CLASSES:]
     class_id = classes.argmax(axis=1)
     score = classes.max(axis=1) * picked[:, _OBJECTNESS]

@@ -1,7 +1,7 @@
-"""Detection on the CPU: the lone frame gets every core, several frames run side by side with one core each.
+"""Detection on the CPU: a single frame gets all cores, several frames run in parallel with one core each.
 
-Side by side carries more frames a second (no synchronisation inside an operator), alone ends sooner. Frames under way
-are one more than cores: fewer would leave cores idle, more would take a camera's newest frame earlier than needed.
+In parallel more frames per second are processed (no synchronisation inside an operator); alone a frame ends sooner.
+One frame more than there are cores is under way: fewer would leave cores idle, more would add latency.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from edged.cpu.processors import available
 from edged.cpu.session import memory_is_short, open_session, require_contract, require_finite
 from edged.cpu.stages import Stages, fastest
 
-SPARE = 1  # frames under way beyond one a core: a core that becomes free does not wait for the pipeline's next turn
-DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest sensible model needs a few seconds
+SPARE = 1  # frames beyond one per core: a core that becomes free need not wait for the pipeline's next turn
+DEADLINE_S = 30.0  # an inference that takes longer hangs: the slowest models need a few seconds
 
 
 class CpuDetector:
     """Implements `edged.core.protocols.Detector` with ONNX Runtime.
 
     Args:
-        bundle: the model; `file` of it is loaded.
-        thresholds: of frames submitted; may be replaced at any time through the attribute of that name.
+        bundle: the model.
+        thresholds: for the frames to come; the attribute of that name may be replaced at any time.
         threads: cores to use; 0 for all that this process may run on.
-        file: of the bundle, see `choose_graph`.
+        file: the graph in the bundle to load, as `choose_graph` gives it.
         deadline_s: how long `collect` waits for a frame.
-        stages: around the model; None for the fastest there are.
+        stages: before and after the model; None for the fastest that were built.
 
     Raises:
-        BundleMismatch, DataError: the bundle does not hold a sound model.
+        BundleMismatch, DataError: the bundle holds no valid model.
+        DetectorError: memory is short for the self-test.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class CpuDetector:
         deadline_s: float = DEADLINE_S,
         stages: Stages | None = None,
     ) -> None:
-        # Cores are shared out here: OpenCV's own threads would wait for work in a loop, beside those of the model.
+        # OpenCV's own threads would spin while they wait, and take cores from the model's.
         cv2.setNumThreads(1)
         self.thresholds = thresholds
         self._deadline_s = deadline_s
@@ -79,7 +80,7 @@ class CpuDetector:
         ]
         for thread in threads_of_lanes:
             thread.start()
-        # Also where nobody closes: a thread must not be inside ONNX Runtime when the interpreter goes.
+        # Also without `close`: no thread may be inside ONNX Runtime when the interpreter ends.
         self._end = weakref.finalize(self, _end_lanes, self._jobs, threads_of_lanes, deadline_s)
 
     @property
@@ -88,7 +89,11 @@ class CpuDetector:
         return self.cores + SPARE - len(self._under_way)
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Start on up to `room` frames."""
+        """Start on 1 to `room` frames.
+
+        Raises:
+            DetectorError: there are more.
+        """
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
         self._arbiter.expect(len(frames))
@@ -98,7 +103,11 @@ class CpuDetector:
             self._jobs.put(job)
 
     def collect(self) -> list[FrameResult]:
-        """The result of the oldest submitted frame, whatever it was submitted with: its core is free for another."""
+        """Wait for the result of the oldest frame under way; always one, even if several were submitted together.
+
+        Raises:
+            DetectorError: the model failed, the deadline passed, or nothing is under way.
+        """
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
         try:
@@ -119,14 +128,14 @@ def _sessions(bundle: Bundle, file: str, *, cores: int, where: str) -> Sessions:
     if cores == 1:
         return Sessions(narrow, narrow, caller_on=None)
     processors = available()
-    # Of fewer cores than there are the kernel knows best which are free.
+    # With fewer cores than there are, the kernel knows best which are free.
     pinned = processors if cores == len(processors) else []
     wide = open_session(model, threads=cores, where=where, processors=pinned)
     return Sessions(narrow, wide, caller_on=pinned[0] if pinned else None)
 
 
 def _end_lanes(jobs: Jobs, threads: Sequence[threading.Thread], deadline_s: float) -> None:
-    """Drop what no lane has begun, and wait for what they have."""
+    """Drop jobs that no lane has begun, and wait for the others."""
     with suppress(queue.Empty):
         while True:
             jobs.get_nowait()
@@ -139,11 +148,11 @@ def _end_lanes(jobs: Jobs, threads: Sequence[threading.Thread], deadline_s: floa
 
 def _self_test(lane: Lane, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
-    for way in (lane.narrow, lane.wide):  # also warms both up
+    for way in (lane.narrow, lane.wide):  # also warms up both
         try:
             way.run()
         except DetectorError as exc:
-            if memory_is_short(exc):  # there may be more after a restart
+            if memory_is_short(exc):  # not the model's fault: there may be more after a restart
                 raise
             raise DataError(
                 f"{where}: the model does not run on a grey picture: {exc}", remedy="provision the model again"

@@ -1,4 +1,4 @@
-"""One lane of the CPU detector: a thread with buffers of its own, through which one frame goes after the other."""
+"""One lane of the CPU detector: a thread with buffers of its own that processes one frame after the other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edged.cpu.stages import Finisher, Stages
 
 
 class Job:
-    """One frame under way; what becomes of it is told once.
+    """One frame under way, and its outcome.
 
     Args:
-        frame: read until the job has ended.
-        limits: what counts in it.
+        frame: its pixels are read until the job has ended.
+        limits: thresholds for its detections.
     """
 
     __slots__ = ("_ended", "_outcome", "frame", "limits", "submitted_ns")
@@ -33,16 +33,16 @@ class Job:
         self.limits = limits
         self.submitted_ns = time.monotonic_ns()
         self._outcome: FrameResult | BaseException | None = None
-        self._ended = threading.Lock()  # held until then
+        self._ended = threading.Lock()  # held until the job ends
         self._ended.acquire()
 
     def end(self, outcome: FrameResult | BaseException) -> None:
-        """With a result, or with what prevented it."""
+        """Set the outcome: a result, or what prevented it. Call it once."""
         self._outcome = outcome
         self._ended.release()
 
     def result(self, *, timeout_s: float) -> FrameResult:
-        """Wait for it; to be called once.
+        """Wait for the result; call it once.
 
         Raises:
             TimeoutError: it has not ended within `timeout_s`.
@@ -60,12 +60,12 @@ Jobs = queue.SimpleQueue[Job | None]  # None ends the lane that gets it
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The model as every lane runs it.
+    """The two sessions of the model that all lanes share.
 
     Attributes:
-        narrow: with one thread, for frames side by side.
-        wide: with every core, for a frame that is alone.
-        caller_on: the processor that the threads of `wide` leave to its caller; None where they keep to none.
+        narrow: with one thread, for frames in parallel.
+        wide: with a thread per core, for a single frame.
+        caller_on: the processor that the threads of `wide` leave to its caller; None where they are not pinned.
     """
 
     narrow: InferenceSession
@@ -74,7 +74,7 @@ class Sessions:
 
 
 class Way:
-    """One of the sessions with buffers, and what makes detections of its heads."""
+    """One of the sessions with its buffers and its finisher."""
 
     def __init__(self, model: BoundModel, finish: Finisher, *, processor: int | None) -> None:
         self.model = model
@@ -82,7 +82,7 @@ class Way:
         self._processor = processor
 
     def run(self) -> None:
-        """Input -> heads.
+        """Run the model: input buffer -> heads.
 
         Raises:
             DetectorError: ONNX Runtime failed.
@@ -95,12 +95,12 @@ class Way:
 
 
 class Lane:
-    """The buffers of one frame under way, and the two ways to run it. One thread at a time.
+    """The buffers of one frame under way, and the two ways to run the model on it. One thread at a time.
 
     Args:
         sessions: shared by all lanes.
         manifest: of the model.
-        stages: what works around it.
+        stages: before and after the model.
     """
 
     def __init__(self, sessions: Sessions, manifest: Manifest, stages: Stages) -> None:
@@ -114,16 +114,16 @@ class Lane:
         )
 
     def serve(self, jobs: Jobs, arbiter: CoreArbiter) -> None:
-        """Work until a None comes."""
+        """Process jobs until a None comes."""
         while (job := jobs.get()) is not None:
             outcome: FrameResult | BaseException
             try:
                 outcome = self._detect(job, arbiter)
-            except BaseException as exc:  # noqa: BLE001 - whoever collects the result decides
+            except BaseException as exc:  # noqa: BLE001 - `Job.result` raises it
                 outcome = exc
             arbiter.done()
             job.end(outcome)
-            del job, outcome  # the next one may be long in coming
+            del job, outcome  # frees the frame now: the next job may come late
 
     def _detect(self, job: Job, arbiter: CoreArbiter) -> FrameResult:
         frame, submitted_ns = job.frame, job.submitted_ns

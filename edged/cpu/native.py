@@ -1,8 +1,8 @@
-"""The stages around the model in machine code (`native.c`), where a compiler was there when edged was installed.
+"""The stages around the model in C (`native.c`), compiled where a compiler was there when edged was installed.
 
-What they give is equal to `preprocess`, `decode`, `nms` and `Letterbox.to_frame` to the last bit; those are the
-reference, and what runs without a compiler. One call a frame after the model: its caches are cold then, and every call
-into numpy costs more by being a call than by its arithmetic. A call releases Python's lock.
+Their results are equal to those of `preprocess`, `decode`, `nms` and `Letterbox.to_frame` to the last bit; those are
+the reference, and run where nothing was compiled. After the model it is one call per frame: caches are cold then, and
+a numpy call costs more than its arithmetic. A call releases the GIL.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def library() -> ctypes.CDLL | None:
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(there, name)
             function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as exc:  # of another machine or release
+    except (OSError, AttributeError) as exc:  # built for another machine or release
         logger.warning("the CPU detector runs without its machine code: %s; install edged again", exc)
         return None
     return there
@@ -101,24 +101,31 @@ def loaded() -> ctypes.CDLL:
 
 
 def addresses(planes: Floats) -> tuple[int, int, int, int]:
-    """Where red, green and blue of (3, H, W) float32 begin, and how many floats a row is behind the one before."""
+    """Addresses of red, green and blue of (3, H, W) float32, and the distance between two rows, floats."""
     red, plane = planes.ctypes.data, planes.strides[0]
     return red, red + plane, red + 2 * plane, planes.strides[1] // planes.itemsize
 
 
 class NativePlanes:
-    """See `preprocess.Filler`: pictures of the very size of `planes`."""
+    """A `preprocess.Filler` for pictures that need no scaling.
+
+    Args:
+        planes: (3, H, W) float32, written by each call; contiguous rows.
+
+    Raises:
+        ValueError: rows are not contiguous.
+    """
 
     def __init__(self, planes: Floats) -> None:
         if planes.strides[2] != planes.itemsize:
             raise ValueError(f"needs contiguous rows, got strides of {planes.strides}")
         self._shape = (*planes.shape[1:], planes.shape[0])
-        self._planes = planes  # addressed below: must live as long
+        self._planes = planes  # kept: its address is used below
         self._to = addresses(planes)
         self._fill = loaded().edged_planes
 
     def __call__(self, image: Pixels) -> None:
-        """Write the planes."""
+        """Write an (H, W, 3) uint8 BGR image to the planes as RGB in 0..1."""
         if image.shape != self._shape:
             raise ValueError(f"made for pictures of {self._shape}, got {image.shape}")
         image = np.ascontiguousarray(image)
@@ -126,7 +133,17 @@ class NativePlanes:
 
 
 class NativeFinisher:
-    """See `stages.Finisher`. All of its memory is made once, or when `max_detections` changes."""
+    """A `stages.Finisher` (decode, NMS, back to frame pixels) in one C call.
+
+    Memory is allocated once, and again when `max_detections` changes.
+
+    Args:
+        heads: (C, H, W) float32 each, contiguous; read by each call.
+        decode: of the model.
+
+    Raises:
+        ValueError: a head is not contiguous float32.
+    """
 
     def __init__(self, heads: Sequence[Floats], decode: Decode) -> None:
         self._finish = loaded().edged_finish
@@ -145,7 +162,7 @@ class NativeFinisher:
         self._decoded_ns = c_int64()
 
     def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
-        """See `stages.Finisher`."""
+        """Detections in the heads, in frame pixels, and when decode had ended (CLOCK_MONOTONIC, nanoseconds)."""
         fit = self._fits.get(box.source_wh) or self._fits.keep(box.source_wh, _fit(box))
         if limits.max_detections != self._room:
             self._make_room(limits.max_detections)
@@ -181,7 +198,7 @@ class NativeFinisher:
 
 
 class _Columns:
-    """Memory of boxes."""
+    """Arrays for `room` boxes."""
 
     def __init__(self, room: int) -> None:
         self._xyxy = np.empty((room, 4), np.float32)
@@ -192,7 +209,7 @@ class _Columns:
         return _Boxes(self._xyxy.ctypes.data, self._score.ctypes.data, self._class_id.ctypes.data)
 
     def first(self, count: int) -> Detections:
-        """A copy."""
+        """A copy of the first `count` boxes."""
         return Detections(self._xyxy[:count].copy(), self._score[:count].copy(), self._class_id[:count].copy())
 
 

@@ -1,7 +1,7 @@
-"""Greedy, class-aware non-maximum suppression, deterministic to the last bit.
+"""Greedy, class-aware non-maximum suppression (NMS), deterministic to the last bit.
 
-Boxes are taken by falling score (ties: the order in which they came); each one kept removes the boxes of its own class
-whose IoU with it exceeds the threshold. Neubeck & Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
+Boxes are taken by falling score (ties: in the order given); each kept box removes the boxes of its own class whose
+IoU with it exceeds the threshold. Neubeck & Van Gool, "Efficient Non-Maximum Suppression", ICPR 2006.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edged.core.types import Floats, Ints
 
 _Flags = npt.NDArray[np.bool_]
 
-_BLOCK = 128  # boxes compared at once: the matrices of their pairs stay in the cache
-LEAST_AREA = np.finfo(np.float32).smallest_subnormal  # divides instead of an empty union
+_BLOCK = 128  # boxes compared at once: their (128, 128) matrices fit into the cache
+LEAST_AREA = np.finfo(np.float32).smallest_subnormal  # divisor in place of an empty union
 
 
 def nms(
@@ -27,14 +27,14 @@ def nms(
     iou_threshold: float,
     max_detections: int = MAX_DETECTIONS,
 ) -> npt.NDArray[np.intp]:
-    """Indices of the boxes that stay, by falling score.
+    """Indices of the kept boxes, by falling score.
 
     Args:
         xyxy: (N, 4) float32, any frame.
         score: (N,) float32.
         class_id: (N,) int32; only boxes of one class suppress each other.
-        iou_threshold: 0..1; a box goes when its IoU with a better one is above it.
-        max_detections: how many stay at most.
+        iou_threshold: 0..1; a box is removed when its IoU with a kept one is above it.
+        max_detections: most boxes that are kept.
 
     Returns:
         (K,) intp, K <= max_detections. Of more than MAX_CANDIDATES boxes only the best take part.
@@ -57,7 +57,7 @@ def nms(
 
 
 def _beats(better: Floats, better_class: Ints, worse: Floats, worse_class: Ints, limit: float) -> _Flags:
-    """(B, W): whether each of the better would remove each of the worse, by intersection over union."""
+    """(B, W) bool: whether each of `better` removes each of `worse`: same class, and an IoU above `limit`."""
     left, top, right, bottom = np.ascontiguousarray(better.T)[:, :, None]  # (B, 1) each
     left_w, top_w, right_w, bottom_w = np.ascontiguousarray(worse.T)  # (W,) each
     shared = np.minimum(right, right_w)  # (B, W)
@@ -65,18 +65,18 @@ def _beats(better: Floats, better_class: Ints, worse: Floats, worse_class: Ints,
     np.maximum(shared, 0, out=shared)
     height = np.minimum(bottom, bottom_w)
     height -= np.maximum(top, top_w)
-    shared *= height  # left negative where the boxes are apart: not above any limit either
+    shared *= height  # negative where the boxes are apart: below any limit
     union = box_area(better)[:, None] + box_area(worse)
     union -= shared
-    # Where the union is empty, so is what is shared: 0 by anything stays 0.
+    # Where the union is empty, the intersection is 0, and so is the quotient.
     shared /= np.maximum(union, LEAST_AREA, out=union)
     beats: _Flags = (shared > np.float32(limit)) & (better_class[:, None] == worse_class)
     return beats
 
 
 def _survivors(beats: _Flags, *, most: int) -> list[int]:
-    """Of boxes by falling score, with (N, N) who would remove whom: those that nobody kept removes, `most` at most."""
-    # Sets of boxes are the bits of Python integers: removing costs no call into numpy.
+    """Greedy choice among N boxes by falling score: indices of up to `most` kept ones. `beats`: (N, N) bool."""
+    # Sets of boxes are bits of Python integers, which saves numpy calls.
     packed = np.packbits(beats, axis=1, bitorder="little")
     rows, width = packed.tobytes(), packed.shape[1]
     left = (1 << len(beats)) - 1

@@ -1,4 +1,4 @@
-"""Frame pixels to network input: letterbox, BGR to RGB, 0..1, planes. The one definition of it, training included."""
+"""Frame pixels to network input: letterbox, BGR to RGB, 0..1, planes. The only definition, also for training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edged.core.types import Floats, Pixels
 
 T = TypeVar("T")
 UNIT = np.float32(1 / 255)
-SIZES = 8  # of frames that are kept ready; more in turn are fitted again and again
+SIZES = 8  # frame sizes that are kept ready; with more in turn each frame is set up anew
 
 
 def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels, Letterbox]:
@@ -40,40 +40,44 @@ def to_network_input(canvas: Pixels) -> Floats:
 
 
 class Filler(Protocol):
-    """Bound to frames of one size and to where they go; keeps scratch memory, so one thread at a time."""
+    """Writes frames of one size to one place in the network's input. Keeps scratch memory: one thread at a time."""
 
     def __call__(self, image: Pixels) -> None:
         """Scale an (H, W, 3) uint8 BGR image of that size (bilinear) and write it as float32 RGB in 0..1."""
 
 
 class FillerFactory(Protocol):
-    """Binds a `Filler`."""
+    """Makes a `Filler`."""
 
     def __call__(self, box: Letterbox, planes: Floats) -> Filler:
-        """To frames of `box.source_wh` and the (3, height, width) of the scaled picture, rows contiguous."""
+        """For frames of `box.source_wh` and (3, height, width) float32 `planes` with contiguous rows."""
 
 
 class NumpyPlanes:
-    """See `Filler`: pictures of the very size of `planes`."""
+    """A `Filler` for pictures that need no scaling, with OpenCV and numpy.
+
+    Args:
+        planes: (3, H, W) float32, written by each call.
+    """
 
     def __init__(self, planes: Floats) -> None:
         self._to = planes
         self._planes = [np.empty(planes.shape[1:], np.uint8) for _ in range(3)]
 
     def __call__(self, image: Pixels) -> None:
-        """Write the planes."""
+        """Write an (H, W, 3) uint8 BGR image to the planes as RGB in 0..1."""
         cv2.split(image, self._planes)
         for channel, plane in zip(self._to, reversed(self._planes), strict=True):  # BGR planes, last first
-            np.copyto(channel, plane)  # converting and scaling in one call goes through numpy's small buffers: slower
+            np.copyto(channel, plane)  # one call that converts and scales would be slower: numpy buffers it
             np.multiply(channel, UNIT, out=channel)
 
 
 class ScaledFirst:
-    """See `Filler`: scales with OpenCV, into memory that the last frame has left in the cache, before `planes` writes.
+    """A `Filler` that scales with OpenCV into a buffer that stays in the cache, and then calls another filler.
 
     Args:
         box: of the frames.
-        planes: writes them from the scaled picture.
+        planes: writes the scaled picture to the input.
     """
 
     def __init__(self, box: Letterbox, planes: Filler) -> None:
@@ -83,25 +87,25 @@ class ScaledFirst:
         self._planes = planes
 
     def __call__(self, image: Pixels) -> None:
-        """Scale and write."""
+        """Scale an (H, W, 3) uint8 BGR image of `box.source_wh` and write it."""
         self._planes(_scaled(image, self._box, self._resized))
 
 
 def numpy_filler(box: Letterbox, planes: Floats) -> Filler:
-    """See `FillerFactory`: OpenCV and numpy."""
+    """A `FillerFactory` with OpenCV and numpy."""
     return after_scaling(box, NumpyPlanes(planes))
 
 
 def after_scaling(box: Letterbox, planes: Filler) -> Filler:
-    """`planes`, after OpenCV has scaled the picture where that is needed."""
+    """`planes`, with scaling by OpenCV before it where sizes differ."""
     return planes if box.resized_wh == box.source_wh else ScaledFirst(box, planes)
 
 
 class BySize(dict[tuple[int, int], T]):
-    """What belongs to frames of a size, for the last few sizes."""
+    """A small cache by frame size (width, height)."""
 
     def keep(self, size: tuple[int, int], value: T) -> T:
-        """Add it, and forget all others where they have become too many."""
+        """Add a value and return it; empties the cache first where it holds `SIZES`."""
         if len(self) >= SIZES:
             self.clear()
         self[size] = value
@@ -111,12 +115,12 @@ class BySize(dict[tuple[int, int], T]):
 class Preprocessor:
     """The same as `to_network_input(letterbox_image(...))`, writing into one input buffer without allocations.
 
-    Frames of several sizes may come in turn: what belongs to a size is kept, and the grey border is written only where
-    the picture before lay elsewhere. One thread at a time.
+    Frames of several sizes may come in turn: their setup is cached, and the grey border is written only if the picture
+    before had another place. One thread at a time.
 
     Args:
         network_wh: width and height of the network's input, pixels.
-        filler: makes what scales and writes the planes.
+        filler: makes the `Filler` for each frame size.
 
     Attributes:
         blob: (1, 3, H, W) float32, RGB in 0..1: the input of the last frame. Overwritten by the next.

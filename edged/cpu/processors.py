@@ -1,4 +1,4 @@
-"""What the processors are, which this process may run on, and keeping a thread to one (sched_setaffinity(2))."""
+"""The processors of this machine: name, those that this process may use, pinning a thread (sched_setaffinity(2))."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ INTEGER_INSTRUCTIONS = frozenset({"avx2", "avx_vnni", "avx512_vnni", "amx_int8",
 
 
 def available() -> list[int]:
-    """Their numbers, as the kernel counts them, rising."""
+    """Numbers of the processors that this process may use, from 0, ascending."""
     return sorted(os.sched_getaffinity(0))
 
 
 def available_cores() -> int:
-    """How many they are."""
+    """Number of processors that this process may use."""
     return len(available())
 
 
 @contextmanager
 def keep_to(processor: int) -> Iterator[None]:
-    """Let the calling thread run on this processor only; anywhere, where the kernel refuses: it may be ours no more."""
+    """Pin the calling thread to a processor in this context; no effect where the kernel refuses."""
     before = os.sched_getaffinity(0)
     with suppress(OSError):
         os.sched_setaffinity(0, {processor})
@@ -34,7 +34,7 @@ def keep_to(processor: int) -> Iterator[None]:
 
 
 def processor_name(cpuinfo: str = "/proc/cpuinfo") -> str:
-    """What kind they are, with the instructions that integer arithmetic depends on; the same after every start.
+    """The processor's model name and the instructions that INT8's speed depends on; the same after every start.
 
     Args:
         cpuinfo: proc_cpuinfo(5).

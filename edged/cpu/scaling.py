@@ -1,7 +1,7 @@
-"""A picture scaled straight into the planes of the network's input, in machine code (`scale.c`).
+"""Scales a picture straight into the planes of the network's input, in C (`scale.c`).
 
-The weights are those of OpenCV's `resize` with INTER_LINEAR on bytes (imgproc/src/resize.cpp): centres of pixels are
-mapped on each other, and what lies between two source pixels is told in steps of 1/2048.
+The weights are those of OpenCV's `resize` with INTER_LINEAR on bytes (imgproc/src/resize.cpp): pixel centres are
+mapped to each other, and weights between two source pixels are multiples of 1/2048.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from edged.cpu.preprocess import UNIT
 
 _STEPS = np.float32(2048)
 _ALL_OF_THE_FIRST = np.array([_STEPS, 0], np.int16)
-_READ_BYTES = 8  # at once, for two neighbouring pixels
+_READ_BYTES = 8  # read at once for two neighbouring pixels
 _CHANNELS = 3
-_LANES = 4  # an AVX2 register holds the two weights so often for a pixel
+_LANES = 4  # copies of a pixel's two weights in an AVX2 register
 
 
 class _Scaling(Structure):
@@ -33,17 +33,20 @@ class _Scaling(Structure):
 
 
 def suits(box: Letterbox) -> bool:
-    """Whether `NativeScaler` is the faster way: this processor has AVX2, and OpenCV has no short cut (exact halves)."""
+    """Whether `NativeScaler` is faster: there is AVX2, and OpenCV has no short cut (equal size, exact half)."""
     width, height = box.resized_wh
     return bool(loaded().edged_can_scale()) and box.source_wh not in ((width, height), (2 * width, 2 * height))
 
 
 class NativeScaler:
-    """Scales frames of one size into one place. One thread at a time.
+    """Scales frames of one size into one place; a `preprocess.Filler`. One thread at a time.
 
     Args:
         box: of the frames.
-        planes: (3, height, width) float32 of the scaled picture, RGB; rows contiguous.
+        planes: (3, height, width) float32 of the scaled picture, RGB; contiguous rows.
+
+    Raises:
+        ValueError: another shape of `planes`, or rows are not contiguous.
     """
 
     def __init__(self, box: Letterbox, planes: Floats) -> None:
@@ -52,7 +55,7 @@ class NativeScaler:
             raise ValueError(f"needs planes of {box.resized_wh}, rows contiguous, got {planes.shape}")
         self._shape = (source_height, source_width, _CHANNELS)
         left, across = _weights(source_width, width)
-        edge = (left < 0) | (left >= source_width - 1)  # beyond the outermost pixels there is nothing to mix with
+        edge = (left < 0) | (left >= source_width - 1)  # beyond the outermost pixel centres there is no second pixel
         left, across = left.clip(0, source_width - 1), np.where(edge[:, None], _ALL_OF_THE_FIRST, across)
         upper, down = _weights(source_height, height)
         column = left * np.int32(_CHANNELS)
@@ -67,7 +70,7 @@ class NativeScaler:
         column_at, across_at, *others = (array.ctypes.data for array in self._arrays)
         whole = int(np.count_nonzero(column + _READ_BYTES <= _CHANNELS * source_width))
         self._scaling = _Scaling(source_width, source_height, width, height, column_at, across_at, whole, *others)
-        self._planes = planes  # addressed below: must live as long
+        self._planes = planes  # kept: its address is used below
         self._to = addresses(planes)
         self._scale = loaded().edged_scale
 
@@ -80,7 +83,7 @@ class NativeScaler:
 
 
 def _weights(source: int, target: int) -> tuple[Ints, np.ndarray[tuple[int, int], np.dtype[np.int16]]]:
-    """For every target pixel along one axis: the first of two source pixels, and the (target, 2) weights of both."""
+    """Per target pixel of an axis: first source pixel (target,) int32, weights of it and the next (target, 2) int16."""
     place = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
     first = np.floor(place)
     second_share = place - first

@@ -1,4 +1,4 @@
-"""One ONNX model in ONNX Runtime on the CPU: loaded, checked against its manifest, run into buffers of our own."""
+"""Runs an ONNX model with ONNX Runtime on the CPU: load, check against the manifest, run into fixed buffers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from edged.core.errors import DataError, DetectorError
 from edged.core.manifest import Manifest
 from edged.core.types import Floats
 
-SPIN_US = 100  # longer than the pauses within a model, far shorter than those between frames
-_SPINS_FOR_A_WHILE = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 27)  # has the option
-_ERRORS_ONLY = 3  # ONNX Runtime's severity: its warnings about optimisers say nothing to a user
+SPIN_US = 100  # longer than pauses within a model, far shorter than pauses between frames
+_SPINS_FOR_A_WHILE = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 27)  # has the option for it
+_ERRORS_ONLY = 3  # ONNX Runtime's severity; its warnings are about its optimisers
 
 
 def open_session(model: bytes, *, threads: int, where: str, processors: Sequence[int] = ()) -> ort.InferenceSession:
     """Load an ONNX model.
 
     Args:
-        model: the file's content; weights in other files are refused, as they were never verified.
+        model: the file's content. Weights in other files are refused: they were never verified.
         threads: cores that one run may use.
         where: its path, for messages.
-        processors: one a thread, as the kernel counts them from 0: the threads beside the caller's keep to all but the
-            first. Left alone, the kernel at times wakes two of them on one core and leaves another idle.
+        processors: one per thread, numbered from 0. The session's own threads are pinned to all but the first, which
+            is left to the caller's. Without pinning the kernel at times wakes two of them on one core.
 
     Raises:
         DataError: truncated, not ONNX, an operator or opset that this ONNX Runtime does not know.
@@ -35,7 +35,7 @@ def open_session(model: bytes, *, threads: int, where: str, processors: Sequence
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Threads that spin without end burn cores that cameras need; never spinning, they wake up late for each operator.
+    # Threads that always spin take cores that cameras need; without any spinning they wake up late for each operator.
     if _SPINS_FOR_A_WHILE:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     else:
@@ -53,7 +53,7 @@ def open_session(model: bytes, *, threads: int, where: str, processors: Sequence
 
 
 def require_contract(session: ort.InferenceSession, manifest: Manifest, *, where: str) -> None:
-    """Hold a model's input and outputs against its manifest.
+    """Check a model's input and outputs against its manifest.
 
     Raises:
         DataError: another number, rank or size of inputs or outputs than the manifest promises.
@@ -74,7 +74,7 @@ def require_contract(session: ort.InferenceSession, manifest: Manifest, *, where
 
 
 class BoundModel:
-    """A session whose input and outputs are numpy arrays bound once: a run copies and allocates nothing.
+    """A session with numpy arrays bound as input and outputs: a run copies and allocates nothing.
 
     One thread at a time; several may share a session.
 
@@ -83,13 +83,13 @@ class BoundModel:
         blob: (1, 3, H, W) float32, the input, filled by the caller before each run.
 
     Attributes:
-        heads: one (C, H, W) float32 array an output, overwritten by each run.
+        heads: one (C, H, W) float32 array per output, overwritten by each run.
     """
 
     def __init__(self, session: ort.InferenceSession, blob: Floats) -> None:
         self._session = session
         self._binding = session.io_binding()
-        self._blob = blob  # bound by address: must live as long as the binding
+        self._blob = blob  # kept: bound by its address
         self._binding.bind_input(session.get_inputs()[0].name, "cpu", 0, np.float32, blob.shape, blob.ctypes.data)
         self.heads: list[Floats] = []
         for node in session.get_outputs():
@@ -98,7 +98,7 @@ class BoundModel:
             self.heads.append(head)
 
     def run(self) -> None:
-        """Input buffer -> `heads`.
+        """Run the model: `blob` -> `heads`.
 
         Raises:
             DetectorError: ONNX Runtime failed.
@@ -110,7 +110,7 @@ class BoundModel:
 
 
 def memory_is_short(exc: DetectorError) -> bool:
-    """Whether a run failed for want of memory that this machine has, if not at the moment."""
+    """Whether a run failed because memory is short at the moment: the machine has as much as was requested."""
     wanted = re.search(r"requested buffer of size (\d+)", str(exc))
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return "allocate" in str(exc) and (wanted is None or int(wanted[1]) <= whole)
@@ -120,7 +120,7 @@ def require_finite(heads: Sequence[Floats], *, where: str) -> None:
     """Refuse a model whose self-test gives NaN, infinity or values outside 0..1.
 
     Raises:
-        DataError: as said; such a model would report nothing, or nonsense, for ever.
+        DataError: it does; such a model would report nothing, or nonsense.
     """
     for number, head in enumerate(heads):
         if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= 1):
@@ -131,7 +131,7 @@ def require_finite(heads: Sequence[Floats], *, where: str) -> None:
 
 
 def _cause(exc: Exception) -> str:
-    """What ONNX Runtime says, or the two numbers that are hidden in it where the opset is too new."""
+    """ONNX Runtime's message; a short one with both numbers where the opset is too new."""
     text = _one_line(exc)
     newest = re.search(r"Opset (\d+) is under development.* for domain (\S+) is till opset (\d+)", text)
     return f"opset {newest[1]} of {newest[2]}, the newest that it knows is {newest[3]}" if newest else text

@@ -1,4 +1,4 @@
-"""The stages around the model: in machine code where it was built, else in numpy."""
+"""The stages before and after the model: in C where it was compiled, else in numpy."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from edged.cpu.scaling import NativeScaler, suits
 
 
 class Finisher(Protocol):
-    """Makes detections of the heads that it was bound to: decode, NMS, back to frame pixels. One thread at a time."""
+    """Makes detections from the heads of one model: decode, NMS, back to frame pixels. One thread at a time."""
 
     def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
-        """What the heads hold now.
+        """The detections in the present content of the heads.
 
         Args:
-            box: where the frame lay in the network's input.
-            limits: what counts.
+            box: letterbox of the frame in the network's input.
+            limits: thresholds and classes.
 
         Returns:
-            The detections, in memory of their own, and when decode had ended (CLOCK_MONOTONIC, nanoseconds).
+            A new `Detections` in frame pixels, and when decode had ended (CLOCK_MONOTONIC, nanoseconds).
         """
 
 
 class FinisherFactory(Protocol):
-    """Binds a `Finisher`."""
+    """Makes a `Finisher`."""
 
     def __call__(self, heads: Sequence[Floats], decode: Decode) -> Finisher:
-        """To the model's outputs, float32 of the shapes that `decode` gives, which each run of the model overwrites."""
+        """For `heads`, the model's outputs: float32 in the shapes that `decode` gives; each run overwrites them."""
 
 
 class NumpyFinisher:
-    """The reference, see `Finisher`."""
+    """The reference `Finisher`, in numpy."""
 
     def __init__(self, heads: Sequence[Floats], decode: Decode) -> None:
         self._heads = heads
@@ -48,7 +48,7 @@ class NumpyFinisher:
         self._decode = Decoder(decode)
 
     def __call__(self, box: Letterbox, limits: Thresholds) -> tuple[Detections, int]:
-        """See `Finisher`."""
+        """The detections in the heads, in frame pixels, and when decode had ended (CLOCK_MONOTONIC, nanoseconds)."""
         wanted = class_flags(limits.class_ids, self._classes) if limits.class_ids else None
         found = self._decode(self._heads, threshold=limits.confidence, wanted=wanted)
         decoded_ns = time.monotonic_ns()
@@ -60,12 +60,12 @@ class NumpyFinisher:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """One set of them; every set gives the same bits.
+    """One implementation of the stages around the model; all give the same bits.
 
     Attributes:
-        made_of: for people.
-        filler: makes what scales a picture into the input.
-        finisher: what makes detections of heads.
+        made_of: its name, for people.
+        filler: makes a `Filler`, which scales a picture into the input.
+        finisher: makes a `Finisher`, which makes detections from heads.
     """
 
     made_of: str
@@ -74,7 +74,7 @@ class Stages:
 
 
 def native_filler(box: Letterbox, planes: Floats) -> Filler:
-    """See `FillerFactory`: in one pass where this processor can and it is faster."""
+    """A `FillerFactory` in C; scales and writes in one pass where `suits` says so."""
     return NativeScaler(box, planes) if suits(box) else after_scaling(box, native.NativePlanes(planes))
 
 
@@ -83,5 +83,5 @@ NATIVE = Stages("machine code", native_filler, native.NativeFinisher)
 
 
 def fastest() -> Stages:
-    """Those that were built."""
+    """The stages in C where they were compiled, else those in numpy."""
     return NUMPY if native.library() is None else NATIVE
