@@ -1,4 +1,4 @@
-"""Opens the TensorRT backend: bundle against machine first, then device, engine and detector; all or nothing."""
+"""Opens the TensorRT backend: checks the bundle against the machine, then opens device, engine and detector."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OpenedDetector:
 
 @dataclass(frozen=True, slots=True)
 class _OnOneGpu:
-    """A detector on one GPU: what runs there, e.g. `tensorrt 10.3.0 fp16`, the GPU's name, what to tell of it."""
+    """A detector on one GPU: what runs there, e.g. `tensorrt 10.3.0 fp16`, the GPU's name, and facts for people."""
 
     detector: GpuDetector
     runs: str
@@ -61,16 +61,16 @@ def open_detector(
     max_batch: int = 0,
     lazy: bool = True,
 ) -> OpenedDetector:
-    """The detector on this machine's GPU or GPUs. The CUDA and TensorRT packages are imported here and not before.
+    """Open the detector on this machine's GPU or GPUs. Only this imports the CUDA and TensorRT packages.
 
     Args:
-        bundle: with an engine for this machine, for each of its GPUs that is named.
-        thresholds: see GpuDetector.
+        bundle: with an engine for each of the chosen GPUs.
+        thresholds: for the frames to come.
         device: `auto`, an index, or the UUID of a GPU or MIG instance; or several indices and UUIDs.
         precision: `auto`, `fp32`, `fp16` or `int8`.
-        need_mb: free device memory that `auto` asks for.
-        max_batch: frames in one GPU's batch at most; 0 for as many as the engine takes.
-        lazy: insist on lazy module loading, see `Cuda`.
+        need_mb: free device memory that `auto` requires, MiB.
+        max_batch: most frames in one GPU's batch; 0 for as many as the engine takes.
+        lazy: require lazy module loading (`Cuda`).
 
     Raises:
         BundleMismatch: no engine of that precision, or none for this machine; the message names both.
@@ -114,8 +114,8 @@ def _open_one(
     max_batch: int,
     lazy: bool,
 ) -> _OnOneGpu:
-    """The detector on one of the chosen GPUs; `ordinal` is CUDA's number of it."""
-    from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - starts needing CUDA here
+    """Open the detector on one of the chosen GPUs; `ordinal` is CUDA's number of it."""
+    from edged.gpu.device import describe, open_gpu, register_plugin  # noqa: PLC0415 - needs CUDA
 
     with ExitStack() as undo:
         gpu = open_gpu(ordinal, lazy=lazy)
@@ -142,7 +142,7 @@ def _open_one(
 
 
 def _whole(parts: Mapping[str, _OnOneGpu]) -> OpenedDetector:
-    """The detector over all GPUs, by their labels; what is so on every one of them is told once."""
+    """Join the detectors of all GPUs, which `parts` has by label; facts that are equal on all are listed once."""
     opened = list(parts.values())
     gpus_running: dict[str, list[str]] = {}
     for one in opened:
@@ -162,7 +162,7 @@ def _whole(parts: Mapping[str, _OnOneGpu]) -> OpenedDetector:
 
 
 def _facts(record: EngineRecord, tensorrt: TensorRt, detector: GpuDetector) -> dict[str, str]:
-    """What `edged check` tells of the engine: by which TensorRT, which one of the bundle, and why it is this one."""
+    """Facts about the engine for `edged check`: TensorRT, file, what it was built for, CUDA graphs."""
     return {
         "TensorRT": tensorrt.title,
         "engine": f"{record.file}, built for {built_for(record)}",
@@ -171,10 +171,10 @@ def _facts(record: EngineRecord, tensorrt: TensorRt, detector: GpuDetector) -> d
 
 
 def _runtimes(engines: Sequence[EngineRecord]) -> dict[str, TensorRt]:
-    """Those TensorRTs that built the engines and can be imported, by kind.
+    """Import the TensorRTs that built the engines, by kind; those not installed are left out.
 
     Raises:
-        NotInstalled: none of them can.
+        NotInstalled: none of them can be imported.
     """
     loaded: dict[str, TensorRt] = {}
     missing: list[NotInstalled] = []
@@ -194,10 +194,10 @@ def _kinds(engines: Sequence[EngineRecord]) -> list[str]:
 
 
 def _require_cuda() -> None:
-    """CUDA's bindings, before anything else is done.
+    """Import CUDA's bindings, before anything else is done.
 
     Raises:
-        NotInstalled: they are not there.
+        NotInstalled: they are missing.
     """
     try:
         import cuda.bindings.driver  # noqa: F401, PLC0415 - only where a GPU backend is asked for
@@ -216,7 +216,7 @@ def _select(devices: Sequence[str], need_mb: int) -> tuple[GpuFacts | None, ...]
 
 
 def _require_chosen(gpu: Cuda, chosen: GpuFacts | None) -> None:
-    """CUDA may have been started, with another GPU, before the choice was made."""
+    """Raise DetectorError if CUDA runs on another GPU: it was started in this process before the choice."""
     runs_on = gpu.uuid
     if chosen is not None and not chosen.mig and runs_on and runs_on.lower() != chosen.uuid.lower():
         raise DetectorError(

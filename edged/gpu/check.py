@@ -1,4 +1,4 @@
-"""Every CUDA status passes through here: a failed call becomes one error that names it."""
+"""Checks the status of each CUDA call: a failed one becomes an error that names it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _REMEDIES = {
 
 
 def check(call: str, result: tuple[Any, ...]) -> Any:  # noqa: ANN401 - the binding's own return values
-    """The values of a cuda-python driver call, once its status was seen to be success.
+    """Return the values of a cuda-python driver call if its status is success.
 
     Args:
         call: the function's name, for the message.
@@ -63,9 +63,9 @@ def check(call: str, result: tuple[Any, ...]) -> Any:  # noqa: ANN401 - the bind
 
 
 def failure(call: str, status: Any) -> DetectorError:  # noqa: ANN401 - an enum of the binding
-    """The error that a failed call's status stands for."""
+    """The error for a failed call's status."""
     name = getattr(status, "name", str(status))
     message = f"{call} failed: {name} ({int(status)})"
     if name in STICKY:
-        return DeviceLost(f"{message}, which no later call survives", remedy="the process must be started again")
+        return DeviceLost(f"{message}; all later calls will fail, too", remedy="the process must be started again")
     return DetectorError(message, remedy=_REMEDIES.get(name, ""))

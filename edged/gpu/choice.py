@@ -1,4 +1,4 @@
-"""Which GPUs to use, decided before CUDA starts so that no context is ever left on another one."""
+"""Chooses the GPUs to use before CUDA starts, so that no other GPU ever gets a context."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class GpuFacts:
     Attributes:
         index: NVML's number of the GPU; a MIG instance has its GPU's.
         uuid: `GPU-...` or `MIG-...`.
-        name: as NVML has it.
+        name: as NVML gives it.
         compute_capability: e.g. `8.7`.
-        free_bytes: of its memory; None where NVML cannot tell.
-        partitioned: cut into MIG instances, so that only those can be used.
-        mig: it is such an instance.
+        free_bytes: free memory; None where NVML cannot tell.
+        partitioned: MIG is enabled, so that only its MIG instances can be used.
+        mig: this is a MIG instance.
     """
 
     index: int
@@ -73,14 +73,14 @@ def select_several(
 
     Args:
         wanted: indices and UUIDs of GPUs or MIG instances, or `auto` alone for the one with the most free memory.
-        need_mb: free memory that `auto` asks for.
-        read_gpus: NVML.
-        environ: gets CUDA_VISIBLE_DEVICES.
+        need_mb: free memory that `auto` requires, MiB.
+        read_gpus: lists the GPUs, with NVML.
+        environ: CUDA_VISIBLE_DEVICES is set in it.
         root: of the file system, for tests.
 
     Returns:
-        The GPUs as named, which is how CUDA numbers them from then on; one None on a Jetson, whose integrated GPU NVML
-        does not describe.
+        The GPUs in the order named, which is how CUDA numbers them from then on; one None on a Jetson, whose integrated
+        GPU NVML does not describe.
 
     Raises:
         ConfigError: `wanted` names no GPU of this machine, or one twice.
@@ -101,7 +101,7 @@ def select_several(
 
 
 def is_jetson(root: Path = Path("/")) -> bool:
-    """Whether this machine is one, from the files that L4T and the device tree leave."""
+    """Whether this machine is a Jetson, told by files of L4T and of the device tree."""
     if (root / "etc/nv_tegra_release").exists():
         return True
     try:
@@ -111,7 +111,7 @@ def is_jetson(root: Path = Path("/")) -> bool:
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """System memory that can be had without swapping: what an integrated GPU shares. CUDA ignores the page cache."""
+    """System memory available without swapping, which an integrated GPU shares; CUDA's figure omits the page cache."""
     for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
@@ -119,7 +119,7 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def _visible(gpus: Sequence[GpuFacts], environ: Mapping[str, str]) -> list[GpuFacts]:
-    """Those that CUDA_VISIBLE_DEVICES leaves, if whoever started us has set it."""
+    """The GPUs that CUDA_VISIBLE_DEVICES allows; all where it is not set."""
     if not gpus:
         raise DetectorError("the NVIDIA driver knows no GPU", remedy="check the card, and the container's GPU access")
     setting = environ.get(VISIBLE)

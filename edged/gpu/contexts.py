@@ -1,4 +1,4 @@
-"""Execution contexts of TensorRT: a refusal is an error with its reason, and each is freed when its engine says so."""
+"""Execution contexts of TensorRT: a refused call is an error with its reason, and the engine frees them explicitly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class HeldContext:
-    """The only reference to a context: TensorRT frees one with its last reference, and a traceback holds many.
+    """The only reference to a context: TensorRT frees it with the last reference, and tracebacks would hold some.
 
     Args:
-        context: as TensorRT gave it; None where it gave none.
-        reasons: what TensorRT's log said last.
+        context: as TensorRT made it; None where it made none.
+        reasons: gives the last lines of TensorRT's log.
 
     Raises:
         DetectorError: there is no context, or, from any method, TensorRT refused the call.
@@ -29,11 +29,11 @@ class HeldContext:
         self._get()
 
     def let_go(self) -> None:
-        """Free it."""
+        """Free the context."""
         self._context = None
 
     def give_memory(self, address: int, nbytes: int) -> None:
-        """Scratch memory on the device, `nbytes` from `address`."""
+        """Give the context scratch memory on the device: `nbytes` at `address`."""
         context = self._get()
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(address, nbytes)
@@ -41,12 +41,12 @@ class HeldContext:
             context.device_memory = address
 
     def use_profile(self, profile: int, stream: int) -> None:
-        """Take an optimisation profile, in the stream's order."""
+        """Set the optimisation profile, in the stream's order."""
         if not self._get().set_optimization_profile_async(profile, stream):
             raise DetectorError(f"TensorRT refused optimisation profile {profile}: {self._reasons()}")
 
     def set_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """The shape of an input."""
+        """Set the shape of an input."""
         context = self._get()
         if not context.set_input_shape(name, shape):
             raise DetectorError(f"TensorRT refused the shape {list(shape)} for {name}: {self._reasons()}")
@@ -55,19 +55,19 @@ class HeldContext:
             raise DetectorError(f"TensorRT lacks a shape for {', '.join(missing)}")
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Device addresses of tensors by name."""
+        """Set the device addresses of tensors by name."""
         context = self._get()
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
                 raise DetectorError(f"TensorRT refused the address of {name}: {self._reasons()}")
 
     def enqueue(self, stream: int) -> None:
-        """Run, in the stream's order."""
+        """Run the network, in the stream's order."""
         if not self._get().execute_async_v3(stream):
             raise DetectorError(f"TensorRT could not enqueue the network: {self._reasons()}")
 
     def is_capturable(self, stream: int) -> bool:
-        """Whether it says that a CUDA graph can hold it; those that cannot tell always can, as we build them."""
+        """Whether a CUDA graph can hold it; contexts without that method always can, the way edged builds engines."""
         asked = getattr(self._get(), "is_stream_capturable", None)
         return asked is None or bool(asked(stream))
 
@@ -78,11 +78,11 @@ class HeldContext:
 
 
 class OwnedContext:
-    """A context that only ever runs one batch size, so that a captured graph of it stays true.
+    """A context that runs one batch size only, so that a captured graph of it stays valid.
 
     Args:
-        context: shaped for that size.
-        stream: on which it runs.
+        context: its shapes are set for that size.
+        stream: the stream that it runs on.
     """
 
     def __init__(self, context: HeldContext, stream: int) -> None:
@@ -99,12 +99,12 @@ class OwnedContext:
         self._context.bind(addresses)
 
     def enqueue(self, stream: int) -> None:
-        """Run."""
+        """Run the network, in the stream's order."""
         self._context.enqueue(stream)
 
 
 class SharedContext:
-    """One context for several batch sizes: reshaped whenever another size comes than before."""
+    """One context for all batch sizes: its shapes are set again whenever the batch size changes."""
 
     def __init__(self, context: HeldContext, input_name: str, tensors: Mapping[str, TensorSpec]) -> None:
         self.context = context
@@ -113,18 +113,18 @@ class SharedContext:
         self._rest = tensors[input_name].shape[1:]
 
     def sized(self, batch: int) -> SizedContext:
-        """Its view for one batch size."""
+        """A `Context` for one batch size."""
         return SizedContext(self, batch)
 
     def reshape(self, batch: int) -> None:
-        """Make ready for a batch size."""
+        """Set the shapes for a batch size, if they are not."""
         if self.shaped_for != batch:
             self.context.set_shape(self._input, (batch, *self._rest))
             self.shaped_for = batch
 
 
 class SizedContext:
-    """One batch size of a shared context. A graph of it would go stale with the next other size."""
+    """One batch size of a shared context. A captured graph of it would be invalid after a batch of another size."""
 
     can_be_captured = False
 
@@ -138,6 +138,6 @@ class SizedContext:
         self._shared.context.bind(addresses)
 
     def enqueue(self, stream: int) -> None:
-        """Run."""
+        """Run the network, in the stream's order."""
         self._shared.reshape(self._batch)
         self._shared.context.enqueue(stream)

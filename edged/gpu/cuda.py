@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 class Cuda:
     """The primary context of one device, and everything made in it.
 
-    One thread at a time uses it, after `enter`; `pin` and `unpin` alone may be called from others meanwhile. A process
-    may hold several, of one device or of several.
+    One thread at a time uses it, after `enter`; only `pin` and `unpin` may be called from other threads meanwhile. A
+    process may hold several, of one device or of several.
 
     Args:
-        ordinal: the device's number among those that CUDA_VISIBLE_DEVICES leaves.
-        lazy: insist on lazy module loading; only the bench looks at what it costs to do without.
+        ordinal: the device's number among those that CUDA_VISIBLE_DEVICES allows.
+        lazy: require lazy module loading; only the bench measures without it.
 
     Raises:
-        DetectorError: no driver, no such device, or lazy loading cannot be had.
+        DetectorError: no driver, no such device, or no lazy loading.
     """
 
     def __init__(self, ordinal: int = 0, *, lazy: bool = True) -> None:
@@ -44,7 +44,7 @@ class Cuda:
         _initialise(lazy=lazy)
         self._device = check("cuDeviceGet", driver.cuDeviceGet(ordinal))
         name = check("cuDeviceGetName", driver.cuDeviceGetName(128, self._device))
-        self.name = bytes(name).split(b"\0")[0].decode()  # what follows the NUL is whatever the buffer held
+        self.name = bytes(name).split(b"\0")[0].decode()  # bytes after the NUL are undefined
         self.compute_capability = (
             self._attribute("COMPUTE_CAPABILITY_MAJOR"),
             self._attribute("COMPUTE_CAPABILITY_MINOR"),
@@ -54,23 +54,23 @@ class Cuda:
 
     @property
     def context(self) -> int:
-        """The handle of the device's primary context, the same for all who hold it."""
+        """The handle of the device's primary context, the same for all its users."""
         return int(self._context)
 
     def has_made(self, stream: int) -> bool:
-        """Whether the stream is one of `make_stream`."""
+        """Whether `make_stream` of this object made the stream."""
         return stream in self._release
 
     def enter(self) -> None:
         """Make the device current in the calling thread."""
-        # Always: a thread's number says nothing, the system gives that of an ended thread to the next one.
+        # Always: thread ids are no key for a cache, since the system uses those of ended threads again.
         check("cuCtxSetCurrent", driver.cuCtxSetCurrent(self._context))
 
     @property
     def uuid(self) -> str:
-        """As NVML writes it, `GPU-` and the hexadecimal groups; of a MIG instance, its own or its GPU's by version.
+        """As NVML writes it: `GPU-...`; of a MIG instance its own or its GPU's, depending on the driver's version.
 
-        Empty where the driver does not tell: it is only a name, and a broken device fails at the next call anyway.
+        Empty where the driver gives none: it only identifies, and a broken device fails at the next call anyway.
         """
         try:
             raw = check("cuDeviceGetUuid", driver.cuDeviceGetUuid(self._device)).bytes
@@ -80,32 +80,32 @@ class Cuda:
         return f"GPU-{UUID(bytes=bytes(raw[:16]))}"
 
     def memory_bytes(self) -> tuple[int, int]:
-        """Free and total device memory."""
+        """Free and total device memory, bytes."""
         free, total = check("cuMemGetInfo", driver.cuMemGetInfo())
         return int(free), int(total)
 
     def allocate(self, nbytes: int) -> int:
-        """Device memory, aligned to 256 bytes; its address."""
+        """Allocate device memory, aligned to 256 bytes; returns its address."""
         address = int(check("cuMemAlloc", driver.cuMemAlloc(nbytes)))
         self._release[address] = lambda: check("cuMemFree", driver.cuMemFree(address))
         return address
 
     def free(self, address: int) -> None:
-        """Give back what `allocate` gave."""
+        """Free memory of `allocate`."""
         self._release.pop(address)()
 
     def allocate_pinned(self, nbytes: int) -> Pixels:
-        """Page-locked host memory, (nbytes,) uint8."""
+        """Allocate page-locked host memory, (nbytes,) uint8."""
         address = int(check("cuMemHostAlloc", driver.cuMemHostAlloc(nbytes, 0)))
         self._release[address] = lambda: check("cuMemFreeHost", driver.cuMemFreeHost(address))
         return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
     def free_pinned(self, memory: Pixels) -> None:
-        """Give back what `allocate_pinned` gave; the array must not be touched any more."""
+        """Free memory of `allocate_pinned`; the array must not be used any more."""
         self._release.pop(memory.ctypes.data)()
 
     def pin(self, address: int, nbytes: int) -> None:
-        """Page-lock memory that somebody else owns, for every device; once a process, the driver refuses it twice."""
+        """Page-lock host memory of another owner for all devices; the driver refuses memory that is pinned already."""
         with self._lock:
             portable = driver.CU_MEMHOSTREGISTER_PORTABLE
             self._in_context("cuMemHostRegister", lambda: driver.cuMemHostRegister(address, nbytes, portable))
@@ -118,28 +118,28 @@ class Cuda:
                 self._in_context("cuMemHostUnregister", lambda: driver.cuMemHostUnregister(address))
 
     def make_stream(self) -> int:
-        """A stream that does not wait for the default one."""
+        """Make a stream that does not wait for the default one."""
         flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         stream = int(check("cuStreamCreate", driver.cuStreamCreate(int(flag))))
         self._release[stream] = lambda: check("cuStreamDestroy", driver.cuStreamDestroy(stream))
         return stream
 
     def make_event(self) -> int:
-        """An event that can be recorded again and again."""
+        """Make an event that can be recorded again and again."""
         event = int(check("cuEventCreate", driver.cuEventCreate(0)))
         self._release[event] = lambda: check("cuEventDestroy", driver.cuEventDestroy(event))
         return event
 
     def record(self, event: int, stream: int) -> None:
-        """Mark this point of the stream."""
+        """Record the event at this point of the stream."""
         check("cuEventRecord", driver.cuEventRecord(event, stream))
 
     def wait(self, stream: int, event: int) -> None:
-        """Hold the stream until the event is reached."""
+        """Make the stream, not the caller, wait until the event is reached."""
         check("cuStreamWaitEvent", driver.cuStreamWaitEvent(stream, event, 0))
 
     def is_reached(self, event: int) -> bool:
-        """Whether the event's last mark is reached."""
+        """Whether the last recorded point of the event is reached; never blocks."""
         result = driver.cuEventQuery(event)
         if result[0] == driver.CUresult.CUDA_ERROR_NOT_READY:
             return False
@@ -155,19 +155,19 @@ class Cuda:
         check("cuStreamSynchronize", driver.cuStreamSynchronize(stream))
 
     def upload(self, device: int, host: int, nbytes: int, stream: int) -> None:
-        """Copy from host to device."""
+        """Copy from host to device, in the stream's order."""
         check("cuMemcpyHtoDAsync", driver.cuMemcpyHtoDAsync(device, host, nbytes, stream))
 
     def download(self, host: int, device: int, nbytes: int, stream: int) -> None:
-        """Copy from device to host."""
+        """Copy from device to host, in the stream's order."""
         check("cuMemcpyDtoHAsync", driver.cuMemcpyDtoHAsync(host, device, nbytes, stream))
 
     def fill_zero(self, device: int, nbytes: int, stream: int) -> None:
-        """Zero device memory."""
+        """Zero device memory, in the stream's order; `nbytes` is a multiple of 4."""
         check("cuMemsetD32Async", driver.cuMemsetD32Async(device, 0, nbytes // 4, stream))
 
     def load(self, image: bytes, kernels: tuple[str, ...]) -> None:
-        """Load code and look its kernels up, so that none is loaded while a graph is captured."""
+        """Load code and its kernels, so that none is loaded while a graph is captured."""
         module = check("cuModuleLoadData", driver.cuModuleLoadData(image))
         self._release[int(module)] = lambda: check("cuModuleUnload", driver.cuModuleUnload(module))
         for kernel in kernels:
@@ -175,7 +175,7 @@ class Cuda:
             self._functions[kernel] = check("cuModuleGetFunction", driver.cuModuleGetFunction(module, name))
 
     def launch(self, launch: Launch, stream: int) -> None:
-        """Run a loaded kernel."""
+        """Run a loaded kernel, in the stream's order."""
         function = self._functions.get(launch.kernel)
         if function is None:
             raise DetectorError(f"kernel {launch.kernel} was not loaded, only {', '.join(sorted(self._functions))}")
@@ -184,8 +184,8 @@ class Cuda:
         check(f"cuLaunchKernel({launch.kernel})", result)
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
-        """A graph of what `work` puts on the stream."""
-        # Thread-local: in global mode other threads' harmless CUDA calls fail meanwhile.
+        """Capture a graph of what `work` puts on the stream; nothing runs yet."""
+        # Thread-local: in global mode harmless CUDA calls of other threads would fail during the capture.
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         check("cuStreamBeginCapture", driver.cuStreamBeginCapture(stream, mode))
         try:
@@ -204,23 +204,23 @@ class Cuda:
         return handle
 
     def replay(self, graph: int, stream: int) -> None:
-        """Run a graph."""
+        """Run a captured graph, in the stream's order."""
         check("cuGraphLaunch", driver.cuGraphLaunch(graph, stream))
 
     def close(self) -> None:
-        """Free everything, newest first, and leave the device; a lost device is left as it is."""
+        """Free everything, newest first, and release the device; a lost device is left as it is. Raises nothing."""
         if self.closed:
             return
         self.closed = True
-        # Entered first: another device may be current in this thread.
+        # `enter` first: another device may be current in this thread.
         for release in (self.enter, *reversed(list(self._release.values()))):
             try:
                 release()
             except DeviceLost as exc:
-                logger.debug("the device is lost, its memory goes with the process: %s", exc)
+                logger.debug("the device is lost, its memory is freed with the process: %s", exc)
                 return
             except DetectorError as exc:
-                logger.warning("while leaving the GPU: %s", exc)
+                logger.warning("releasing the GPU: %s", exc)
         self._release.clear()
         driver.cuDevicePrimaryCtxRelease(self._device)
 
@@ -229,7 +229,7 @@ class Cuda:
         return int(check("cuDeviceGetAttribute", driver.cuDeviceGetAttribute(attribute, self._device)))
 
     def _in_context(self, call: str, work: Callable[[], tuple[Any, ...]]) -> None:
-        """One call from a thread that may not have the context."""
+        """Make a call from a thread in which the context may not be current."""
         check("cuCtxPushCurrent", driver.cuCtxPushCurrent(self._context))
         try:
             check(call, work())
@@ -243,11 +243,11 @@ class Cuda:
 
 
 def _initialise(*, lazy: bool) -> None:
-    """Start CUDA; lazy module loading keeps a few hundred megabytes of unused kernels off the device."""
-    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # read by cuInit, once a process
+    """Start CUDA. Without lazy module loading, unused kernels would take a few hundred megabytes of the device."""
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")  # cuInit reads it, once per process
     try:
         check("cuInit", driver.cuInit(0))
-    except (RuntimeError, OSError) as exc:  # cuda-python's own, before any CUDA status
+    except (RuntimeError, OSError) as exc:  # raised by cuda-python itself, without a CUDA status
         raise DetectorError(
             f"the NVIDIA driver's libcuda.so.1 cannot be loaded: {exc}",
             remedy="install the driver; in a container, give it the GPU (--gpus all, or the nvidia runtime)",

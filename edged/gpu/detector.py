@@ -1,4 +1,4 @@
-"""Detection on the GPU: two batches under way, one uploading while the other runs, one CUDA graph a batch size."""
+"""Detection on the GPU: two batches under way, one uploads while the other runs; a CUDA graph per batch size."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from edged.gpu.slots import PinnedRanges, Slot
 
 logger = logging.getLogger(__name__)
 
-RING = 2  # batches under way: one runs, the next uploads; a third would only make results older
-DEADLINE_S = 10.0  # a batch takes milliseconds; past this the device hangs
+RING = 2  # batches under way: one runs, the next uploads; a third would only add latency
+DEADLINE_S = 10.0  # a batch takes milliseconds; after this time the device hangs
 _WARM_UP_WH = (8, 8)
 _POLL_SHARE = 1 / 16  # of the time waited so far, so that waiting adds at most a sixteenth to it
 _POLL_S = (20e-6, 1e-3)
@@ -37,21 +37,21 @@ class GpuDetector:
         gpu: with the kernels loaded.
         engine: of the manifest's model.
         manifest: the bundle's.
-        thresholds: may be replaced at any time through the attribute of that name; room is made for MOST_DETECTIONS a
-            frame, or for theirs where that is more.
-        max_batch: frames in one batch at most; 0 for as many as the engine takes.
+        thresholds: the attribute of that name may be replaced at any time; memory is reserved for MOST_DETECTIONS per
+            frame, or for their max_detections where that is more.
+        max_batch: most frames in one batch; 0 for as many as the engine takes.
         deadline_s: how long `collect` waits.
 
     Attributes:
-        max_batch: frames in one batch at most.
+        max_batch: most frames in one batch.
         gpu: the device.
         compute: the stream on which batches run.
         programs: what a batch of each size runs, for measurements.
 
     Raises:
-        BundleMismatch: the engine is not of this model.
-        DataError: the engine gives values that are no numbers.
-        DetectorError: the device refused.
+        BundleMismatch: the engine was not built from this model.
+        DataError: the engine gives NaN or infinity.
+        DetectorError: a call of CUDA or TensorRT failed.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class GpuDetector:
 
     @property
     def thresholds(self) -> Thresholds:
-        """In force for the batches to come.
+        """Thresholds for the batches to come.
 
         Raises:
-            DetectorError: when set to allow more detections than there is room for.
+            DetectorError: set to allow more detections than memory is reserved for.
         """
         return self._thresholds
 
@@ -99,7 +99,7 @@ class GpuDetector:
     def thresholds(self, thresholds: Thresholds) -> None:
         if thresholds.max_detections > self._results.capacity:
             raise DetectorError(
-                f"max_detections of {thresholds.max_detections}: room was made for {self._results.capacity} a frame",
+                f"max_detections of {thresholds.max_detections}: memory is for {self._results.capacity} per frame",
                 remedy="set it where the detector is made",
             )
         self._thresholds = thresholds
@@ -110,20 +110,24 @@ class GpuDetector:
         return frozenset(self._graphs)
 
     def pin(self, address: int, nbytes: int) -> bool:
-        """Have the device read frames in this host memory directly; False where it refuses. From any thread."""
+        """Let the device read frames in this host memory directly; False where it refuses. From any thread."""
         return not (self._closed or self._lost) and self._pinned.add(address, nbytes)
 
     def unpin(self, address: int) -> None:
         """Undo `pin` before that memory is unmapped and after its frames were collected. From any thread."""
-        if not (self._closed or self._lost):  # else it goes with the device or the process
+        if not (self._closed or self._lost):  # else the device or the process frees it
             self._pinned.remove(address)
 
     def share_pinned(self, other: GpuDetector) -> None:
-        """Read directly what `other`, on another device, pins: memory is pinned once, for every device."""
+        """Use the pinned memory of `other`, on another device: memory is pinned once for all devices."""
         self._pinned = other._pinned
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Start on 1..room frames."""
+        """Start on 1..room frames.
+
+        Raises:
+            DetectorError: there are more, or a call of CUDA or TensorRT failed.
+        """
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
         self.gpu.enter()
@@ -137,7 +141,11 @@ class GpuDetector:
         self._under_way.append(self._idle.popleft())
 
     def collect(self) -> list[FrameResult]:
-        """Results of the oldest submitted batch."""
+        """Wait for the results of the oldest batch.
+
+        Raises:
+            DetectorError: the device failed, the deadline passed, or nothing is under way.
+        """
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
         self.gpu.enter()
@@ -153,7 +161,7 @@ class GpuDetector:
             self._idle.append(slot)
 
     def close(self) -> None:
-        """Wait for what is under way, free everything. A lost device is left to the end of the process."""
+        """Wait for what is under way and free everything; memory of a lost device is freed with the process."""
         if self._closed:
             return
         self._closed = True
@@ -165,7 +173,7 @@ class GpuDetector:
             self._lost = True
             logger.warning("the GPU did not finish its last batches: %s", exc)
         if not self._lost:
-            self.programs.clear()  # TensorRT frees a context when nobody holds it: before the memory that it works in
+            self.programs.clear()  # contexts must be freed before the memory that they use
             self._engine.close()
             self.gpu.close()
 
@@ -177,7 +185,7 @@ class GpuDetector:
         letterboxes = [Letterbox.fit(frame.meta.size_wh, self._model.input_wh) for frame in slot.frames]
         self._header.write(slot.header, thresholds, letterboxes, addresses)
         gpu.wait(self.compute, slot.uploaded)
-        # In the compute stream's order: the header is replaced only once the batch before has used it.
+        # In the compute stream's order: the batch before has used its header by then.
         gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
         graph = self._graphs.get(batch)
         if graph is None:
@@ -189,7 +197,7 @@ class GpuDetector:
         gpu.record(slot.done, self.compute)
 
     def _await(self, event: int) -> None:
-        """Poll, as no wait of CUDA's has a deadline."""
+        """Poll until the event is reached: CUDA's own waits have no deadline."""
         start = time.monotonic()
         while not self.gpu.is_reached(event):
             waited = time.monotonic() - start
@@ -205,7 +213,7 @@ class GpuDetector:
         batch, rows = len(slot.frames), slot.rows
         counts = slot.results[: batch * 4].view(np.int32)
         if counts.min() < 0 or counts.max() > rows:
-            raise DetectorError(f"the device reports {counts.tolist()} detections, at most {rows} a frame can be")
+            raise DetectorError(f"the device reports {counts.tolist()} detections, the limit is {rows} per frame")
         found = slot.results[self._results.found : self._results.nbytes(batch, rows)].view(FOUND).reshape(batch, rows)
         return [
             FrameResult(frame.meta, _detections(row[:count]), _timings(frame, slot.submitted_ns, now_ns))
@@ -232,7 +240,7 @@ class GpuDetector:
         )
 
     def _warm_up_header(self) -> None:
-        """A table of tiny grey frames, so that the first runs read memory of ours."""
+        """Upload a header with tiny black frames, so that the first runs read valid memory."""
         slot, box = self._idle[0], Letterbox.fit(_WARM_UP_WH, self._model.input_wh)
         nbytes = 3 * _WARM_UP_WH[0] * _WARM_UP_WH[1]
         slot.reserve(nbytes)
@@ -241,7 +249,7 @@ class GpuDetector:
         self.gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
 
     def _self_test(self) -> None:
-        """Every batch size once; TensorRT settles its shapes in it. Heads must hold numbers."""
+        """Run every batch size once, in which TensorRT sets up its shapes, and refuse heads with NaN or infinity."""
         for program in self.programs.values():
             program.enqueue(self.compute)
             self.gpu.synchronize(self.compute)
@@ -258,7 +266,7 @@ class GpuDetector:
                 raise DataError(f"the engine's {name} holds NaN or Inf", remedy="provision the model again")
 
     def _captured(self, batch: int) -> int | None:
-        """The graph of a batch size; None where it cannot be captured and is enqueued plainly."""
+        """Capture the graph of a batch size; None where it cannot be captured and is enqueued step by step."""
         if not self.programs[batch].can_be_captured:
             return None
         try:
@@ -271,7 +279,7 @@ class GpuDetector:
 
 
 def _detections(found: np.ndarray[tuple[int, ...], np.dtype[np.void]]) -> Detections:
-    """Copies: the slot's memory is used again."""
+    """Copy the rows: the slot's memory is used again."""
     return Detections(found["xyxy"].copy(), found["confidence"].copy(), found["class_id"].copy())
 
 

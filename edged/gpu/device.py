@@ -1,4 +1,4 @@
-"""A device ready for work: CUDA started, the kernels compiled and loaded, the plugin registered."""
+"""Prepares a device: starts CUDA, compiles and loads the kernels, registers the plugin."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _plugin_runs_on: tuple[Cuda, ...] = ()  # in the order registered
 
 
 def open_gpu(ordinal: int = 0, *, lazy: bool = True) -> Cuda:
-    """Start CUDA on a device and load our kernels.
+    """Start CUDA on a device and load edged's kernels.
 
     Args:
-        ordinal: among those that CUDA_VISIBLE_DEVICES leaves.
-        lazy: see `Cuda`.
+        ordinal: the device's number among those that CUDA_VISIBLE_DEVICES allows.
+        lazy: require lazy module loading.
 
     Raises:
         DetectorError: no driver, no device, no compiler, or a kernel that does not compile.
@@ -43,14 +43,14 @@ def open_gpu(ordinal: int = 0, *, lazy: bool = True) -> Cuda:
 
 
 def register_plugin(gpu: Cuda) -> None:
-    """Make YoloLayer_TRT known to TensorRT 10.0 and up, before a model is parsed or an engine deserialised.
+    """Register YoloLayer_TRT with TensorRT 10.0 and up, before a model is parsed or an engine deserialised.
 
-    Once for each device: TensorRT knows one plugin a process, which then runs on all of them.
+    Call it once for each device: TensorRT keeps one plugin per process, which runs on all of them.
 
     Raises:
-        DetectorError: these bindings cannot run it.
+        DetectorError: TensorRT's Python package cannot run it.
     """
-    global _plugin_runs_on  # noqa: PLW0603 - replaced as a whole: another thread may be looking through it
+    global _plugin_runs_on  # noqa: PLW0603 - replaced as a whole: another thread may be reading it
     _plugin_runs_on = (*(other for other in _plugin_runs_on if not other.closed), gpu)
     try:
         import_module("plugins.yolo_layer.plugin").register(launch_where_current)
@@ -61,7 +61,7 @@ def register_plugin(gpu: Cuda) -> None:
 
 
 def launch_where_current(launch: Launch, stream: int) -> None:
-    """Run a kernel on the device that is current in the calling thread: where TensorRT enqueues, that of its engine.
+    """Run a kernel on the calling thread's current device; when TensorRT enqueues, that is its engine's device.
 
     Raises:
         DetectorError: the plugin was not registered for that device, or the device refuses the launch.
@@ -70,14 +70,14 @@ def launch_where_current(launch: Launch, stream: int) -> None:
     there = [gpu for gpu in _plugin_runs_on if gpu.context == context and not gpu.closed]
     if not there:
         raise DetectorError("TensorRT runs the decode plugin on a GPU for which it was not registered")
-    # While a model is replaced two hold the same device; each runs its own kernels, which go when it is closed.
+    # While a model is replaced, two objects hold the same device; each runs its own kernels until it is closed.
     next((gpu for gpu in there if gpu.has_made(stream)), there[-1]).launch(launch, stream)
 
 
 def describe(gpu: Cuda) -> dict[str, str]:
-    """What `edged check` tells of the device: name, driver, CUDA, module loading, free memory."""
+    """Facts about the device for `edged check`: name, driver, CUDA, module loading, free memory."""
     free_bytes, total_bytes = gpu.memory_bytes()
-    if is_jetson():  # shared with the processor, and CUDA leaves out what the page cache would give back
+    if is_jetson():  # memory is shared with the CPU, and CUDA does not count the page cache as free
         free_bytes = available_bytes()
     capability = ".".join(map(str, gpu.compute_capability))
     return {
@@ -95,4 +95,4 @@ def _driver() -> str:
 
         return driver_version()
     except (ImportError, DetectorError):
-        return "unknown (NVML does not say)"  # as on some Jetsons; the GPU works without
+        return "unknown (NVML does not say)"  # on some Jetsons; the GPU works without it

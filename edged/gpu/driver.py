@@ -1,4 +1,4 @@
-"""CUDA's driver API as cuda-python offers it, except that a function that the driver lacks is an error of ours."""
+"""CUDA's driver API as in cuda-python, except that a function that the driver lacks raises DetectorError."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cuda.bindings import driver as bound
 from edged.core.errors import DetectorError
 from edged.gpu.check import check
 
-_NOT_FOUND = re.compile(r'function "?(cu\w+)"? (?:is )?not found', re.IGNORECASE)  # 13.0's words, and 13.4's
-_TOO_NEW = 13  # cuda-bindings below it ask for nothing of ours that a driver of CUDA 12.0 lacks
+_NOT_FOUND = re.compile(r'function "?(cu\w+)"? (?:is )?not found', re.IGNORECASE)  # of bindings 13.0 and 13.4
+_TOO_NEW = 13  # older cuda-bindings need no function that a driver of CUDA 12.0 lacks, of those used here
 
 
 class _Driver:
     """`cuda.bindings.driver` with its functions guarded.
 
-    cuda-python asks the driver for the newest form of a function that it knows itself, and says only when the function
-    is called, by a RuntimeError, that an older driver has none.
+    cuda-python looks up the newest version of each function that it knows. That an older driver lacks it, it only
+    reports when the function is called, by a RuntimeError.
 
     Raises:
         DetectorError: from a function that the driver lacks.
@@ -39,7 +39,7 @@ driver = _Driver()
 
 
 def driver_cuda_version() -> str:
-    """The newest CUDA that the driver speaks, e.g. `12.6`."""
+    """The newest CUDA version that the driver supports, e.g. `12.6`."""
     version = int(check("cuDriverGetVersion", bound.cuDriverGetVersion()))
     return f"{version // 1000}.{version % 1000 // 10}"
 

@@ -1,4 +1,4 @@
-"""A TensorRT engine, versions 8.5 to 11 and that for RTX: loaded, described, and set up once for each batch size."""
+"""Loads an engine of TensorRT 8.5 to 11 or TensorRT for RTX, describes its tensors and makes its contexts."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _TYPES = (("FLOAT", "float32"), ("HALF", "float16"), ("INT32", "int32"))
 class TensorRtEngine:
     """Implements `edged.gpu.protocols.Engine`.
 
-    Contexts share their scratch memory, so no two may run at once. The plugin must be registered before.
+    Contexts share their scratch memory, so no two may run at once. Register the plugin before, if the plan uses it.
 
     Args:
-        tensorrt: that built the plan.
-        plan: the serialised engine, from a verified bundle: it is native code.
+        tensorrt: the version that built the plan.
+        plan: the serialised engine, from a verified bundle only: it is native code.
         gpu: current in this thread.
-        where: for messages.
-        cache: where TensorRT finishes kernels on the device, what was kept of them.
+        where: the plan's path, for messages.
+        cache: kernels kept from an earlier start; only for TensorRT for RTX, which compiles them on the device.
 
     Raises:
-        BundleMismatch: TensorRT does not take it on this machine.
+        BundleMismatch: TensorRT does not load it on this machine, or it takes no batch of 1.
         DetectorError: TensorRT cannot start, or device memory is short.
     """
 
@@ -72,12 +72,12 @@ class TensorRtEngine:
 
     @property
     def has_own_contexts(self) -> bool:
-        """Whether every batch size has a context of its own, so that a CUDA graph of it stays true."""
+        """Whether every batch size has a context of its own, so that a CUDA graph of it stays valid."""
         exact = all((batch, batch) in self._batches for batch in range(1, self.max_batch + 1))
         return exact or self._tensorrt.shared_profiles
 
     def make_context(self, batch: int, stream: int) -> Context:
-        """A context of its own where this TensorRT can give every batch size one, else one that all take turns on."""
+        """A context for one batch size: its own where this TensorRT can give each one, else a view of a shared one."""
         if self.has_own_contexts:
             context = self._new_context(self._tightest_profile(batch), stream)
             context.set_shape(self._input, (batch, *self.tensors[self._input].shape[1:]))
@@ -89,12 +89,12 @@ class TensorRtEngine:
         return self._shared.sized(batch)
 
     def keep_kernels(self) -> None:
-        """Leave kernels that were finished on this device for the next start; after every batch size has run once."""
+        """Save kernels compiled on this device for the next start. Call it after every batch size has run once."""
         if self._cache is not None:
             self._cache.keep()
 
     def close(self) -> None:
-        """Free contexts, whoever else holds them, engine and runtime, in this order."""
+        """Free contexts, engine and runtime, in this order; safe to call twice."""
         if not self._scratch:
             return
         self._shared = None
@@ -134,7 +134,7 @@ def _runtime(tensorrt: TensorRt) -> trt.Runtime:
     log = log_of(tensorrt)
     try:
         made: trt.Runtime = tensorrt.module.Runtime(log)
-    except TypeError as exc:  # how the bindings say that the library gave no object
+    except TypeError as exc:  # the library returned no object
         raise DetectorError(
             f"{tensorrt.title} cannot start on this machine: {log.reasons()}",
             remedy="it needs the NVIDIA driver of its CUDA version",
@@ -146,21 +146,21 @@ def _refused(tensorrt: TensorRt, runtime: trt.Runtime, plan: bytes, where: str) 
     reasons = log_of(tensorrt).reasons()
     named = _invalidity(tensorrt, runtime, plan)
     message = f"{tensorrt.title} does not load {where}: {f'{named}: {reasons}' if named else reasons}"
-    first = f"{named}: {reasons.partition('; ')[0]}"  # what follows is said of everything where there is no driver
+    first = f"{named}: {reasons.partition('; ')[0]}"  # without a driver the further lines come with every failure
     for pattern, remedy in _NOT_THE_ENGINE:
         if pattern.search(first):
             return DetectorError(message, remedy=remedy)
     return BundleMismatch(message, remedy=REMEDY)
 
 
-def _invalidity(tensorrt: TensorRt, runtime: Any, plan: bytes) -> str:  # noqa: ANN401 - only that for RTX has the call
-    """What is wrong with a plan in TensorRT's own words, e.g. `version mismatch`; empty where it does not say."""
+def _invalidity(tensorrt: TensorRt, runtime: Any, plan: bytes) -> str:  # noqa: ANN401 - not in all stubs
+    """TensorRT's own word for what is wrong with a plan, e.g. `version mismatch`; empty where it gives none."""
     if not hasattr(runtime, "get_engine_validity"):
         return ""
     _, found = runtime.get_engine_validity(plan)
     rtx: Any = tensorrt.module
     known = rtx.EngineInvalidityDiagnostics.__members__.items()
-    log_of(tensorrt).reasons()  # it repeats itself there
+    log_of(tensorrt).reasons()  # drop its log lines, which repeat the same
     return ", ".join(name.lower().replace("_", " ") for name, flag in known if found & int(flag.value))
 
 
@@ -186,7 +186,7 @@ def _batch_range(engine: trt.ICudaEngine, input_name: str, profile: int) -> tupl
 
 
 def _scratch_bytes(engine: trt.ICudaEngine) -> int:
-    """By the name that this version has: 11 dropped the older one."""
+    """Scratch memory that a context needs, by the attribute that this version has: 11 dropped the older one."""
     names = ("device_memory_size_v2", "device_memory_size")
     return int(next(getattr(engine, name) for name in names if hasattr(engine, name)))
 

@@ -1,4 +1,4 @@
-"""Whether an engine of the bundle was built for this very machine, and what to say when not."""
+"""Finds the engine of a bundle that was built for this machine, or the reasons why there is none."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ REMEDY = "run: edged-provision build NAME"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What an engine is bound to.
+    """What an engine must have been built for to run here.
 
     Attributes:
         gpu: device name.
         compute_capability: e.g. `8.7`.
-        tensorrt: version by kind, e.g. `10.3.0` of `tensorrt`; those that can be imported.
+        tensorrt: versions that can be imported, by kind: e.g. `tensorrt`: `10.3.0`.
     """
 
     gpu: str
@@ -37,7 +37,7 @@ def require_engine(manifest: Manifest, *, precision: str) -> tuple[EngineRecord,
 
     Args:
         manifest: the bundle's.
-        precision: `auto` for the one that the bundle was made for.
+        precision: `fp32`, `fp16`, `int8`, or `auto` for the one that the bundle was made for.
 
     Raises:
         BundleMismatch: there is none.
@@ -52,10 +52,10 @@ def require_engine(manifest: Manifest, *, precision: str) -> tuple[EngineRecord,
 
 
 def fitting(engines: tuple[EngineRecord, ...], machine: Machine) -> EngineRecord:
-    """The first engine that runs here.
+    """The first engine that runs on this machine.
 
     Raises:
-        BundleMismatch: none does; the message says what they were built for and what this machine is.
+        BundleMismatch: none does; the message names what they were built for and this machine.
     """
     problems = [_problem(engine, machine) for engine in engines]
     for engine, problem in zip(engines, problems, strict=True):
@@ -65,7 +65,7 @@ def fitting(engines: tuple[EngineRecord, ...], machine: Machine) -> EngineRecord
 
 
 def built_for(engine: EngineRecord) -> str:
-    """What an engine was built by and for: `TensorRT 10.3.0 on Orin, SM 8.7`."""
+    """What an engine was built by and for, e.g. `TensorRT 10.3.0 on Orin, SM 8.7`."""
     built_by = titled(engine.kind, engine.tensorrt)
     if engine.kind == RTX:
         return f"{built_by}, SM {', '.join(engine.capabilities)}"
@@ -77,7 +77,7 @@ def _preference(engine: EngineRecord) -> int:
 
 
 def _problem(engine: EngineRecord, machine: Machine) -> str:
-    """Why it does not run here; empty when it does."""
+    """Why the engine does not run here; empty when it does."""
     if engine.tensorrt != machine.tensorrt.get(engine.kind) or not _is_device(engine, machine):
         return f"{engine.file} was built for {built_for(engine)}"
     if engine.decode == "plugin" and engine.plugin_version != VERSION:

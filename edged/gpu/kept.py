@@ -1,4 +1,4 @@
-"""What a start need not make again: files in the cache directory, each with a digest, so that no torn one is used."""
+"""Cache files, so that a start need not compile again; each has a digest, so that no damaged one is used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def cache_folder(what: str) -> Path:
         return Path(given) / what
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edged" / what
-    except RuntimeError:  # this user has no home: a place where nothing can be, so that nothing is kept
+    except RuntimeError:  # this user has no home: a path where nothing can be stored
         return Path(os.devnull) / "edged" / what
 
 
 def kept(path: Path) -> bytes | None:
-    """What `keep` left there; None where nothing is, or it is damaged."""
+    """The content that `keep` stored; None where there is none, or it is damaged."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -33,12 +33,12 @@ def kept(path: Path) -> bytes | None:
     digest, kept_content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(kept_content).digest() == digest:
         return kept_content
-    logger.warning("%s is damaged and is made again", path)
+    logger.warning("%s is damaged and will be made again", path)
     return None
 
 
 def keep(path: Path, content: bytes) -> None:
-    """Leave it for the next start, whole or not at all; where that cannot be, the next start makes it again."""
+    """Store content for the next start, whole or not at all; a failure is logged only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
@@ -46,4 +46,4 @@ def keep(path: Path, content: bytes) -> None:
             whole.write_bytes(hashlib.sha256(content).digest() + content)
             whole.replace(path)
     except OSError as exc:
-        logger.warning("nothing can be kept in %s: %s; it is made again at every start", path.parent, exc)
+        logger.warning("cannot write to the cache %s: %s; its content is made again at every start", path.parent, exc)

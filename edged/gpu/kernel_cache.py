@@ -1,4 +1,4 @@
-"""Compiled kernels on disk, so that a start compiles only what is new: keyed by source, architecture and compiler."""
+"""A cache of compiled kernels on disk, keyed by source, architecture and compiler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADER = KERNEL_DIRECTORY / "frame_table.cuh"
 
 
 class Compiler(Protocol):
-    """What turns CUDA C++ into code for one GPU."""
+    """Compiles CUDA C++ for one GPU."""
 
     @property
     def version(self) -> str:
@@ -32,13 +32,17 @@ class Compiler(Protocol):
     def compile(
         self, source: str, *, name: str, headers: Mapping[str, str], compute_capability: tuple[int, int]
     ) -> bytes:
-        """The code; DetectorError when it does not compile."""
+        """Compile a source and return its code.
+
+        Raises:
+            DetectorError: it does not compile.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source and the kernels in it."""
+    """A source file and the names of its kernels."""
 
     source: Path
     kernels: tuple[str, ...]
@@ -52,12 +56,12 @@ MODULES = (
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels are kept."""
+    """The folder of compiled kernels."""
     return cache_folder("kernels")
 
 
 def compiled(module: Module, *, compiler: Compiler, compute_capability: tuple[int, int], directory: Path) -> bytes:
-    """The module's code, from `directory` where it is there and whole; else compiled, and kept if possible.
+    """The module's code, from `directory` where a valid file is there; else compiled, and stored if possible.
 
     Raises:
         DetectorError: the source does not compile.

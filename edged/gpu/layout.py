@@ -11,7 +11,7 @@ import numpy as np
 from edged.core.letterbox import Letterbox
 from edged.core.types import Pixels, Thresholds
 
-ALIGNMENT = 256  # bytes; what cudaMalloc guarantees and coalesced access likes
+ALIGNMENT = 256  # bytes; cudaMalloc guarantees it, and coalesced access is fastest with it
 
 LIMITS = np.dtype([("confidence", "<f4"), ("iou_threshold", "<f4"), ("max_detections", "<i4"), ("reserved", "<i4")])
 FRAME_ENTRY = np.dtype(
@@ -31,7 +31,7 @@ FOUND = np.dtype([("xyxy", "<f4", (4,)), ("confidence", "<f4"), ("class_id", "<i
 
 
 class PreprocessArgs(ctypes.Structure):
-    """As in preprocess.cu."""
+    """Arguments of the kernels in preprocess.cu, same layout."""
 
     _fields_ = (
         ("frames", ctypes.c_void_p),
@@ -42,7 +42,7 @@ class PreprocessArgs(ctypes.Structure):
 
 
 class NmsArgs(ctypes.Structure):
-    """As in nms.cu."""
+    """Arguments of the kernels in nms.cu, same layout."""
 
     _fields_ = (
         ("limits", ctypes.c_void_p),
@@ -73,11 +73,11 @@ def aligned(nbytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where the parts of a batch's header lie in its block: limits, admitted classes, frame table.
+    """Layout of a batch's header in its block: limits, admitted classes, frame table.
 
     Attributes:
         num_classes: of the model.
-        max_batch: rows of the table.
+        max_batch: rows of the frame table.
     """
 
     num_classes: int
@@ -95,7 +95,7 @@ class Header:
 
     @property
     def nbytes(self) -> int:
-        """The whole block."""
+        """Size of the block, bytes."""
         return self.frames + self.max_batch * FRAME_ENTRY.itemsize
 
     def write(
@@ -106,7 +106,7 @@ class Header:
         Args:
             block: (nbytes,) uint8, overwritten.
             thresholds: for every frame of the batch.
-            letterboxes: one a frame.
+            letterboxes: one per frame.
             pixels: device address of each frame's pixels.
         """
         limits = block[: LIMITS.itemsize].view(LIMITS)
@@ -124,13 +124,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Where a batch's results lie in their block: counts, then `rows` an image, as many as the limit in force.
+    """Layout of a batch's results in their block: counts, then `rows` per image, as many as the limit in force.
 
-    So one copy brings back what may be there, although room is reserved for the largest limit.
+    So one copy brings back only what may be there, although memory is reserved for the largest limit.
 
     Attributes:
         max_batch: images.
-        capacity: detections an image at most, under any limit.
+        capacity: most detections per image, under any limit.
     """
 
     max_batch: int
@@ -142,9 +142,9 @@ class Results:
         return aligned(self.max_batch * 4)
 
     def rows(self, max_detections: int) -> int:
-        """Rows an image under a limit."""
+        """Rows per image under a limit."""
         return min(self.capacity, max_detections)
 
     def nbytes(self, batch: int, rows: int) -> int:
-        """The block of so many images with so many rows each."""
+        """Size of the results of `batch` images with `rows` each, bytes."""
         return self.found + batch * rows * FOUND.itemsize

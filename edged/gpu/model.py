@@ -1,4 +1,4 @@
-"""What a loaded engine must look like for a manifest: its input, its heads or its decode, or the reason why not."""
+"""Checks a loaded engine's input and outputs against a manifest: heads, or the outputs of the decode plugin."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class EngineModel:
         input_name: of the one input.
         input_wh: the network's width and height, pixels.
         half_input: the input is float16, else float32.
-        half_heads: so are the heads.
-        in_engine: the engine holds the decode (YoloLayer_TRT), else it ends in the heads.
-        layer: the decode's attributes.
+        half_heads: the heads are float16, else float32.
+        in_engine: the engine contains the decode (YoloLayer_TRT), else its outputs are the heads.
+        layer: attributes of the decode.
         head_sizes: (rows, columns) of p3, p4, p5.
     """
 
@@ -38,15 +38,15 @@ class EngineModel:
 
     @property
     def cells(self) -> int:
-        """Anchor cells: the decode's N."""
+        """Number of anchor cells: boxes per image before NMS."""
         return cell_count(self.layer, self.head_sizes)
 
     @classmethod
     def of(cls, engine: Engine, manifest: Manifest) -> EngineModel:
-        """Read it off the engine's tensors.
+        """Derive the contract from the engine's tensors.
 
         Raises:
-            BundleMismatch: the engine is not of this manifest's model.
+            BundleMismatch: the engine was not built from this manifest's model.
         """
         layer = yolo_layer(manifest)
         sizes = tuple((manifest.input_wh[1] // stride, manifest.input_wh[0] // stride) for stride in layer.strides)
@@ -73,10 +73,10 @@ class EngineModel:
 
 
 def yolo_layer(manifest: Manifest) -> YoloLayer:
-    """The decode's attributes as a manifest has them.
+    """Attributes of the decode, from a manifest.
 
     Raises:
-        BundleMismatch: a model that this decode does not serve.
+        BundleMismatch: the GPU's decode does not support this model.
     """
     try:
         return YoloLayer.of(manifest.decode, classes=len(manifest.classes), threshold=manifest.min_confidence)

@@ -1,4 +1,4 @@
-"""What NVML says of the GPUs of this machine, without starting CUDA on any of them."""
+"""Reads the GPUs of this machine from NVML, without starting CUDA on any of them."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def read_gpus() -> tuple[GpuFacts, ...]:
 
 
 def driver_version() -> str:
-    """The driver's, e.g. `570.133.20`.
+    """Version of the driver, e.g. `570.133.20`.
 
     Raises:
-        DetectorError: as for `read_gpus`.
+        DetectorError: no driver, no permission, or another failure of NVML.
     """
     with _session():
         return _text(pynvml.nvmlSystemGetDriverVersion())
@@ -59,7 +59,7 @@ def driver_version() -> str:
 
 @contextmanager
 def _session() -> Iterator[None]:
-    """NVML between init and shutdown; its errors in our words."""
+    """NVML between init and shutdown; its errors become DetectorError with a remedy."""
     try:
         pynvml.nvmlInit()
         try:
@@ -114,16 +114,16 @@ def _mig_instances(handle: Any) -> Iterator[Any]:  # noqa: ANN401 - NVML's opaqu
         try:
             yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
         except pynvml.NVMLError_NotFound:
-            continue  # places need not be filled from the front
+            continue  # indices of instances may have gaps
 
 
 def _free_bytes(handle: Any) -> int | None:  # noqa: ANN401 - NVML's opaque handle
     try:
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):
-        return None  # integrated GPUs share the system's; a container with a MIG instance may not ask for its GPU's
+        return None  # integrated GPUs share system memory; a container with a MIG instance may not read its GPU's
 
 
 def _text(value: str | bytes) -> str:
-    """Older bindings give bytes."""
+    """Text of what NVML's bindings return: older ones return bytes."""
     return value.decode() if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Compiles CUDA C++ for one architecture with NVRTC; no driver and no GPU is needed."""
+"""Compiles CUDA C++ for one architecture with NVRTC; needs no driver and no GPU."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Nvrtc:
     def compile(
         self, source: str, *, name: str, headers: Mapping[str, str], compute_capability: tuple[int, int]
     ) -> bytes:
-        """Machine code for a GPU of `compute_capability`; PTX, which its driver finishes, where NVRTC is older.
+        """Machine code for a GPU of `compute_capability`; PTX, which the driver compiles further, where NVRTC is older.
 
         Raises:
             DetectorError: the source does not compile (with the log), or the GPU is too old for this NVRTC.
@@ -64,7 +64,7 @@ class Nvrtc:
             nvrtc.nvrtcDestroyProgram(program)
 
     def _target(self, compute_capability: tuple[int, int]) -> tuple[str, bool]:
-        """The architecture to name, and whether the result is PTX."""
+        """The architecture to compile for, and whether the result is PTX."""
         wanted = compute_capability[0] * 10 + compute_capability[1]
         _, supported = _check("nvrtcGetSupportedArchs", _counted(nvrtc.nvrtcGetSupportedArchs()))
         if wanted in supported:
@@ -79,7 +79,7 @@ class Nvrtc:
 
 
 def _counted(result: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The supported architectures as (status, count, list) whichever way the binding gives them."""
+    """The supported architectures as (status, count, list); some bindings leave out the count."""
     status, architectures = result[0], list(result[-1])
     return status, len(architectures), architectures
 

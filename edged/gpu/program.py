@@ -21,15 +21,15 @@ STAGES = ("preprocess", "inference", "decode", "nms")
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Fixed buffers, sized for the largest batch. Batches run one after another, so they share them.
+    """Device addresses of fixed buffers, sized for the largest batch and shared: batches run one after the other.
 
     Attributes:
-        header: limits, admitted classes and frame table of the batch that runs.
+        header: limits, admitted classes and frame table of the batch that runs (layout: `Header`).
         tensors: the engine's inputs and outputs by name.
-        candidates: the decode's outputs, the engine's own where it holds the decode.
-        decode_workspace: 0 where the engine holds the decode.
-        nms_workspace: see NmsMemory.
-        results: see Results.
+        candidates: outputs of the decode; the engine's own where it contains the decode.
+        decode_workspace: 0 where the engine contains the decode.
+        nms_workspace: scratch memory of NMS (layout: `NmsMemory`).
+        results: counts and detections (layout: `Results`).
     """
 
     header: int
@@ -41,7 +41,7 @@ class DeviceMemory:
 
     @classmethod
     def allocate(cls, gpu: Gpu, engine: Engine, model: EngineModel, header: Header, results: Results) -> DeviceMemory:
-        """Take it from the device; it goes when the device is closed."""
+        """Allocate the buffers; they are freed when the device is closed."""
         batch = header.max_batch
         tensors = {
             name: gpu.allocate(batch * math.prod(spec.shape[1:]) * np.dtype(spec.dtype).itemsize)
@@ -64,22 +64,22 @@ class DeviceMemory:
 
 
 def _candidate_words(cells: int) -> tuple[int, int, int, int]:
-    """Four-byte words an image of count, boxes, scores, classes."""
+    """Four-byte words per image of count, boxes, scores, classes."""
     return 1, cells * 4, cells, cells
 
 
 class Program:
-    """Everything that a batch of one size runs between its frames and its detections.
+    """All stages of one batch size, from frames to detections.
 
     Args:
-        gpu: where.
-        engine: a context of its own is made for this batch size.
+        gpu: the device.
+        engine: makes a context for this batch size.
         model: the engine's contract.
         memory: shared with the programs of other batch sizes.
         header: layout of `memory.header`.
         results: layout of `memory.results`.
         batch: images.
-        stream: on which it is made ready.
+        stream: the context is set up on it.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Program:
 
     @property
     def can_be_captured(self) -> bool:
-        """Whether a CUDA graph can hold it; to be asked after a first run, in which TensorRT settles its kernels."""
+        """Whether a CUDA graph can hold it. Valid after a first run, in which TensorRT selects its kernels."""
         return self._context.can_be_captured
 
     def enqueue(self, stream: int) -> None:
@@ -144,7 +144,7 @@ class Program:
 
 
 def _nms_memory(model: EngineModel, header: Header) -> NmsMemory:
-    """An engine's own decode has a low threshold baked in, so that many of its candidates fail the one in force."""
+    """Layout of NMS's workspace; lists candidates first where the engine's decode has a low fixed threshold."""
     return NmsMemory(header.max_batch, model.cells if model.in_engine else 0)
 
 

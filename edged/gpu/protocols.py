@@ -1,4 +1,4 @@
-"""The seams of the GPU: a device, an engine, a context. The real ones need hardware; fakes of them need none."""
+"""Protocols of a GPU device, an engine and a context, so that fakes can replace the hardware in tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from plugins.yolo_layer.launch import Launch
 
 
 class Gpu(Protocol):
-    """One device and everything that was made on it. Addresses, streams, events and graphs are plain handles.
+    """One device and everything that was made on it. Addresses, streams, events and graphs are integer handles.
 
-    One thread at a time calls it, except for `pin` and `unpin`; but for these and `close` it must be current there,
-    which `enter` makes it. What one device made means nothing to another. Every method raises DetectorError when the
-    device refuses, and its subclass DeviceLost when nothing but a new process helps.
+    One thread at a time calls it, except `pin` and `unpin`. `enter` makes the device current in that thread; all
+    methods but `pin`, `unpin` and `close` need that. A handle is valid on its own device only. Every method raises
+    DetectorError when the device refuses, and its subclass DeviceLost when only a new process helps.
     """
 
     def enter(self) -> None:
@@ -23,25 +23,25 @@ class Gpu(Protocol):
         ...
 
     def allocate(self, nbytes: int) -> int:
-        """Device memory, aligned to 256 bytes; its address."""
+        """Allocate device memory, aligned to 256 bytes; returns its address."""
         ...
 
     def free(self, address: int) -> None:
-        """Give back what `allocate` gave."""
+        """Free memory of `allocate`."""
         ...
 
     def allocate_pinned(self, nbytes: int) -> Pixels:
-        """Page-locked host memory, (nbytes,) uint8; it lives until `free_pinned` or `close`."""
+        """Allocate page-locked host memory, (nbytes,) uint8; valid until `free_pinned` or `close`."""
         ...
 
     def free_pinned(self, memory: Pixels) -> None:
-        """Give back what `allocate_pinned` gave."""
+        """Free memory of `allocate_pinned`."""
         ...
 
     def pin(self, address: int, nbytes: int) -> None:
-        """Page-lock host memory that somebody else owns, so that copies from it need no staging. From any thread.
+        """Page-lock host memory of another owner, so that copies from it need no staging. From any thread.
 
-        It is pinned for all devices of the process; memory that one of them has pinned is refused by the others.
+        It is pinned for all devices of the process; memory that is pinned already is refused.
         """
         ...
 
@@ -50,23 +50,23 @@ class Gpu(Protocol):
         ...
 
     def make_stream(self) -> int:
-        """A stream that does not wait for the default one."""
+        """Make a stream that does not wait for the default one."""
         ...
 
     def make_event(self) -> int:
-        """An event that can be recorded again and again."""
+        """Make an event that can be recorded again and again."""
         ...
 
     def record(self, event: int, stream: int) -> None:
-        """Mark this point of the stream."""
+        """Record the event at this point of the stream."""
         ...
 
     def wait(self, stream: int, event: int) -> None:
-        """Hold the stream, not the caller, until the event's last mark is reached."""
+        """Make the stream, not the caller, wait until the event is reached."""
         ...
 
     def is_reached(self, event: int) -> bool:
-        """Whether the event's last mark is reached; never blocks."""
+        """Whether the last recorded point of the event is reached; never blocks."""
         ...
 
     def elapsed_ms(self, start: int, end: int) -> float:
@@ -98,15 +98,15 @@ class Gpu(Protocol):
         ...
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
-        """A graph of what `work` puts on the stream, ready to be replayed; nothing runs yet."""
+        """Capture a graph of what `work` puts on the stream, for `replay`; nothing runs yet."""
         ...
 
     def replay(self, graph: int, stream: int) -> None:
-        """Run a graph, in the stream's order."""
+        """Run a captured graph, in the stream's order."""
         ...
 
     def close(self) -> None:
-        """Free everything that is left and leave the device; safe to call twice, raises nothing."""
+        """Free everything that is left and release the device; safe to call twice, raises nothing."""
         ...
 
 
@@ -117,7 +117,7 @@ class TensorSpec:
     Attributes:
         shape: with -1 for the batch.
         dtype: `float32`, `float16` or `int32`, as numpy names it.
-        is_input: else output.
+        is_input: an input, else an output.
     """
 
     shape: tuple[int, ...]
@@ -130,20 +130,20 @@ class Context(Protocol):
 
     @property
     def can_be_captured(self) -> bool:
-        """Whether a graph of it stays true: nothing else ever reshapes it."""
+        """Whether a captured graph of it stays valid: no other batch size changes its shapes."""
         ...
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Give every tensor its device address."""
+        """Set the device address of every tensor."""
         ...
 
     def enqueue(self, stream: int) -> None:
-        """Run, in the stream's order."""
+        """Run the network, in the stream's order."""
         ...
 
 
 class Engine(Protocol):
-    """A loaded network."""
+    """A loaded engine."""
 
     @property
     def tensors(self) -> Mapping[str, TensorSpec]:
@@ -156,7 +156,7 @@ class Engine(Protocol):
         ...
 
     def make_context(self, batch: int, stream: int) -> Context:
-        """Set up for one batch size. Contexts of one engine may share scratch memory: never run two at once."""
+        """Make a context for one batch size. Contexts of an engine may share scratch memory: never run two at once."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What TensorRT for RTX finishes on the device: its kernels are compiled at the first start and kept for the next."""
+"""The cache of TensorRT for RTX, which compiles an engine's kernels on the device at the first start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class RuntimeCache:
-    """One engine's finished kernels on one kind of device.
+    """The compiled kernels of one engine on one kind of device.
 
     Args:
         path: of the file; it need not exist.
@@ -28,32 +28,32 @@ class RuntimeCache:
 
     @classmethod
     def of(cls, plan: bytes, tensorrt: TensorRt, device: str) -> RuntimeCache:
-        """The one for an engine on a device.
+        """The cache for an engine on a device.
 
         Args:
             plan: the serialised engine.
-            tensorrt: that runs it.
-            device: its name; TensorRT itself refuses what was kept on another, or under another driver.
+            tensorrt: the version that runs it.
+            device: its name. TensorRT itself refuses kernels of another device or driver.
         """
         key = hashlib.sha256(plan)
         key.update(f"{tensorrt.version}\0{device}".encode())
         return cls(cache_folder("rtx") / f"{key.hexdigest()[:24]}.bin")
 
     def configuration(self, tensorrt: TensorRt, engine: Any) -> Any:  # noqa: ANN401 - types of TensorRT for RTX
-        """How contexts of the engine are to be made, with what was kept of its kernels.
+        """Make the runtime configuration for the engine's contexts, with the kernels from the cache.
 
         Raises:
-            DetectorError: TensorRT makes no configuration, or does not take its own cache.
+            DetectorError: TensorRT makes no configuration, or refuses the cache.
         """
         trt = tensorrt.module
         config = engine.create_runtime_config()
         if config is None:
             raise DetectorError(f"{tensorrt.title} made no runtime configuration: {log_of(tensorrt).reasons()}")
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-        # Eager: lazily, the first runs take a slower kernel until the right one is compiled, and a graph captured
-        # meanwhile would keep the slower one for ever.
+        # Lazily, the first runs would use a slower kernel until the best one is compiled, and a graph captured
+        # meanwhile would keep the slower one.
         config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED  # ours hold the kernels around it as well
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED  # edged captures graphs itself
         self._cache = config.create_runtime_cache()
         content = kept(self._path)
         if content and self._cache.deserialize(content):
@@ -65,7 +65,7 @@ class RuntimeCache:
         return config
 
     def keep(self) -> None:
-        """Leave what is new in it for the next start; after every batch size has run once."""
+        """Store new kernels for the next start. Call it after every batch size has run once."""
         kernels = self._cache.serialize() if self._cache is not None else None
         content = bytes(kernels) if kernels is not None else b""
         if content and content != self._loaded:
@@ -73,5 +73,5 @@ class RuntimeCache:
             self._loaded = content
 
     def close(self) -> None:
-        """Let go of it, before the engine goes."""
+        """Free the cache; call it before the engine is freed."""
         self._cache = None

@@ -1,4 +1,4 @@
-"""One detector over several GPUs: frames are spread over those with room, results come in the order of the frames."""
+"""One detector over several GPUs: spreads frames over those with room; results keep the order of the frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edged.gpu.detector import GpuDetector
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Frames under way: on which GPU, and how many."""
+    """A batch under way: on which GPU, and how many frames."""
 
     gpu: str
     frames: int
@@ -23,14 +23,14 @@ class _Batch:
 class SeveralGpus:
     """Implements `edged.core.protocols.TunableDetector`. It owns the detectors and closes them.
 
-    Frames are spread evenly, the GPU with the fewest under way first: two half batches side by side end sooner than one
-    whole batch, and where more frames wait than that, `room` is large enough for every GPU to fill its batches. As
-    results keep the order of the frames, a GPU much slower than the others makes them wait.
+    Frames are spread evenly, the GPU with the fewest under way first: two half batches in parallel end sooner than one
+    whole batch, and `room` is large enough for every GPU to fill its batches when more frames wait. As results keep the
+    order of the frames, the others wait for a much slower GPU.
 
-    When one GPU fails the whole has failed, for good: no result is ever left out.
+    When one GPU fails, the whole detector has failed, for good: no result is ever left out.
 
     Args:
-        detectors: by the GPU's name in messages, each on a device of its own; they pin no memory yet.
+        detectors: by the GPU's name in messages, each on a device of its own; nothing is pinned yet.
     """
 
     def __init__(self, detectors: Mapping[str, GpuDetector]) -> None:
@@ -43,7 +43,7 @@ class SeveralGpus:
 
     @property
     def thresholds(self) -> Thresholds:
-        """May be replaced at any time, for all GPUs."""
+        """Thresholds of all GPUs; may be replaced at any time."""
         return self._first.thresholds
 
     @thresholds.setter
@@ -57,7 +57,7 @@ class SeveralGpus:
         return sum(detector.room for detector in self._detectors.values())
 
     def pin(self, address: int, nbytes: int) -> bool:
-        """Have all GPUs read frames in this host memory directly; False where that is refused. From any thread."""
+        """Let all GPUs read frames in this host memory directly; False where that is refused. From any thread."""
         return self._first.pin(address, nbytes)
 
     def unpin(self, address: int) -> None:
@@ -65,7 +65,11 @@ class SeveralGpus:
         self._first.unpin(address)
 
     def submit(self, frames: Sequence[Frame]) -> None:
-        """Start on 1..room frames."""
+        """Start on 1..room frames.
+
+        Raises:
+            DetectorError: there are more, or a GPU failed now or before.
+        """
         self._require_sound()
         if not 0 < len(frames) <= self.room:
             raise DetectorError(f"submit takes 1 to {self.room} frames now, got {len(frames)}")
@@ -77,7 +81,11 @@ class SeveralGpus:
             start += count
 
     def collect(self) -> list[FrameResult]:
-        """Results of the oldest batch under way, whichever GPU has it."""
+        """Wait for the results of the oldest batch, whichever GPU has it.
+
+        Raises:
+            DetectorError: a GPU failed now or before, or nothing is under way.
+        """
         self._require_sound()
         if not self._under_way:
             raise DetectorError("collect without a submit: nothing is under way")
@@ -88,13 +96,13 @@ class SeveralGpus:
         return results
 
     def close(self) -> None:
-        """Close all, also when one fails; the first comes last, as what it has pinned is read by the others."""
+        """Close all, even if one fails; the first one last: the others read the memory that it has pinned."""
         with ExitStack() as every:
             for detector in self._detectors.values():
                 every.callback(detector.close)
 
     def _shares(self, count: int) -> list[tuple[str, int]]:
-        """Frames for each GPU that gets some, in the order in which they will probably be done."""
+        """Number of frames for each GPU that gets some, in the order in which they will probably be done."""
         before = dict.fromkeys(self._detectors, 0)
         for batch in self._under_way:
             before[batch.gpu] += batch.frames
@@ -121,7 +129,7 @@ class SeveralGpus:
 
 @contextmanager
 def naming(gpu: str) -> Iterator[None]:
-    """Say in every error which of several GPUs it is about.
+    """Put the GPU's name in front of every error.
 
     Raises:
         EdgedError: what was raised within, of the same class.

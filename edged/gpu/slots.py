@@ -1,4 +1,4 @@
-"""Frames on their way to the device: pinned where capture's memory could be, through a pinned ring where not."""
+"""Uploads frames to the device: straight from capture's memory where that is pinned, else through a pinned buffer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edged.gpu.protocols import Gpu
 
 logger = logging.getLogger(__name__)
 
-_GROWTH = 1.25  # of the room for frames, at least
+_GROWTH = 1.25  # least growth of the memory for frames
 
 
 class PinnedRanges:
-    """Host memory of others that the device reads directly. Safe from any thread.
+    """Pinned host memory of other owners, which the device reads directly. Safe from any thread.
 
     Args:
         gpu: pins it.
@@ -33,7 +33,7 @@ class PinnedRanges:
         self._refused = False
 
     def add(self, address: int, nbytes: int) -> bool:
-        """Try to pin; where the device refuses, frames in that memory go through the ring. Whether it is pinned.
+        """Try to pin; returns whether it is pinned. If not, frames in that memory are copied to a pinned buffer first.
 
         Raises:
             DeviceLost: only a new process helps.
@@ -52,30 +52,29 @@ class PinnedRanges:
         return True
 
     def remove(self, address: int) -> None:
-        """Unpin, before that memory is unmapped; nothing happens where it was not pinned."""
+        """Unpin, before that memory is unmapped; does nothing if it was not pinned."""
         with self._lock:
             known = self._bytes_at.pop(address, None)
         if known is not None:
             self._gpu.unpin(address)
 
     def holds(self, address: int, nbytes: int) -> bool:
-        """Whether all of it is pinned."""
+        """Whether the whole range is pinned."""
         with self._lock:
             return any(start <= address and address + nbytes <= start + n for start, n in self._bytes_at.items())
 
 
 class Slot:
-    """What one batch under way owns: its frames on the device, its header and its results on the host.
+    """The memory of one batch under way: its frames on the device, its header and its results on the host.
 
-    Room for frames is made as they come, for all of a batch at once: nobody knows before which cameras there are, how
-    large their pictures are and how many come together, and on a Jetson it is taken from everybody's memory. It never
-    shrinks, so cameras of several sizes that take turns move nothing once their largest batch was there. It grows by a
-    quarter at least: every growth waits for the device, and mixes of sizes would find a slightly larger batch again and
-    again. The old memory is given back first, so that both are never there together; where so much is refused, what the
-    batch needs is asked for, and where that is too much the slot is empty and a smaller batch may still find its room.
+    Memory for frames is allocated when a batch needs it: which sizes come together is not known before, and on a Jetson
+    it is system memory. It never shrinks, and grows by a quarter at least: each growth waits for the device, and mixed
+    sizes would give a slightly larger batch again and again. The old memory is freed first, so that both never exist
+    together. If the device refuses that much, only what the batch needs is requested; if that is refused, too, the slot
+    is empty, and a smaller batch may still succeed.
 
     Args:
-        gpu: where.
+        gpu: the device.
         header_bytes: of the batch header.
         results_bytes: of the results of a full batch.
     """
@@ -88,14 +87,14 @@ class Slot:
         self.done = gpu.make_event()
         self.frames: tuple[Frame, ...] = ()
         self.submitted_ns = 0
-        self.rows = 0  # of the results, an image
+        self.rows = 0  # of the results, per image
         self.device, self._capacity = 0, 0
         self._staging: Pixels | None = None
 
     def upload(self, frames: Sequence[Frame], pinned: PinnedRanges, stream: int) -> list[int]:
-        """Put the frames' pixels on the stream; the device address of each.
+        """Upload the frames' pixels on the stream; returns the device address of each.
 
-        The slot must be idle. Memory is taken only for a batch larger than any before, never per frame.
+        The slot must be idle. Memory is allocated only for a batch larger than any before, never per frame.
         """
         offsets = np.cumsum([0, *(aligned(frame.pixels.nbytes) for frame in frames)]).tolist()
         self.reserve(offsets[-1])
@@ -104,12 +103,16 @@ class Slot:
         return [self.device + offset for offset in offsets[:-1]]
 
     def reserve(self, nbytes: int) -> None:
-        """Make room for frames of so many bytes together, at `device`; what was there is lost."""
+        """Allocate memory for `nbytes` of frames at `device`, if there is less; the old content is lost.
+
+        Raises:
+            DetectorError: there is not enough memory.
+        """
         if nbytes <= self._capacity:
             return
         wanted = max(nbytes, aligned(int(self._capacity * _GROWTH)))
         logger.debug("frame memory grows from %d to %d bytes a batch", self._capacity, wanted)
-        freed, self.device, self._capacity = self.device, 0, 0  # should there be no memory, nobody uses the old
+        freed, self.device, self._capacity = self.device, 0, 0  # if allocation fails, the old address must not be used
         if freed:
             self._gpu.free(freed)
         staging, self._staging = self._staging, None
@@ -118,7 +121,7 @@ class Slot:
         self.device, self._capacity = self._allocate(wanted, nbytes)
 
     def _allocate(self, wanted: int, needed: int) -> tuple[int, int]:
-        """Memory of the wanted size, else of the needed one; its address and size."""
+        """Allocate the wanted size, else the needed one; returns address and size."""
         try:
             return self._gpu.allocate(wanted), wanted
         except DeviceLost:

@@ -1,4 +1,4 @@
-"""The kernels around the engine as launches: preprocessing before it, suppression behind it."""
+"""Launches of the kernels around the engine: preprocessing before it, NMS after it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _GREEDY_BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class NmsMemory:
-    """Where the parts of NMS's workspace lie, as offsets; `ranked` must be zero before each run.
+    """Layout of NMS's workspace, as offsets; the first `ranked_bytes` must be zero before each run.
 
     Attributes:
         max_batch: images.
-        listed_cells: candidates an image of which the admitted are listed before they are ranked. 0 where the decode
-            itself filters by the confidence in force: nearly all would be listed, for one launch more.
+        listed_cells: candidates per image whose admitted ones are listed before they are ranked. 0 where the decode
+            itself filters by the confidence in force: nearly all would be listed, at the cost of a launch.
     """
 
     max_batch: int
@@ -63,14 +63,14 @@ class NmsMemory:
 
     @property
     def nbytes(self) -> int:
-        """The whole workspace."""
+        """Size of the workspace, bytes."""
         return self.listed + self.max_batch * self.listed_cells * 4
 
 
 def preprocess_launch(
     *, frames: int, network_input: int, network_wh: tuple[int, int], batch: int, half: bool
 ) -> Launch:
-    """Frames to the network's input.
+    """The launch that turns frames into the network's input.
 
     Args:
         frames: device address of the frame table.
@@ -94,13 +94,13 @@ def nms_launches(
     results: tuple[Results, int],
     batch: int,
 ) -> tuple[Launch, ...]:
-    """Candidates to detections in frame pixels; launches for one stream, in this order.
+    """The launches that turn candidates into detections in frame pixels; for one stream, in this order.
 
     Args:
         candidates: device addresses of the decode's outputs.
-        cells: rows of them an image.
+        cells: candidates per image.
         header: limits, admitted classes and frame table, and the device address of that block.
-        workspace: its layout, listing `cells` or nothing, and device address.
+        workspace: its layout, with `listed_cells` of `cells` or 0, and device address.
         results: their layout and device address.
         batch: images.
     """

@@ -1,7 +1,7 @@
-"""Which TensorRT is installed and what it can: the one place that tells its kinds and versions apart.
+"""Which TensorRT is installed and what it can do: the one place that tells its kinds and versions apart.
 
-There are two kinds. TensorRT itself (8.5 to 11) builds an engine for the very GPU that is there. TensorRT for RTX is a
-package of its own, whose engines are built without a GPU, for named compute capabilities. Both can be in one process.
+There are two kinds. TensorRT itself (8.5 to 11) builds an engine for the GPU of the machine. TensorRT for RTX is a
+package of its own, whose engines are built without a GPU, for named compute capabilities. A process can use both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edged.core.errors import NotInstalled
 logger = logging.getLogger(__name__)
 
 TENSORRT, RTX = "tensorrt", "rtx"
-KINDS = (TENSORRT, RTX)  # in order of preference: an engine made by trying kernels on the device is the faster one
+KINDS = (TENSORRT, RTX)  # in order of preference: an engine built by timing kernels on the device is faster
 TITLES = {TENSORRT: "TensorRT", RTX: "TensorRT for RTX"}
 _PACKAGES = {TENSORRT: "tensorrt", RTX: "tensorrt_rtx"}
 _REMEDIES = {
@@ -51,7 +51,7 @@ class TensorRt:
 
     @property
     def version(self) -> str:
-        """As the package states it: an engine is bound to all of it."""
+        """The package's full version: an engine runs with exactly this one."""
         return str(self.module.__version__)
 
     @property
@@ -61,59 +61,59 @@ class TensorRt:
 
     @property
     def title(self) -> str:
-        """For people: `TensorRT 10.3.0`."""
+        """Kind and version for people: `TensorRT 10.3.0`."""
         return titled(self.kind, self.version)
 
     @property
     def typed(self) -> bool:
-        """Networks are strongly typed: precision comes from the graph. Always from 11, by advice from 10.12."""
+        """Whether networks are strongly typed: precision comes from the graph. From 10.12 on; 11 knows nothing else."""
         return self.kind == RTX or self.numbers >= _TYPED_SINCE
 
     @property
     def flags_types(self) -> bool:
-        """Whether a network says how it is typed by a flag, as it does before 11."""
+        """Whether strong typing is set by a flag, as before 11."""
         return self.kind == TENSORRT and self.numbers < (11,)
 
     @property
     def python_plugins(self) -> bool:
-        """A plugin written in Python can be part of an engine. That for RTX calls plugins unsupported."""
+        """Whether a plugin written in Python can be part of an engine; TensorRT for RTX does not support plugins."""
         return self.kind == TENSORRT and self.numbers >= _SINCE_10 and hasattr(self.module, "IPluginV3")
 
     @property
     def timing_cache(self) -> bool:
-        """A build measures kernels on the device and can keep what it measured. That for RTX measures nothing."""
+        """Whether a build times kernels on the device and can keep the times; TensorRT for RTX times nothing."""
         return self.kind == TENSORRT
 
     @property
     def portable(self) -> bool:
-        """Engines are built without a GPU, for compute capabilities."""
+        """Whether engines are built without a GPU, for compute capabilities."""
         return self.kind == RTX
 
     @property
     def shared_profiles(self) -> bool:
-        """Contexts that live at the same time may share an optimisation profile."""
+        """Whether contexts that exist at the same time may share an optimisation profile."""
         return self.kind == RTX or self.numbers >= _SINCE_10
 
     @property
     def runtime_config(self) -> bool:
-        """Kernels are finished on the device; a runtime configuration says when, and holds what is kept of them."""
+        """Whether kernels are compiled on the device; a runtime configuration says when and holds their cache."""
         return self.kind == RTX
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What portable engines can be built for, e.g. `8.6`, ascending; empty where they are not portable."""
+        """Compute capabilities that portable engines can be built for, e.g. `8.6`, ascending; else empty."""
         known = getattr(self.module, "ComputeCapability", None)
         numbers = sorted(int(name[2:]) for name in dir(known) if name.startswith("SM") and name[2:].isdigit())
         return tuple(f"{number // 10}.{number % 10}" for number in numbers)
 
 
 def titled(kind: str, version: str) -> str:
-    """A TensorRT for people: `TensorRT for RTX 1.7.1.116`."""
+    """Kind and version for people: `TensorRT for RTX 1.7.1.116`."""
     return f"{TITLES.get(kind, kind)} {version}"
 
 
 def installed() -> tuple[str, ...]:
-    """The kinds that can be imported here, by preference; nothing is imported."""
+    """The kinds whose package is there, in order of preference; imports nothing."""
     return tuple(kind for kind in KINDS if _is_there(_PACKAGES[kind]))
 
 
@@ -140,7 +140,7 @@ def load(kind: str) -> TensorRt:
 def _is_there(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # a module without a specification stands there
+    except ValueError:  # sys.modules holds one without a specification
         return True
 
 
@@ -153,12 +153,12 @@ def _is_distributed(name: str) -> bool:
 
 
 @functools.cache
-def log_of(tensorrt: TensorRt) -> Any:  # noqa: ANN401 - a class of the module given
-    """The one logger of a TensorRT in this process: it keeps the first that it gets, whatever is passed later."""
+def log_of(tensorrt: TensorRt) -> Any:  # noqa: ANN401 - its class depends on the module
+    """The logger of a TensorRT, one per process: TensorRT keeps the first that it gets."""
     trt = tensorrt.module
 
     class Log(trt.ILogger):  # type: ignore[misc, name-defined] # known at run time only
-        """TensorRT's log, bridged to ours; the last errors are kept, as reasons for failures are found nowhere else."""
+        """Passes TensorRT's log to `logging`, and keeps the last errors: only they say why a call failed."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -168,12 +168,12 @@ def log_of(tensorrt: TensorRt) -> Any:  # noqa: ANN401 - a class of the module g
             """Called by TensorRT from any thread; never raises."""
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 self.tail.append(msg)
-                logger.debug("TensorRT: %s", msg)  # the error that comes of it carries the tail
+                logger.debug("TensorRT: %s", msg)  # the error that follows quotes it
             elif severity == trt.ILogger.Severity.WARNING:
                 logger.warning("TensorRT: %s", msg)
 
         def reasons(self) -> str:
-            """What was said last, for a message; forgotten then, so that no later failure is explained by it."""
+            """The last errors, for a message; then forgotten, so that they do not explain a later failure."""
             said = "; ".join(list(self.tail)[-3:])
             self.tail.clear()
             return said or "it gave no reason"

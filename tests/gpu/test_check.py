@@ -34,7 +34,7 @@ def test_check_failure_names_the_call_and_the_remedy() -> None:
 
 
 def test_check_sticky_failure_is_a_lost_device() -> None:
-    with pytest.raises(DeviceLost, match=r"ILLEGAL_ADDRESS \(700\), which no later call survives") as caught:
+    with pytest.raises(DeviceLost, match=r"ILLEGAL_ADDRESS \(700\); all later calls will fail, too") as caught:
         check("cuEventQuery", (Status.CUDA_ERROR_ILLEGAL_ADDRESS,))
     assert caught.value.exit_code == 70
 

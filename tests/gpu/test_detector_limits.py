@@ -76,6 +76,6 @@ def test_detector_copies_back_what_the_limit_in_force_allows(
 def test_detector_limit_beyond_its_room_is_refused_and_the_old_one_stays(build: Build) -> None:
     detector = build(thresholds=Thresholds(max_detections=1200))
     detector.thresholds = before = Thresholds(max_detections=1100)
-    with pytest.raises(DetectorError, match=r"max_detections of 1201: room was made for 1200 a frame; set it where"):
+    with pytest.raises(DetectorError, match=r"max_detections of 1201: memory is for 1200 per frame; set it where"):
         detector.thresholds = Thresholds(max_detections=1201)
     assert detector.thresholds is before

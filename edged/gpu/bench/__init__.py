@@ -1,1 +1,1 @@
-"""`edged bench --gpu`: what the GPU detector costs beside its engine."""
+"""`edged bench --gpu`: what the GPU detector costs in addition to its engine."""

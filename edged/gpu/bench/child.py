@@ -22,10 +22,10 @@ class ChildRequest:
     Attributes:
         bundle: its directory.
         device: as `[engine] device`.
-        batches: sizes to measure, those beyond the engine's are left out; empty for the memory alone.
+        batches: sizes to measure, those above the engine's largest are left out; empty to measure memory only.
         frame_wh: of the frames, pixels.
-        repeats: batches of each measurement.
-        lazy: how CUDA loads modules; the environment has to say the same.
+        repeats: batches per measurement.
+        lazy: how CUDA loads modules; the environment must say the same.
     """
 
     bundle: str
@@ -38,13 +38,13 @@ class ChildRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChildReport:
-    """What it saw.
+    """What one process measured.
 
     Attributes:
         backend: TensorRT, precision, GPU.
         figures: by batch size.
-        memory_mb: device memory that this process took after its first batches of the largest size, contexts and
-            kernels included; None where NVML does not tell (Jetson).
+        memory_mb: device memory that this process uses after its first batches of the largest size, MiB, contexts and
+            kernels included; None where NVML cannot tell (Jetson).
     """
 
     backend: str
@@ -53,7 +53,7 @@ class ChildReport:
 
 
 def report(request: ChildRequest) -> ChildReport:
-    """Open the detector, measure.
+    """Open the detector and measure.
 
     Raises:
         EdgedError: as `open_detector` raises.
@@ -72,7 +72,7 @@ def _measured(opened: OpenedDetector, request: ChildRequest, before: dict[str, i
     detector = opened.detector
     if not isinstance(detector, GpuDetector):
         raise DetectorError(f"{opened.backend} is no GPU detector")
-    run_batches(detector, RING, size_wh=request.frame_wh)  # each slot makes room for its frames
+    run_batches(detector, RING, size_wh=request.frame_wh)  # each slot allocates memory for its frames
     after = _free_bytes()
     taken = [free - now for uuid, free in before.items() if (now := after.get(uuid)) is not None]
     figures = tuple(
@@ -84,7 +84,7 @@ def _measured(opened: OpenedDetector, request: ChildRequest, before: dict[str, i
 
 
 def _free_bytes() -> dict[str, int]:
-    """By UUID; without those that do not tell, empty where NVML fails, which `open_detector` reports."""
+    """Free memory by GPU's UUID where NVML knows it; empty where NVML fails, which `open_detector` reports."""
     try:
         from edged.gpu.nvml import read_gpus  # noqa: PLC0415 - needs nvidia-ml-py
 
@@ -94,7 +94,7 @@ def _free_bytes() -> dict[str, int]:
 
 
 def main(text: str) -> int:
-    """Print the report as JSON; the exit code."""
+    """Measure what the JSON `text` requests, print the report as JSON; returns the exit code."""
     try:
         raw = json.loads(text)
         request = ChildRequest(**{**raw, "batches": tuple(raw["batches"]), "frame_wh": tuple(raw["frame_wh"])})

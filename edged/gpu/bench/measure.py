@@ -20,26 +20,26 @@ from edged.gpu.program import STAGES
 
 logger = logging.getLogger(__name__)
 
-WARM_UP = 20  # batches before the clock starts: clocks rise, caches fill
+WARM_UP = 20  # batches before time is taken: clocks rise, caches fill
 STREAMS = 5
-IN_A_ROW = 20  # runs of a stage in one graph: a launch by Python takes longer than many a kernel
+IN_A_ROW = 20  # runs of a stage in one graph: a launch from Python takes longer than many kernels
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one batch size does; medians over `repeats`.
+    """Figures of one batch size; medians.
 
     Attributes:
         batch: images.
-        engine_fps: frames a second of the engine alone, from a graph of it.
-        detector_fps: of the whole detector, frames pinned, two batches under way.
-        share: detector over engine.
-        outside_engine: share of a batch's device time that is not the engine's.
-        stage_us: microseconds a batch, by stage, run in a row: what fits the device's caches stays there.
-        plain_stages: those that could not be captured as a graph, so that Python's launches are in their times.
-        frame_us: microseconds a frame of preprocessing, decode and NMS together.
-        upload_us: microseconds a batch's frames alone take from pinned memory to the device.
-        upload_gb_s: that as gigabytes (10^9) a second.
+        engine_fps: frames per second of the engine alone, as a CUDA graph where it can be captured.
+        detector_fps: frames per second of the whole detector, frames pinned, two batches under way.
+        share: detector_fps / engine_fps.
+        outside_engine: share of a batch's device time outside of the engine.
+        stage_us: microseconds per batch, by stage, each run many times in a row with warm caches.
+        plain_stages: stages that could not be captured as a graph; their times include Python's launches.
+        frame_us: microseconds per frame of preprocessing, decode and NMS together.
+        upload_us: microseconds to copy a batch's frames from pinned memory to the device.
+        upload_gb_s: the same as gigabytes (10^9) per second.
     """
 
     batch: int
@@ -55,13 +55,13 @@ class Figures:
 
 
 def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repeats: int) -> Figures:
-    """All figures of one batch size, one after another in this process; both rates are of steady streams.
+    """Measure all figures of one batch size, one after the other; both rates are of steady streams of batches.
 
     Args:
         detector: idle.
         batch: 1..max_batch.
-        size_wh: of the frames, pixels; noise, pinned.
-        repeats: batches of each measurement.
+        size_wh: of the frames, pixels; they are noise in pinned memory.
+        repeats: batches per measurement.
     """
     with _pinned_frames(detector, batch, size_wh) as frames:
         frame_bytes = frames[0].pixels.nbytes
@@ -92,23 +92,23 @@ def measure(detector: GpuDetector, batch: int, *, size_wh: tuple[int, int], repe
 
 
 def run_batches(detector: GpuDetector, count: int, *, size_wh: tuple[int, int]) -> None:
-    """`count` batches of the largest size, of noise."""
+    """Run `count` batches of the largest size with frames of noise."""
     with _pinned_frames(detector, detector.max_batch, size_wh) as frames:
         _run_batches(detector, frames, count)
 
 
 def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Median device time of each stage of a batch, microseconds, and the stages that ran by plain launches.
+    """Median device time of each stage of a batch, microseconds, and the stages that ran without a graph.
 
     Args:
-        detector: its last batch was of this size, so that the frame table is true.
+        detector: its last batch must have had this size, for the frame table.
         batch: 1..max_batch.
-        repeats: runs of each stage, about.
+        repeats: runs of each stage, rounded up to a multiple of `IN_A_ROW`.
     """
     times, plain = dict.fromkeys(STAGES, 0.0), list[str]()
     for stage in STAGES:
         if not detector.programs[batch].stages[stage]:
-            continue  # the engine holds it
+            continue  # it is part of the engine
         run, is_graph = _work(detector, batch, stage, IN_A_ROW)
         times[stage] = _device_us(detector, run, -(-repeats // IN_A_ROW)) / IN_A_ROW
         plain += [] if is_graph else [stage]
@@ -116,7 +116,7 @@ def stage_us(detector: GpuDetector, batch: int, *, repeats: int) -> tuple[dict[s
 
 
 def upload_us(detector: GpuDetector, sizes: Sequence[int], *, repeats: int) -> float:
-    """Median microseconds that blocks of these sizes, in bytes, take together from pinned memory to the device."""
+    """Median microseconds to copy blocks of these sizes, in bytes, from pinned memory to the device."""
     gpu, stream = detector.gpu, detector.compute
     host, device = gpu.allocate_pinned(sum(sizes)), gpu.allocate(sum(sizes))
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
@@ -132,7 +132,7 @@ def upload_us(detector: GpuDetector, sizes: Sequence[int], *, repeats: int) -> f
 
 
 def _work(detector: GpuDetector, batch: int, stage: str, count: int) -> tuple[Callable[[], None], bool]:
-    """What puts `count` runs of a stage on the compute stream, and whether it is a graph."""
+    """A function that puts `count` runs of a stage on the compute stream, and whether it replays a graph."""
     gpu, stream, program = detector.gpu, detector.compute, detector.programs[batch]
 
     def plain() -> None:
@@ -153,7 +153,7 @@ def _work(detector: GpuDetector, batch: int, stage: str, count: int) -> tuple[Ca
 
 
 def _device_us(detector: GpuDetector, run: Callable[[], None], samples: int) -> float:
-    """Median microseconds on the device of what `run` puts on the compute stream; the first run does not count."""
+    """Median microseconds on the device of what `run` puts on the compute stream; the first run is left out."""
     gpu, stream = detector.gpu, detector.compute
     start, end = gpu.make_event(), gpu.make_event()
     times = []
@@ -168,7 +168,7 @@ def _device_us(detector: GpuDetector, run: Callable[[], None], samples: int) -> 
 
 @contextmanager
 def _pinned_frames(detector: GpuDetector, batch: int, size_wh: tuple[int, int]) -> Iterator[list[Frame]]:
-    """A batch of noise; unpinned in the end, as the next batch may lie in the same place."""
+    """A batch of noise in pinned memory, unpinned at the end: the next batch may get the same address."""
     width, height = size_wh
     memory = np.random.default_rng(0).integers(0, 256, batch * width * height * 3, np.uint8)
     detector.pin(memory.ctypes.data, memory.nbytes)
@@ -183,7 +183,7 @@ def _pinned_frames(detector: GpuDetector, batch: int, size_wh: tuple[int, int]) 
 
 
 def _run_batches(detector: GpuDetector, frames: Sequence[Frame], count: int) -> None:
-    """`count` batches with the ring kept full."""
+    """Run `count` batches with as many under way as the detector takes."""
     under_way = 0
     for _ in range(count):
         if not detector.room:
@@ -196,7 +196,7 @@ def _run_batches(detector: GpuDetector, frames: Sequence[Frame], count: int) -> 
 
 
 def _batch_s(run: Callable[[int], None], repeats: int) -> float:
-    """Seconds a batch in a steady stream of `repeats` of them; the median of several streams."""
+    """Seconds per batch in a steady stream of `repeats` batches; the median of `STREAMS` streams."""
     run(WARM_UP)
     times = []
     for _ in range(STREAMS):
