@@ -10,7 +10,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> str:
-    # Looked up when asked for: every camera's process imports this package, and reading metadata takes long.
+    # Read only when asked for: every camera's process imports this package, and reading metadata is slow.
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415

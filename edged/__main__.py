@@ -22,12 +22,12 @@ Watch cameras and publish what they see over MQTT.
   edged run                        the service: capture, detect, publish until stopped
   edged detect street.mp4 --out o  look at pictures, videos or a camera once
   edged demo                       see it work: own broker, own subscriber
-  edged bench                      how near to this machine's limit
+  edged bench                      how near edged comes to this machine's limit
 """
 
 
 class _Version(argparse.Action):
-    """Prints the version; reads it only then."""
+    """Prints the version, which is read only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from edged import __version__

@@ -1,4 +1,4 @@
-"""Draws detections into pictures, for people."""
+"""Draws detections into pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from edged.core.types import Detections, Pixels
 
-_GOLDEN_ANGLE = 137.508  # degrees of hue between neighbouring class ids: never two alike in a row
+_GOLDEN_ANGLE = 137.508  # degrees of hue between neighbouring class ids: neighbours never look alike
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
@@ -28,7 +28,7 @@ def annotated(pixels: Pixels, detections: Detections, *, classes: Sequence[str],
     """
     canvas: Pixels = pixels.copy()
     size = max(0.4, min(canvas.shape[:2]) / 900)
-    for index in reversed(range(len(detections))):  # the surest on top
+    for index in reversed(range(len(detections))):  # the highest score on top
         x1, y1, x2, y2 = (round(float(side)) for side in detections.xyxy[index])
         class_id = int(detections.class_id[index])
         colour = class_colour(class_id)

@@ -1,4 +1,4 @@
-"""What `edged check` finds out: each part tried for real, one line each."""
+"""`edged check`: tries each part for real and prints one line for each."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _cameras(specs: Sequence[CameraSpec]) -> Iterable[Finding]:
         while len(settled) < len(specs):
             waited_s = time.monotonic() - began
             waiting = [state for name, state in cameras.states().items() if name not in settled]
-            # One that says what it waits for is there: bytes arrive, the picture will.
+            # A camera with a reason is connected: bytes arrive, and a picture will follow.
             if waited_s >= patience_s + LOST_AFTER_S * any(state.reason for state in waiting):
                 break
             changed.wait(1.0)

@@ -1,4 +1,4 @@
-"""What the daemon knows of itself: counters, latencies, progress; and the words it says to systemd."""
+"""Counters, latencies and memory of the daemon; notifications to systemd."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE_S = 60.0  # older ones do not count for the rate
 PERCENTILES = (50, 95, 99)
 HANG_S = 9.0  # with the main loop's own step this ends a hung inference within ten seconds
 HANG_FACTOR = 20.0  # a machine that is starved of CPU is slow, but does not hang
-FIRST_FRAME_S = 40.0  # until the first result nobody knows how slow this model is here
+FIRST_FRAME_S = 40.0  # before the first result the model's speed on this machine is unknown
 
 
 class Health:
@@ -39,18 +39,18 @@ class Health:
         self.started_at = datetime.now(timezone.utc)
 
     def beat(self) -> None:
-        """The pipeline moved, or found nothing to do."""
+        """The pipeline made progress, or found nothing to do."""
         self.beats += 1
 
     @property
     def allowed_s(self) -> float:
-        """How long the pipeline may be silent before it hangs, by what this model took on this machine so far."""
+        """Seconds without a beat after which the pipeline counts as hung; depends on this model's latencies so far."""
         with self._lock:
             slowest_s = max(self._detect_ms, default=0.0) / 1000
         return max(HANG_S, HANG_FACTOR * slowest_s) if slowest_s else FIRST_FRAME_S
 
     def new_model(self) -> None:
-        """Latencies so far say nothing about those to come."""
+        """Forget latencies: those of the model before say nothing about this one."""
         with self._lock:
             self._total_ms.clear()
             self._detect_ms.clear()
@@ -71,7 +71,7 @@ class Health:
             return self._frames.total()
 
     def rate(self) -> float:
-        """Frames a second over the window's last minute; 0 without two frames."""
+        """Frames per second over the last minute, of at most `WINDOW` frames; 0 with fewer than two."""
         with self._lock:
             since_s = time.monotonic() - RATE_S
             recent = [moment for moment in self._finished_s if moment > since_s]
@@ -132,7 +132,7 @@ def temperature_c(root: str = "/sys/class/thermal") -> float | None:
 def notify_systemd(*lines: str) -> bool:
     """Send state to systemd's notification socket, e.g. `READY=1`; False where there is none (sd_notify(3)).
 
-    As given: who puts foreign words into a status takes the secrets out of them.
+    The lines are sent as they are: the caller redacts foreign text.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
@@ -140,6 +140,6 @@ def notify_systemd(*lines: str) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto("\n".join(lines).encode(), "\0" + address[1:] if address.startswith("@") else address)
-    except OSError:  # no descriptor left, or nobody listens: the next word may arrive
+    except OSError:  # no descriptor left, or nobody listens: the next notification may arrive
         return False
     return True

@@ -1,4 +1,4 @@
-"""One daemon a device id on a machine: two would take each other's MQTT session away for ever."""
+"""One daemon per device id on a machine: two would take over each other's MQTT session again and again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 from edged.core.errors import ConfigError
 
-_UCRED = struct.Struct("3i")  # pid, uid, gid: socket(7), SO_PEERCRED
+_UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 @contextmanager
 def only_instance(device: str) -> Iterator[None]:
-    """Hold the device's name while the context lasts: an abstract socket, gone with the process however it ends.
+    """Reserve a device id in this context by an abstract socket, which the kernel frees however the process ends.
 
     Raises:
         ConfigError: another process holds it; the message names it.

@@ -13,19 +13,18 @@ from collections.abc import Callable
 
 from edged.core.records import safe_message, safe_traceback
 
-REPEAT_S = 60.0  # the same warning is written once in so many seconds
+REPEAT_S = 60.0  # the same warning is written once in this time
 FIELDS = ("CAMERA", "ERROR_CODE")  # what `extra=` of a log call may add to a journal entry
 _MOST_REMEMBERED = 1000
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-# Numbers that stand alone: `frame 17 failed` and `frame 18 failed` have one cause, `camera 1` and `camera 2` are two.
+# Numbers that stand alone: `frame 17 failed` repeats `frame 18 failed`, but `camera 1` and `camera 2` differ.
 _NUMBER = re.compile(r"(?<!camera )(?<![\w.-])\d[\d.,]*(?![\w-])")
 
 
 class OncePerMinute(logging.Filter):
-    """Lets a warning or error that says the same again pass only once a minute, with the number it stands for.
+    """Lets a repeated warning or error pass only once a minute, with the number of repeats since.
 
-    Lines that differ in nothing but numbers say the same. Also takes the secrets out of
-    what is put into a line, and of tracebacks.
+    Lines that differ only in numbers are repeats. Also redacts the arguments of a line, and tracebacks.
 
     Args:
         clock: monotonic seconds.
@@ -89,15 +88,15 @@ class JournalHandler(logging.Handler):
                 THREAD_NAME=record.threadName or "",
                 **fields,
             )
-        except OSError:  # the journal is away for a moment; logs are no data
+        except OSError:  # the journal is away for a moment; a lost log line is no lost data
             self.handleError(record)
 
 
-_once = OncePerMinute()  # outlives a reload, which sets logging up again
+_once = OncePerMinute()  # kept over a reload, which sets up logging again
 
 
 def set_up_logging(level: str) -> None:
-    """Log at `level` to the journal with fields under systemd, else to standard error."""
+    """Log at `level` (`debug`, `info`, ...): to the journal with fields under systemd, else to standard error."""
     logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
     handler = _journal_handler() if logs_to_journal() else _stderr_handler()
     handler.addFilter(_once)
@@ -116,7 +115,7 @@ def logs_to_journal() -> bool:
 def _journal_handler() -> logging.Handler:
     try:
         return JournalHandler(importlib.import_module("systemd.journal").send)
-    except ImportError:  # systemd-python is an extra: priorities still arrive by prefix
+    except ImportError:  # systemd-python is an extra: without it journald takes priorities from prefixes
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_PriorityFormatter("%(name)s: %(message)s"))
         return handler

@@ -1,4 +1,4 @@
-"""Moves frames: newest frames -> detector -> stages -> sink. Knows none of them, only their protocols."""
+"""Moves frames: newest frames -> detector -> stages -> sink. Depends on their protocols only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edged.core.protocols import Detector, FrameSupply, ResultSink, Stage
 from edged.core.types import Frame, FrameResult
 from edged.health import Health
 
-IDLE_S = 0.2  # how long to wait for a frame before looking at requests to stop or to swap the detector
+IDLE_S = 0.2  # how long to wait for a frame before checking for requests to stop or to replace the detector
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ class Pipeline:
         supply: where frames come from.
         detector: closed by the pipeline, when it is replaced or the pipeline ends.
         sink: where results go; not closed here.
-        health: told of every result and of every turn of the loop.
-        stages: see each result in this order, with the frame that it is of.
+        health: counts every result and gets a beat in every turn of the loop.
+        stages: process each result with its frame, in this order.
     """
 
     def __init__(
@@ -46,24 +46,24 @@ class Pipeline:
         self._under_way: deque[Frame] = deque()
         self._successor: tuple[Detector, Callable[[], None]] | None = None
         self._successor_lock = threading.Lock()
-        self._ended = False  # nobody takes a successor any more
+        self._ended = False  # the thread has ended: no successor is taken any more
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        """Begin to move frames."""
+        """Start the thread."""
         self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether the thread still moves frames; False after `stop`, a failure, or when all sources have ended."""
+        """Whether the thread runs; False after `stop`, a failure, or when all sources have ended."""
         return self._thread.is_alive()
 
     def replace_detector(self, detector: Detector, *, on_swap: Callable[[], None]) -> None:
         """Use another detector from the next frame on; frames under way finish on the old one, which is closed.
 
-        One that was to be used and is replaced before its first frame is closed, too, and its `on_swap` not called.
+        If it is called again before that, the detector not yet used is closed, too, and its `on_swap` is not called.
 
         Args:
             detector: owned by the pipeline from now on; closed at once where the pipeline has ended.
@@ -77,7 +77,7 @@ class Pipeline:
             unused[0].close()
 
     def forget(self, cameras: Iterable[str]) -> None:
-        """Have the stages forget cameras that were removed, after the frames that are under way now."""
+        """Have the stages forget removed cameras, after the frames under way now."""
         self._to_forget.extend(cameras)
 
     def stop(self, *, timeout_s: float) -> bool:
@@ -100,7 +100,7 @@ class Pipeline:
                 self._finish_oldest(refill=True)
             self._finish_all()
         except Exception as exc:
-            self.failure = exc  # whoever started the thread decides; nothing may vanish with it
+            self.failure = exc  # whoever started the thread reads it and decides
             if not isinstance(exc, EdgedError):
                 logger.exception("the pipeline failed")
         finally:
@@ -127,9 +127,9 @@ class Pipeline:
             return
         results = self._detector.collect()
         if not self._stages:
-            self._supply.release([self._under_way.popleft() for _ in results])  # nobody looks at the pixels any more
+            self._supply.release([self._under_way.popleft() for _ in results])  # no stage needs the pixels
         if refill and self._successor is None and not self._stop.is_set():
-            self._refill(wait_s=0)  # first: the device should not wait for stages and JSON
+            self._refill(wait_s=0)  # first, so that the device does not wait for stages and JSON
         for result in results:
             self._hand_on(self._through_stages(result) if self._stages else result)
 

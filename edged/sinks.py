@@ -1,4 +1,4 @@
-"""Several sinks as one."""
+"""Combines several sinks into one."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from edged.core.types import FrameResult
 
 
 class Sinks:
-    """Implements `edged.core.protocols.Sink`: everything goes to each of them, in this order.
+    """Implements `edged.core.protocols.Sink`: passes every call to each sink, in this order.
 
     Args:
-        sinks: owned from now on.
+        sinks: closed by `close`.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
 
     def publish(self, result: FrameResult) -> None:
-        """Accept one result."""
+        """Pass on one result."""
         for sink in self._sinks:
             sink.publish(result)
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
-        """Results from now on come from this bundle."""
+        """Pass on which model results come from."""
         for sink in self._sinks:
             sink.set_model(model, classes)
 
     def camera_state(self, state: CameraState) -> None:
-        """How a camera is."""
+        """Pass on the state of a camera."""
         for sink in self._sinks:
             sink.camera_state(state)
 
     def keep_cameras(self, names: Iterable[str]) -> None:
-        """From now on there are these cameras."""
+        """Pass on the names of the present cameras."""
         kept = tuple(names)
         for sink in self._sinks:
             sink.keep_cameras(kept)
 
     def info(self, info: DeviceInfo) -> None:
-        """What runs here."""
+        """Pass on what runs on this device."""
         for sink in self._sinks:
             sink.info(info)
 
     def statistics(self, statistics: Statistics) -> None:
-        """Figures of this moment."""
+        """Pass on the statistics of this moment."""
         for sink in self._sinks:
             sink.statistics(statistics)
 
     @property
     def summary(self) -> str:
-        """How each of them is."""
+        """The summaries of all sinks, separated by commas."""
         return ", ".join(sink.summary for sink in self._sinks)
 
     @property
     def pulses(self) -> Mapping[str, Pulse]:
-        """Of the threads of all of them."""
+        """Pulses of the threads of all sinks, by name."""
         return {name: pulse for sink in self._sinks for name, pulse in sink.pulses.items()}
 
     def close(self) -> None:
-        """Close each, whatever becomes of the others; safe to call twice."""
+        """Close all, even if one fails; then raises the first failure. Safe to call twice."""
         failure: Exception | None = None
         for sink in self._sinks:
             try:

@@ -1,1 +1,1 @@
-"""The only place where concrete parts are built from settings."""
+"""Builds concrete parts from settings; no other package does."""

@@ -1,4 +1,4 @@
-"""The model that settings name, and the detector that runs it here."""
+"""Opens the configured model and the detector that runs it on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LoadedModel:
         detector: ready for the first frame.
         bundle: the model.
         backend: e.g. `cpu fp32, 2 cores`, for people.
-        facts: what else there is to know of what runs the model, by name.
+        facts: more about what runs the model, for people, by name.
     """
 
     detector: TunableDetector
@@ -42,8 +42,10 @@ def load_model(model: Model, engine: Engine) -> LoadedModel:
     """Open the configured bundle and build the detector that this machine can run.
 
     Raises:
-        ConfigError: a class that the model does not know, a confidence below what the bundle can report.
-        BundleMismatch, DataError: the bundle is not there, damaged, or not made for this machine.
+        ConfigError: a class that the model does not know, or a GPU that is not there.
+        BundleMismatch: no bundle, none for this machine, or a confidence below what it can report.
+        DataError: the bundle is damaged.
+        DetectorError, NotInstalled: `backend = "tensorrt"`, and the GPU or a package is missing or fails.
     """
     bundle = Bundle.open(model.bundle)
     limits = thresholds(model, bundle)
@@ -83,7 +85,7 @@ def _on_cpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:
 
 
 def thresholds(model: Model, bundle: Bundle) -> Thresholds:
-    """The configured limits in the model's terms.
+    """The configured limits, with class names turned into the model's ids.
 
     Raises:
         ConfigError: a class that the model does not know.
@@ -112,7 +114,7 @@ def _listed(names: Sequence[str], *, most: int = 20) -> str:
 
 
 class Loading:
-    """One attempt to load a model, begun at once, beside the main thread: it goes on to hear signals and the watchdog.
+    """Loads a model in a thread of its own, started at once, so that the main thread still serves signals and watchdog.
 
     Args:
         model, engine: as configured.
@@ -128,19 +130,20 @@ class Loading:
     def _run(self) -> None:
         try:
             self._loaded = load_model(*self._settings)
-        except BaseException as exc:  # noqa: BLE001 - told to whoever takes the result
+        except BaseException as exc:  # noqa: BLE001 - `result` raises it
             self._failure = exc
 
     @property
     def under_way(self) -> bool:
-        """Whether it still loads."""
+        """Whether the model is still being loaded."""
         return self._thread.is_alive()
 
     def result(self) -> LoadedModel:
-        """The model, once it is no longer under way.
+        """The model; call it when it is no longer under way.
 
         Raises:
             EdgedError: what `load_model` raised.
+            RuntimeError: it is still under way.
         """
         if self._failure is not None:
             raise self._failure

@@ -1,4 +1,4 @@
-"""Settings in the terms of the stages that they are for."""
+"""Converts settings to the options of capture and publisher."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MQTT_TLS_PORT = 8883
 
 
 def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
-    """The configured cameras in capture's terms.
+    """Capture's options for the configured cameras.
 
     Raises:
-        ConfigError: a camera that cannot be, e.g. an impossible source.
+        ConfigError: a value that capture refuses, e.g. a source.
     """
     try:
         return [
@@ -30,7 +30,7 @@ def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
 
 
 def mqtt_options(mqtt: Mqtt) -> MqttOptions:
-    """The configured broker in the publisher's terms.
+    """The publisher's options for the configured broker.
 
     Raises:
         ConfigError: settings that contradict each other.
@@ -50,7 +50,7 @@ def mqtt_options(mqtt: Mqtt) -> MqttOptions:
 
 
 def outbox_options(publish: Publish) -> OutboxOptions | None:
-    """Where durable messages wait; None where they are not kept."""
+    """Options of the outbox; None where `durable` is off."""
     if not publish.durable:
         return None
     return OutboxOptions(

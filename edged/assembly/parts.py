@@ -1,4 +1,4 @@
-"""Every part of a daemon, built from settings, and what a new configuration changes about them."""
+"""Builds every part of a daemon from settings, and finds what a new configuration changes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ FIXED_SECTIONS = ("device", "mqtt", "publish")  # a session and its outbox live 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon is made of.
+    """The parts of a daemon.
 
     Attributes:
-        settings: that they were made from.
+        settings: what the parts were built from.
         sink: connecting already.
         cameras: not started.
-        pins: tells a detector where frames lie.
-        loading: the model, under way.
+        pins: registers the cameras' memory with a GPU detector.
+        loading: the model, being loaded.
         stages: between detector and sink.
     """
 
@@ -44,12 +44,12 @@ class Parts:
 
 
 def assemble(settings: Settings) -> Parts:
-    """Make every part.
+    """Build every part.
 
     Raises:
-        EdgedError: model, outbox, TLS files or cameras cannot be used; nothing runs then.
+        EdgedError: model, outbox, TLS files or cameras cannot be used.
     """
-    bundle = Bundle.open(settings.model.bundle)  # before all else: a missing model is told at once
+    bundle = Bundle.open(settings.model.bundle)  # first: a missing model is reported before anything starts
     speaker = origin(device=settings.device.id, model=bundle.manifest.name, classes=bundle.manifest.classes)
     specs = camera_specs(settings.camera)
     sink = Sinks([_mqtt(settings, speaker)])
@@ -80,14 +80,14 @@ def _mqtt(settings: Settings, speaker: Origin) -> MqttPublisher:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a new configuration asks of a running daemon; nothing in it can be refused any more, but the model.
+    """What a new configuration changes in a running daemon. It is checked: only loading a model can still fail.
 
     Attributes:
-        settings: that hold when it is done; sections that wait for a restart as they were.
-        waiting: those sections.
+        settings: in force afterwards; sections that need a restart keep their old values.
+        waiting: names of the changed sections that need a restart.
         specs: the cameras.
-        thresholds: of the model that runs.
-        loading: another model, under way; None keeps the one that runs.
+        thresholds: for the configured model.
+        loading: another model, being loaded; None keeps the present one.
     """
 
     settings: Settings
@@ -107,7 +107,7 @@ def plan_change(new: Settings, *, running: Settings, model: LoadedModel) -> Chan
     bundle = Bundle.open(new.model.bundle)
     limits = thresholds(new.model, bundle)
     other = bundle.directory != model.bundle.directory or new.engine != running.engine
-    # Sections that stay as they were keep being compared with what runs, not with what was asked for.
+    # Sections that need a restart are compared with what runs, not with the configuration before.
     return Change(
         settings=new.model_copy(update={section: getattr(running, section) for section in FIXED_SECTIONS}),
         waiting=tuple(section for section in FIXED_SECTIONS if getattr(new, section) != getattr(running, section)),
