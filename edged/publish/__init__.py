@@ -1,1 +1,1 @@
-"""Results to MQTT."""
+"""Publishes results, states and statistics over MQTT."""

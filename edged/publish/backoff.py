@@ -1,4 +1,4 @@
-"""When to try the broker again: soon at first, never in step with other devices, slowly after a refusal."""
+"""Delays before the next attempt to connect: short at first, with jitter, long after a refusal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 from edged.publish.options import MqttOptions
 
-# A connection that lasted this long was a real one; shorter ones in a row hint at two clients with one id.
+# A connection that lasted this long was stable; shorter ones in a row hint at two clients with one id.
 STABLE_S = 10.0
 SHORT_LIVED_IN_A_ROW = 3
 
@@ -14,7 +14,7 @@ SHORT_LIVED_IN_A_ROW = 3
 class Backoff:
     """Delays between attempts, doubled from `reconnect_min_s` to `reconnect_max_s`.
 
-    Each is jittered over its upper half, so that a thousand devices do not meet a restarted broker at once.
+    Each is reduced by up to half at random, so that not all devices connect to a restarted broker at once.
     """
 
     def __init__(self, options: MqttOptions) -> None:
@@ -24,11 +24,11 @@ class Backoff:
 
     def failed_s(self) -> float:
         """Seconds to wait after an attempt that failed."""
-        self._short_lived = 0  # the broker itself is in trouble: nobody takes the client id away
+        self._short_lived = 0  # the broker has a problem: no other client takes over the id
         return self._next_s()
 
     def refused_s(self) -> float:
-        """Seconds to wait after the broker said no."""
+        """Seconds to wait after the broker refused this client."""
         return _jittered(self._options.refused_retry_s)
 
     def lost_s(self, lasted_s: float) -> float:

@@ -1,4 +1,4 @@
-"""What the broker retains of each camera: status, health, the number of objects, and what Home Assistant is told."""
+"""The retained topics of each camera: status, health, and for Home Assistant number of objects and discovery."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STOPPED = "edged was stopped"
 
 
 class CameraStates:
-    """Keeps the retained topics of all cameras true; any thread may call.
+    """Keeps the retained topics of all cameras up to date; any thread may call.
 
     Args:
         topics: the device's.
-        names: the cameras that there are; of others nothing is said. None: every camera that is told of.
-        discovery_prefix: of Home Assistant; empty: say nothing to it.
-        retain: what a topic shall hold from now on; an empty payload removes it.
+        names: the present cameras; nothing is published about others. None: every camera that has a state.
+        discovery_prefix: of Home Assistant; empty: publish nothing for it.
+        retain: sets the retained payload of a topic; an empty payload removes it.
 
     Raises:
         ValueError: a name that no camera may have.
@@ -51,7 +51,7 @@ class CameraStates:
         self._ended = False
 
     def tell(self, state: CameraState) -> None:
-        """Say how a camera is.
+        """Publish the state of a camera.
 
         Raises:
             ValueError: a name that no camera may have.
@@ -76,7 +76,7 @@ class CameraStates:
         self._retain(self._topics.camera_health(name), encode(health_payload(state, device=self._topics.device)))
 
     def count(self, name: str, objects: int) -> None:
-        """So many objects are in the latest frame of a camera; said to Home Assistant when it changes."""
+        """Note the number of objects in a camera's latest frame; published for Home Assistant when it changes."""
         if not self._discovery_prefix:
             return
         with self._lock:
@@ -88,7 +88,7 @@ class CameraStates:
             self._retain(self._topics.camera_objects(name), str(objects).encode())
 
     def keep(self, names: Iterable[str]) -> None:
-        """From now on there are these cameras: what is retained of others is removed.
+        """These are the cameras from now on: remove the retained topics of others.
 
         Raises:
             ValueError: a name that no camera may have.
@@ -104,7 +104,7 @@ class CameraStates:
                     self._retain(topic, b"")
 
     def _of(self, name: str) -> list[str]:
-        """Every topic retained for a camera; its health, by which a later start knows it as ours, comes last."""
+        """All retained topics of a camera; last its health, by which a later start recognises it as this device's."""
         announced: list[str] = []
         if self._discovery_prefix:
             announced = [*discovery(self._topics, name, prefix=self._discovery_prefix)]
@@ -112,10 +112,10 @@ class CameraStates:
         return [*announced, self._topics.camera_status(name), self._topics.camera_health(name)]
 
     def tidy(self, held: Iterable[str]) -> set[str]:
-        """Remove from the broker what it holds of this device's cameras and nobody configured; the topics.
+        """Remove from the broker what it retains of cameras that are not configured; returns those topics.
 
         Args:
-            held: topics that hold something of a camera of this device, whichever.
+            held: topics that the broker retains of cameras of this device.
         """
         with self._lock:
             if self._names is None or self._ended:
@@ -126,7 +126,7 @@ class CameraStates:
             return gone
 
     def end(self) -> None:
-        """Say that no camera is watched any more; nothing is said after that."""
+        """Publish that no camera is watched any more; nothing is published after that."""
         with self._lock:
             for state in list(self._states.values()):
                 if state.state not in {"offline", "ended"}:

@@ -10,7 +10,7 @@ from edged.publish.tls import tls_context
 
 
 def check_broker(options: MqttOptions) -> None:
-    """Connect, be accepted, say goodbye; publishes nothing and does not disturb a running daemon.
+    """Connect to the broker and disconnect; publishes nothing and does not disturb a running daemon.
 
     Raises:
         BrokerError: not reachable, no answer, or the broker refuses these credentials or this certificate.

@@ -1,7 +1,7 @@
-"""One connection to a broker, from CONNECT to its end, driven step by step, by one thread at a time.
+"""One connection to a broker, from CONNECT to its end, driven step by step by one thread at a time.
 
-paho keeps state of an old connection (queue, in-flight messages, a downgraded protocol) in its client; a fresh
-client for each connection leaves that to us, so that memory is bounded and order is ours.
+paho keeps state of an old connection (queue, in-flight messages, a downgraded protocol) in its client. Here each
+connection has a new client, and edged keeps that state itself, so that memory is bounded and order is kept.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edged.publish.faults import KEEP_ALIVE_TIMEOUT, connect_failure, no_answer, refusal
 from edged.publish.options import MAX_MQTT_PAYLOAD_BYTES, MqttOptions
 
-# Unacknowledged QoS 1 messages at once: enough for 1000 messages a second at 60 ms round trip.
+# Unacknowledged QoS 1 messages at once: enough for 1000 messages per second at 60 ms round trip.
 MAX_INFLIGHT = 64
 # More would only hold stale detections in the kernel when the broker freezes.
 _SEND_BUFFER_BYTES = 256 * 1024
 _TICK_S = 1.0
-# What this side takes in one packet: confirmations, and messages like our own. Nobody may fill our memory.
+# Largest packet that is read: acknowledgements, and messages like edged's own. A broker must not fill the memory.
 MOST_INCOMING_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, when this client is lost."""
+    """The last will: the broker publishes it, retained, when this client is lost."""
 
     topic: str
     payload: bytes
@@ -43,7 +43,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """What the broker said it takes at once: unacknowledged messages and bytes a packet."""
+    """Limits that the broker announced: unacknowledged messages at once, bytes per packet."""
 
     inflight: int
     packet_bytes: int
@@ -54,9 +54,9 @@ class Connection:
 
     Args:
         options: the broker.
-        client_id: what it knows us by.
-        will: None leaves none.
-        context: TLS; None speaks plain TCP.
+        client_id: of this client.
+        will: None for no last will.
+        context: TLS; None for plain TCP.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class Connection:
         self.lost = ""
         self.lost_code = 0
         self.acknowledged: list[tuple[int, int]] = []
-        self.largest_bytes = 0  # of the payloads sent
+        self.largest_bytes = 0  # largest payload sent
         self.received = 0
         self.granted: bool | None = None
 
     def open(self, *, stop: Callable[[], bool] = lambda: False) -> None:
-        """Connect and wait for the broker's answer; gives up early where `stop` becomes true.
+        """Connect and wait for the broker's answer; gives up early when `stop` gives True.
 
         Raises:
             BrokerError: not reachable or no answer.
-            BrokerRefusal: the broker does not want this client.
+            BrokerRefusal: the broker refuses this client.
         """
         self._client.on_log = self._on_log
         try:
@@ -113,11 +113,11 @@ class Connection:
 
     @property
     def congested(self) -> bool:
-        """The socket takes no more for now: hand over nothing until it drained."""
+        """The socket's send buffer is full: send nothing until it has drained."""
         return self._client.want_write()
 
     def send(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
-        """Hand one message to the socket; its packet id, 0 where the connection is gone.
+        """Hand one message to the socket; returns its packet id, 0 where the connection is lost.
 
         Raises:
             ValueError: a topic that MQTT forbids.
@@ -125,18 +125,18 @@ class Connection:
         self.largest_bytes = max(self.largest_bytes, len(payload))
         while True:
             info = self._client.publish(topic, payload, qos=qos, retain=retain)
-            # The id of a message that is still in flight came round again: take the next.
+            # paho's next id belongs to a message still in flight: take the one after it.
             if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
                 return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else 0
 
     def subscribe(self, filters: Sequence[str], on_message: Callable[[str, bytes, bool], None]) -> None:
-        """Ask for messages, each at most once.
+        """Subscribe with QoS 0.
 
-        `granted` becomes whether the broker allows all of `filters`, `received` counts what came.
+        Sets `granted` to whether the broker allows all of `filters`; `received` counts messages.
 
         Args:
-            filters: topics with wildcards; what is retained comes in their order from most brokers.
-            on_message: told of topic, payload and whether it was retained, from `process`; must not raise.
+            filters: topics with wildcards; most brokers send retained messages in this order.
+            on_message: called from `process` with topic, payload and whether it was retained; must not raise.
         """
 
         def note(_client: object, _data: object, message: paho.MQTTMessage) -> None:
@@ -152,7 +152,7 @@ class Connection:
         self.process(self.wait(self.watch(), timeout_s))
 
     def watch(self, *, wake_fd: int = -1) -> bool:
-        """Prepare `wait`: for the socket, and for `wake_fd` to become readable. True where data wait already."""
+        """Prepare `wait` for the socket, and for `wake_fd` to become readable. Returns whether data wait already."""
         sock = self._client.socket()
         if sock is None:
             return True
@@ -162,8 +162,8 @@ class Connection:
             self._poll.register(wake_fd, select.POLLIN)
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
-    def wait(self, pending: bool, timeout_s: float) -> int:  # noqa: FBT001 - handed on from `watch`
-        """Poll events of the socket. The only part during which another thread may `send`."""
+    def wait(self, pending: bool, timeout_s: float) -> int:  # noqa: FBT001 - the result of `watch`
+        """Wait for poll events of the socket and return them. Only meanwhile may another thread `send`."""
         timeout_ms = 0 if pending else math.ceil(min(timeout_s, _TICK_S) * 1000)
         events = dict(self._poll.poll(timeout_ms)).get(self._socket_fd, 0)
         return events | (select.POLLIN if pending else 0)
@@ -171,11 +171,11 @@ class Connection:
     def process(self, events: int) -> None:
         """Read, write and keep alive.
 
-        Afterwards `acknowledged` holds (packet id, reason code) of what the broker confirmed, `lost` the
-        reason where the connection ended.
+        Adds (packet id, reason code) of acknowledged messages to `acknowledged`. Where the connection has ended, `lost`
+        becomes the reason.
         """
         if events & ~select.POLLOUT:
-            # Set only here: paho would also call it, at a price, for every QoS 0 message it wrote.
+            # Set only here: paho would also call it for every QoS 0 message that it wrote, which costs time.
             self._client.on_publish = self._on_publish
             self._read()
             self._client.on_publish = None
@@ -194,13 +194,13 @@ class Connection:
             self.abort()
 
     def close(self) -> None:
-        """Say goodbye: the broker forgets the will."""
+        """Send DISCONNECT, so that the broker drops the will, and close."""
         with contextlib.suppress(OSError):
             self._client.disconnect()
         self.abort()
 
     def abort(self) -> None:
-        """End the connection without a word: the broker publishes the will."""
+        """Close the socket without DISCONNECT: the broker publishes the will."""
         sock = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -254,7 +254,7 @@ class _Client(paho.Client):
 
 
 def _client(options: MqttOptions, *, client_id: str, will: Will | None, context: ssl.SSLContext | None) -> paho.Client:
-    """A client of paho's that is set up, but neither connects nor reconnects by itself."""
+    """A configured paho client that neither connects nor reconnects by itself."""
     version = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
     client = _Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False)
     client.connect_timeout = options.connect_timeout_s

@@ -1,4 +1,4 @@
-"""What became of the messages: counted where it happened, read by anyone."""
+"""Counts what became of the messages; any thread may read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PublishCounters:
-    """Since the start of the publisher.
+    """Counters since the start of the publisher.
 
     Attributes:
-        published: handed to the network; a QoS 0 message among them may still be lost with its connection.
+        published: handed to the network; a QoS 0 message may still be lost with its connection.
         acknowledged: confirmed by the broker (QoS 1).
         dropped: lost, by cause: `offline` (no broker, QoS 0), `queue` (network too slow), `outbox_queue` (disk
-            too slow), `outbox_bytes` and `outbox_age` (caps), `outbox_disk` (disk full), `invalid`, `too_large`,
+            too slow), `outbox_bytes` and `outbox_age` (limits), `outbox_disk` (disk full), `invalid`, `too_large`,
             `refused` (by the broker), `closed` (after close).
         truncated: sent without their least confident detections because they were too large.
         skipped: frames without detections, where those are not published.
-        quarantined: damaged outbox files put aside; what waited in them is lost.
+        quarantined: damaged outbox files put aside; the messages in them are lost.
         connects: accepted connections.
-        connected: now.
+        connected: whether there is a connection now.
         waiting: durable messages that the broker has not confirmed yet.
         last_error: of the connection or the outbox; empty where there was none.
     """
@@ -65,7 +65,7 @@ class MessageTally:
                 self._dropped[cause] += count
 
     def drop_one(self, cause: str, topic: str, why: object) -> None:
-        """Count a lost message and log it; the log itself shows one a minute that says the same."""
+        """Count a lost message and log it; the log shows repeats once a minute only."""
         self.drop(cause)
         logger.warning("message for %s dropped (%s): %s", topic, cause, str(why))
 

@@ -1,4 +1,4 @@
-"""Foreign failures of a broker connection, translated into BrokerErrors that say what to do."""
+"""Translates failures of DNS, TCP, TLS and MQTT into BrokerErrors that say what to do."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SESSION_TAKEN_OVER = 0x8E
 TOPIC_INVALID = 0x90
 PACKET_TOO_LARGE = 0x95
 PAYLOAD_INVALID = 0x99
-FAILED = 0x80  # this and above are refusals
+FAILED = 0x80  # this code and all above are refusals
 
 # A message refused for one of these will be refused every time.
 HOPELESS = frozenset({TOPIC_INVALID, PACKET_TOO_LARGE, PAYLOAD_INVALID})
 
 
 class BrokerRefusal(BrokerError):
-    """The broker answered and does not want this client: trying again soon is a storm, not a cure."""
+    """The broker answered and refuses this client: trying again soon does not help."""
 
 
 def connect_failure(exc: OSError, options: MqttOptions) -> BrokerError:
-    """What an exception of DNS, TCP or TLS means for the operator."""
+    """The error for an exception of DNS, TCP or TLS."""
     address = options.address
     if isinstance(exc, ssl.SSLError):
         message, remedy = describe_tls_failure(exc, options)
@@ -64,7 +64,7 @@ def _system_text(exc: OSError) -> str:
 
 
 def refusal(reason: ReasonCode, options: MqttOptions, *, client_id: str) -> BrokerError:
-    """What a CONNACK other than success means."""
+    """The error for a CONNACK other than success."""
     address = options.address
     if reason.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):
         who = f"the credentials of user {options.username!r}" if options.username else "a client without credentials"
@@ -84,7 +84,7 @@ def refusal(reason: ReasonCode, options: MqttOptions, *, client_id: str) -> Brok
 
 
 def no_answer(options: MqttOptions, *, closed: bool, detail: str) -> BrokerError:
-    """The transport stands, but no CONNACK came."""
+    """The error where TCP and TLS are connected, but no CONNACK came; `closed`: the broker ended the connection."""
     if not closed:
         return BrokerError(
             f"broker {options.address} accepted the connection but did not answer within"
@@ -97,7 +97,7 @@ def no_answer(options: MqttOptions, *, closed: bool, detail: str) -> BrokerError
             remedy="check cert_file and key_file",
         )
     remedy = _suspicion(options)
-    if options.tls is not None:  # the handshake stands: in TLS 1.3 a refused client learns of it only afterwards
+    if options.tls is not None:  # in TLS 1.3 a refused client learns of it only after the handshake
         whom = "this client certificate" if options.tls.cert_file else "a client without certificate"
         remedy = f"it may not accept {whom}: check cert_file and key_file"
     return BrokerError(f"broker {options.address} closed the connection without an answer", remedy=remedy)

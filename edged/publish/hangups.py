@@ -1,32 +1,32 @@
-"""What a broker takes at most where it does not say so but hangs up: learned from the messages that went with it.
+"""Learns the largest message of a broker that announces no limit, but closes the connection on a larger one.
 
-Without this a message that must arrive would be sent again with every connection and end it, for ever.
+Without this, a too large durable message would be sent again with every connection and end each of them.
 """
 
 from __future__ import annotations
 
-LOSSES_IN_A_ROW = 3  # with the same message; a broker that restarts may take one or two with it
-LOSSES_ONCE_PROVED = 2  # of a broker that is known to do so; one may be an earlier message whose answer was not read
+LOSSES_IN_A_ROW = 3  # with the same message; one or two may be a broker that restarts
+LOSSES_ONCE_PROVED = 2  # of a broker known to do so; one may be due to an earlier message whose answer was not read
 
 
 class SizeGuard:
-    """Suspects a size, holds it back, and is sure only where a smaller message gets through.
+    """Suspects a size, holds such messages back, and is sure only when a smaller message gets through.
 
-    A broker that hangs up for another reason (access rules, two clients with one id) takes smaller messages no
-    better: then nothing is held to be too large, and what was held back goes out again.
+    A broker that closes the connection for another reason (access rules, two clients with one id) does so on smaller
+    messages, too: then no size is at fault, and messages held back are sent again.
     """
 
     def __init__(self) -> None:
         self._last: object = None
         self._losses = 0
-        self.refused_bytes = 0  # the smallest that is suspected or refused; 0: none
+        self.refused_bytes = 0  # the smallest size that is suspected or refused; 0: none
         self.largest_passed = 0
         self.sure = False
-        self._proved = False  # once
+        self._proved = False  # whether a suspicion was ever confirmed
 
     @property
     def suspicious(self) -> bool:
-        """Whether a size is suspected and not proved."""
+        """Whether a size is suspected but not proved."""
         return bool(self.refused_bytes) and not self.sure
 
     def refuses(self, size: int) -> bool:
@@ -34,7 +34,7 @@ class SizeGuard:
         return 0 < self.refused_bytes <= size
 
     def hung_up(self, message: object, size: int) -> None:
-        """The broker ended a connection on which `message` was the first that it did not confirm."""
+        """The broker closed a connection on which `message` was the first that it had not confirmed."""
         if size <= self.largest_passed:
             self._last = None
             return

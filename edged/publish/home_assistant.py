@@ -1,4 +1,4 @@
-"""Home Assistant's MQTT discovery: one device, and for each camera its connectivity and its number of objects.
+"""Home Assistant's MQTT discovery: one device, with connectivity and number of objects for each camera.
 
 Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 """
@@ -21,7 +21,7 @@ def _node(topics: Topics) -> str:
 
 
 def discovery(topics: Topics, camera: str, *, prefix: str = DISCOVERY_PREFIX) -> dict[str, Payload]:
-    """Configuration messages of one camera by the topic on which they are retained."""
+    """The discovery messages of one camera, by the topic on which each is retained."""
     node = _node(topics)
     device_online = {"topic": topics.status}
     common: Payload = {
@@ -44,7 +44,7 @@ def discovery(topics: Topics, camera: str, *, prefix: str = DISCOVERY_PREFIX) ->
         "icon": "mdi:shape-outline",
         "state_class": "measurement",
         "unit_of_measurement": "objects",
-        # Not `detections`: of those, frames without any may be kept back, and durable ones arrive hours late.
+        # Not `detections`: frames without any may be left out there, and durable messages may arrive hours late.
         "state_topic": topics.camera_objects(camera),
         "availability": [device_online, {"topic": topics.camera_status(camera)}],
         "availability_mode": "all",
@@ -56,17 +56,17 @@ def discovery(topics: Topics, camera: str, *, prefix: str = DISCOVERY_PREFIX) ->
 
 
 def discovery_filters(topics: Topics, *, prefix: str = DISCOVERY_PREFIX) -> list[str]:
-    """What to subscribe to for every configuration message of this device."""
+    """Topic filters for all discovery messages of this device."""
     return [f"{prefix}/{component}/{_node(topics)}/+/config" for component in _COMPONENTS]
 
 
 def announces(content: Mapping[str, object], topics: Topics) -> bool:
-    """Whether a configuration message, which anybody may have written, is for a camera of this device."""
+    """Whether the content of a discovery message, written by any client, is for a camera of this device."""
     origin, state_topic = content.get("origin"), content.get("state_topic")
     if not (isinstance(origin, dict) and origin.get("name") == ORIGIN and isinstance(state_topic, str)):
         return False
     levels = state_topic.removeprefix(f"{topics.base}/").split("/")
-    # Two levels and no more: a device of the same name whose prefix is our base has one between.
+    # Exactly two levels: a device whose prefix is this device's base has one level more.
     return (
         state_topic.startswith(f"{topics.base}/")
         and len(levels) == len(("camera", "leaf"))

@@ -1,4 +1,4 @@
-"""Who speaks: the fields by which a consumer tells devices, machine starts, daemon starts and models apart."""
+"""The fields by which a consumer tells devices, starts of the machine, starts of the daemon and models apart."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Origin:
         device: the configured device id.
         model: name of the bundle.
         classes: names by class id.
-        boot_id: of the machine.
-        session: of this run of the daemon.
+        boot_id: id of the machine's present boot.
+        session: random id of this start of the daemon.
     """
 
     device: str
@@ -30,12 +30,12 @@ class Origin:
 
 
 def origin(*, device: str, model: str, classes: Sequence[str]) -> Origin:
-    """A new session on this machine."""
+    """The origin of this machine, with a new session id."""
     return Origin(device=device, model=model, classes=tuple(classes), boot_id=boot_id(), session=uuid.uuid4().hex)
 
 
 def boot_id() -> str:
-    """The kernel's id of this boot; where there is none, one that lasts as long as this process asks once."""
+    """The kernel's id of this boot; a new random one with each call where there is none."""
     try:
         return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
     except OSError:

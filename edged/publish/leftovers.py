@@ -1,7 +1,7 @@
-"""Looks once for what earlier runs left retained at the broker for cameras that are no longer configured.
+"""Finds, once, the retained topics that earlier runs left at the broker for cameras no longer configured.
 
-A retained message belongs to this device only where its own content says so: a topic may also be another device's whose
-prefix is our base. The connection is one of its own, for seconds: the one that publishes never subscribes to anything.
+A retained message belongs to this device only if its content says so: the topic may be another device's, whose prefix
+is this device's base. It uses a short connection of its own; the connection that publishes never subscribes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,17 @@ from edged.publish.topics import Topics
 logger = logging.getLogger(__name__)
 
 WINDOW_S = 10.0
-QUIET_S = 1.0  # after the last message: a broker sends what it retained at once
-MOST_FOUND = 10_000  # a broker is not trusted to end
-MOST_LOST = 2  # looks; a broker that knows clients by their user ends the publishing connection for each of them
-
-OnFound = Callable[[set[str]], None]
+QUIET_S = 1.0  # after the last message: a broker sends retained messages at once
+MOST_FOUND = 10_000  # a limit for a broker that sends without end
+MOST_LOST = 2  # attempts; a broker that identifies clients by user name closes the publishing connection for each
 
 
 class Leftovers:
-    """What the broker holds below a device's base, sorted by whose it is.
+    """What the broker retains below a device's base, sorted by device.
 
     Args:
         topics: the device's.
-        discovery_prefix: where Home Assistant looks.
+        discovery_prefix: Home Assistant's.
     """
 
     def __init__(self, topics: Topics, *, discovery_prefix: str) -> None:
@@ -52,12 +50,12 @@ class Leftovers:
 
     @property
     def filters(self) -> list[str]:
-        """What to subscribe to; the device's own status, by which one sees that reading is allowed, comes last."""
+        """Topic filters to subscribe to; last the device's own status, which shows whether reading is allowed."""
         below = [f"{self._topics.base}/+/{leaf}" for leaf in ("info", "health", "status", "objects")]
         return [*discovery_filters(self._topics, prefix=self._discovery_prefix), *below, self._topics.status]
 
     def note(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the connection's callback
-        """Take one message; whatever it holds, it only says whose its topic is."""
+        """Take one message; its content is used only to tell which device its topic belongs to."""
         if topic == self._topics.status:
             self.readable = True
         if not retained or len(self._held) >= MOST_FOUND:
@@ -80,11 +78,11 @@ class Leftovers:
         return content.get("device") == self._topics.device and content.get("camera") == camera
 
     def found(self) -> set[str]:
-        """Topics that hold something of a camera of this device."""
+        """Topics that the broker retains of cameras of this device."""
         ours = set(self._announced)
         for name in self._cameras:
             topics = {self._topics.camera_objects(name), self._topics.camera_health(name)}
-            if name not in self._devices:  # else `<name>/status` is a device's that has our base for its prefix
+            if name not in self._devices:  # else `<name>/status` belongs to a device whose prefix is this base
                 topics.add(self._topics.camera_status(name))
             ours |= topics & self._held
         return ours
@@ -103,14 +101,14 @@ def _schema(content: dict[str, Any]) -> str:
 
 
 class Search:
-    """One look at the broker, in a thread of its own.
+    """One search at the broker, in a thread of its own.
 
     Args:
         options: the broker.
-        client_id: for the look; not that of the connection that publishes.
-        context: TLS; None speaks plain TCP.
-        found: empty; takes what the broker holds.
-        on_found: told of the topics that hold something of a camera of this device, in that thread.
+        client_id: for the search; not that of the connection that publishes.
+        context: TLS; None for plain TCP.
+        found: empty; collects what the broker retains.
+        on_found: called in that thread with the topics that the broker retains of cameras of this device.
     """
 
     def __init__(
@@ -127,7 +125,7 @@ class Search:
         self._context = context
         self._found = found
         self._on_found = on_found
-        self._lock = threading.Lock()  # a stop must not meet a thread that is not started yet
+        self._lock = threading.Lock()  # `stop` must not join a thread that is not started yet
         self._thread: threading.Thread | None = None
         self._done = False
         self._lost = 0
@@ -135,7 +133,7 @@ class Search:
         self._stop = False
 
     def begin(self) -> None:
-        """Look, where that was not done yet; the broker was reached a moment ago. Does not wait."""
+        """Start the search if it was not done yet; called when the broker has been reached. Does not wait."""
         with self._lock:
             if self._done or self._stop or (self._thread is not None and self._thread.is_alive()):
                 return
@@ -143,7 +141,7 @@ class Search:
             self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Look no more; waits at most `timeout_s` for the thread, which then ends by itself."""
+        """Stop the search; waits at most `timeout_s` for the thread, which otherwise ends by itself."""
         with self._lock:
             self._stop = True
             thread = self._thread
@@ -157,10 +155,10 @@ class Search:
             self._done = True
             self._say(str(exc))
         except BrokerError as exc:
-            logger.debug("what the broker retains is looked at again at the next connection: %s", exc)
+            logger.debug("the search for old retained messages is repeated at the next connection: %s", exc)
         except Exception:
             self._done = True
-            logger.exception("looking for what the broker retains failed")
+            logger.exception("the search for old retained messages failed")
 
     def _look(self) -> None:
         connection = Connection(self._options, client_id=self._client_id, will=None, context=self._context)
@@ -186,7 +184,7 @@ class Search:
             self._on_found(topics)
 
     def _listen(self, connection: Connection) -> None:
-        """Until nothing more comes; what should come, and does not, is waited for longer."""
+        """Receive until nothing has come for `QUIET_S`, or up to `WINDOW_S` while an expected answer is missing."""
         until = quiet_since = time.monotonic()
         until += WINDOW_S
         heard = -1

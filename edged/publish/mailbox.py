@@ -1,4 +1,4 @@
-"""What waits for the network: messages in a bounded queue, retained states as latest-value slots."""
+"""What waits for the network: messages in a bounded queue, and the latest payload of each retained topic."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from edged.publish.counters import MessageTally
 
 
 class TooLargeError(ValueError):
-    """A message that does not fit the broker's or our own limit, whatever is left out of it."""
+    """A message that exceeds the broker's or the configured limit even without its detections."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outgoing:
-    """A message that is encoded only when it is sent: one that is dropped before costs nothing.
+    """A message that is encoded only when it is sent: one that is dropped earlier costs nothing.
 
     Attributes:
         topic: where to.
         qos: 0 or 1.
-        encode: from the most bytes that may be used to the payload; ValueError, TooLargeError.
+        encode: given the largest payload allowed, bytes, makes the payload; raises ValueError or TooLargeError.
     """
 
     topic: str
@@ -31,17 +31,17 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class RetainedState:
-    """What a topic shall hold at the broker; an empty payload removes it."""
+    """The payload that the broker shall retain on a topic; an empty one removes the topic."""
 
     topic: str
     payload: bytes
 
 
 class Mailbox:
-    """Thread-safe hand-over from the callers to the network thread; nothing here blocks.
+    """Thread-safe queue from the callers to the network thread; nothing here blocks.
 
     Args:
-        capacity: messages that may wait; more drop the oldest.
+        capacity: most messages that may wait; further ones drop the oldest.
         tally: counts the drops: `offline`, `queue`, `closed`.
     """
 
@@ -51,11 +51,11 @@ class Mailbox:
         self._lock = threading.Lock()
         self._queue: deque[Outgoing] = deque()
         self._states: dict[str, bytes] = {}
-        self._unsent: dict[str, None] = {}  # topics of `_states`, by their latest change
+        self._unsent: dict[str, None] = {}  # topics of `_states`, in order of their latest change
         self._closed = False
 
     def put(self, message: Outgoing) -> bool:
-        """Take a message; without a broker QoS 0 is dropped at once. False where it was not taken."""
+        """Add a message. Returns False where it was dropped: after `shut`, or QoS 0 without a broker."""
         with self._lock:
             if self._closed:
                 self._tally.drop("closed")
@@ -70,7 +70,7 @@ class Mailbox:
             return True
 
     def set_state(self, state: RetainedState) -> None:
-        """Keep `state` for this and every later connection; the latest of a topic wins."""
+        """Keep `state` for this and every later connection; replaces an older one of its topic."""
         with self._lock:
             if self._states.get(state.topic) == state.payload:
                 return
@@ -79,7 +79,7 @@ class Mailbox:
             self._unsent[state.topic] = None
 
     def forget(self, removed: RetainedState) -> None:
-        """The broker removed the topic: nothing is left to say, unless it was set again meanwhile."""
+        """The broker removed the topic: drop its state, unless it was set again meanwhile."""
         with self._lock:
             if not self._states.get(removed.topic, b"-"):
                 del self._states[removed.topic]
@@ -91,7 +91,7 @@ class Mailbox:
             return dict(self._states)
 
     def next_state(self) -> RetainedState | None:
-        """The state that waits longest."""
+        """Take the state that has waited longest; None where none waits."""
         with self._lock:
             for topic in self._unsent:
                 del self._unsent[topic]
@@ -99,7 +99,7 @@ class Mailbox:
             return None
 
     def next_message(self) -> Outgoing | None:
-        """The oldest message."""
+        """Take the oldest message; None where none waits."""
         with self._lock:
             return self._queue.popleft() if self._queue else None
 
@@ -109,13 +109,13 @@ class Mailbox:
         return bool(self._unsent or self._queue)
 
     def connected(self, first_topic: str) -> None:
-        """A new connection: every state is to be said again, `first_topic` first."""
+        """A new connection: every state must be sent again, `first_topic` first."""
         with self._lock:
             self._tally.connected = True
             self._unsent = dict.fromkeys(sorted(self._states, key=lambda topic: topic != first_topic))
 
     def disconnected(self, unconfirmed: Iterable[Outgoing]) -> None:
-        """The connection ended: QoS 0 is lost, `unconfirmed` QoS 1 messages come back to the front."""
+        """The connection ended: waiting QoS 0 messages are lost, `unconfirmed` QoS 1 messages go back to the front."""
         with self._lock:
             self._tally.connected = False
             waiting = deque(unconfirmed)
@@ -133,7 +133,7 @@ class Mailbox:
             self._closed = True
 
     def abandon(self) -> None:
-        """Count what never left."""
+        """Drop all waiting messages and count them."""
         with self._lock:
             self._tally.drop("closed", len(self._queue))
             self._queue.clear()

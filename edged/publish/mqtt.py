@@ -1,4 +1,4 @@
-"""The publisher: results and states in, MQTT messages out, whatever the broker does."""
+"""The publisher: takes results and states and sends MQTT messages, without waiting for the broker."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class MqttPublisher:
 
     Args:
         options: the broker.
-        origin: who speaks.
+        origin: device, model and session that messages name.
         prefix: levels of every topic before the device.
         qos: of detections, 0 or 1; with an outbox always 1.
-        empty_frames: also publish frames in which nothing was seen.
-        outbox: keep detections on disk until the broker confirmed them; None publishes them as they come.
+        empty_frames: also publish frames without detections.
+        outbox: keep detections on disk until the broker has confirmed them; None: do not.
         discovery_prefix: announce cameras to Home Assistant under this prefix (`homeassistant`); empty: do not.
-        cameras: the cameras that there are; what the broker holds of others, from earlier runs, is removed. None: any.
+        cameras: the present cameras; retained topics of others, from earlier runs, are removed. None: any camera.
 
     Raises:
         ConfigError: TLS files or the outbox's directory cannot be used.
@@ -117,11 +117,11 @@ class MqttPublisher:
             self._network.send(Outgoing(topic, self._qos, partial(self._encode, result, origin)))
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
-        """Results published from now on come from this bundle."""
+        """Results published from now on name this bundle and these classes."""
         self._origin = replace(self._origin, model=model, classes=tuple(classes))
 
     def camera_state(self, state: CameraState) -> None:
-        """Retain how a camera is: `<camera>/status` and `<camera>/health`.
+        """Publish the state of a camera, retained: `<camera>/status` and `<camera>/health`.
 
         Raises:
             ValueError: a name that no camera may have.
@@ -129,7 +129,7 @@ class MqttPublisher:
         self._cameras.tell(state)
 
     def keep_cameras(self, names: Iterable[str]) -> None:
-        """From now on there are these cameras: take what is retained for others away from the broker.
+        """These are the cameras from now on: remove the retained topics of others from the broker.
 
         Raises:
             ValueError: a name that no camera may have.
@@ -142,11 +142,11 @@ class MqttPublisher:
             logger.info("removed what the broker retained of an earlier configuration: %s", shown)
 
     def info(self, info: DeviceInfo) -> None:
-        """Retain what runs here."""
+        """Publish what runs on this device, retained."""
         self._retain(self.topics.info, encode(info_payload(info, self._origin)))
 
     def statistics(self, statistics: Statistics) -> None:
-        """Publish statistics, with this publisher's own counters beside them; QoS 0."""
+        """Publish statistics and this publisher's own counters; QoS 0."""
         encoded = encode(stats_payload(statistics, self.counters(), self._origin, published_at=_now()))
         self._network.send(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded)))
 
@@ -157,15 +157,15 @@ class MqttPublisher:
 
     @property
     def pulses(self) -> Mapping[str, Pulse]:
-        """Of the thread that owns the connection."""
+        """Pulse of the thread that owns the connection."""
         return {"the MQTT thread": self._network.pulse}
 
     def counters(self) -> PublishCounters:
-        """What became of the messages so far."""
+        """Counters of the messages so far."""
         return self._tally.snapshot(waiting=0 if self._outbox is None else self._outbox.waiting)
 
     def close(self) -> None:
-        """Put what is durable on disk, say `offline`, disconnect; below 2 s also against a frozen broker.
+        """Store durable messages, publish `offline`, disconnect; takes less than 2 s even if the broker hangs.
 
         Safe to call twice.
         """
@@ -192,7 +192,7 @@ class MqttPublisher:
         return self._fitted({**_payload(result, origin), "delivery": delivery}, self._options.max_payload_bytes)
 
     def _fitted(self, payload: Payload, most_bytes: int) -> bytes:
-        """`payload` encoded; where it is too large, without its least confident detections and saying how many."""
+        """Encode `payload`; if it is too large, leave out its least confident detections and say how many."""
         encoded = encode(payload)
         if len(encoded) <= most_bytes:
             return encoded
@@ -212,7 +212,7 @@ class MqttPublisher:
 
 
 def client_id(options: MqttOptions, device: str) -> str:
-    """The configured client id, or one that is as unique as the device."""
+    """The configured client id, or `edged-<device>`."""
     return options.client_id or f"edged-{device}"
 
 

@@ -1,6 +1,6 @@
-"""The thread that owns the broker connection: connects, keeps retained state true, sends what waits.
+"""The thread that owns the broker connection: connects, keeps retained topics up to date, sends what waits.
 
-Callers hand over and go on; nothing here blocks them. What cannot be sent is dropped oldest first and counted.
+Nothing here blocks a caller. What cannot be sent is dropped, oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 1.0
 _CLOSING_TICK_S = 0.05
-_SILENT_S = 20.0  # a turn takes a moment after its wait; a thread that takes this long hangs
+_SILENT_S = 20.0  # a thread that takes this long for one turn hangs
 _CONNECT_SILENT_S = 180.0  # the resolver alone may take a minute, and nothing can interrupt it
 
 
@@ -37,13 +37,13 @@ class Network:
 
     Args:
         options: the broker and its limits.
-        client_id: what it knows us by.
-        will: retained on the device's status topic when we are lost.
-        context: TLS; None speaks plain TCP.
-        mailbox: where messages wait for the thread.
-        sender: what there is to send.
-        tally: where everything is counted.
-        on_connected: called from the thread when the broker accepted us; must not wait.
+        client_id: of this client.
+        will: the broker publishes it when this client is lost.
+        context: TLS; None for plain TCP.
+        mailbox: messages wait there for the thread.
+        sender: gives what to send.
+        tally: counts everything.
+        on_connected: called from the thread when the broker has accepted this client; must not wait.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Network:
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start the thread, which connects."""
         self._thread.start()
 
     def send(self, message: Outgoing) -> None:
@@ -88,7 +88,7 @@ class Network:
             self.wake()
 
     def _sent_at_once(self, message: Outgoing) -> bool:
-        # Handing over to the thread costs more than a message does: two context switches.
+        # Passing it to the thread costs two context switches, more than sending it.
         if not self._using.acquire(blocking=False):
             return False
         try:
@@ -103,16 +103,16 @@ class Network:
         return True
 
     def wake(self) -> None:
-        """Let the thread look for work; cheap while it is awake."""
+        """Make the thread look for work; cheap while it is awake."""
         with self._wake_lock:
             asleep, self._asleep = self._asleep, False
             if asleep and not self._closing:
                 os.eventfd_write(self._wake_fd, 1)
 
     def close(self, timeout_s: float) -> None:
-        """Send what waits and the last states, then say goodbye; at most `timeout_s`, safe to call twice.
+        """Send what waits and the last states, then disconnect; takes at most `timeout_s`, safe to call twice.
 
-        Where the broker does not confirm in time, the connection ends without goodbye, so that it sends the will.
+        If the broker does not confirm in time, the connection ends without DISCONNECT, so that it publishes the will.
         """
         with self._wake_lock:
             if self._closing:
@@ -122,7 +122,7 @@ class Network:
             os.eventfd_write(self._wake_fd, 1)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            # It sits in DNS or connect(); it ends by itself after that, and is a daemon thread.
+            # It waits in DNS or connect() and ends after that; as a daemon thread it does not hold up the exit.
             logger.warning("broker %s: gave up waiting for an attempt to connect", self._options.address)
 
     def _run(self) -> None:
@@ -138,7 +138,7 @@ class Network:
                 self._report(str(exc))
                 delay_s = backoff.failed_s()
             except Exception:
-                # A packet that paho cannot parse must cost this connection, never the thread.
+                # A packet that paho cannot parse must end this connection only, not the thread.
                 logger.exception("broker %s: unexpected failure, connecting again", self._options.address)
                 delay_s = backoff.refused_s()
             self._sender.disconnected()
@@ -149,7 +149,7 @@ class Network:
             os.close(self._wake_fd)
 
     def _attempt(self, backoff: Backoff) -> float:
-        """One connection from its start to its end; the seconds to wait before the next."""
+        """Make one connection and serve it to its end; returns the seconds to wait before the next."""
         connection = Connection(self._options, client_id=self._client_id, will=self._will, context=self._context)
         try:
             connection.open(stop=lambda: self._closing)
@@ -163,7 +163,7 @@ class Network:
         if connection.lost_code not in (KEEP_ALIVE_TIMEOUT, SESSION_TAKEN_OVER):
             self._sender.hung_up()
         delay_s = backoff.lost_s(time.monotonic() - began)
-        if self._sender.refusal:  # some brokers end the connection with it
+        if self._sender.refusal:  # some brokers close the connection when they refuse a message
             self._report(self._sender.refusal)
             return backoff.refused_s()
         if connection.lost_code == SESSION_TAKEN_OVER or backoff.contested:
@@ -173,7 +173,7 @@ class Network:
         return delay_s
 
     def _contested(self, connection: Connection) -> str:
-        """What may be wrong where the broker accepts us and drops us again, which only MQTT 5 tells apart."""
+        """What may be wrong where the broker accepts this client and drops it again; only MQTT 5 gives the reason."""
         dropped = f"broker {self._options.address} accepts this client and drops it again ({connection.lost}): "
         taken_over = f"another client may use the client id {self._client_id!r}"
         if connection.lost_code == SESSION_TAKEN_OVER:
@@ -198,7 +198,7 @@ class Network:
         self._on_connected()
 
     def _report(self, problem: str) -> None:
-        """Log a change of what is wrong once."""
+        """Log a problem when it changes; a repeated one at DEBUG."""
         if self._closing:
             return
         level = logging.DEBUG if problem == self._tally.last_error else logging.WARNING
@@ -241,18 +241,18 @@ class Network:
                 self._live = None
 
     def _doze(self, *, blocked: bool) -> float:
-        """How long the thread may wait for the network; callers wake it only where they could change anything."""
+        """How long the thread may wait for the network, seconds. Callers wake it only if that could change anything."""
         if self._closing:
             return _CLOSING_TICK_S
         if blocked:
             return _TICK_S
         with self._wake_lock:
             self._asleep = True
-        # Asked after `_asleep` was set: whoever adds something from now on writes to the wake descriptor.
+        # Checked after `_asleep` is set: what is added from now on also writes to the wake descriptor.
         return 0.0 if self._sender.waiting else _TICK_S
 
     def _finished(self, connection: Connection) -> bool:
-        """Whether everything said at close arrived, or there is no more time for it."""
+        """Whether everything sent at close was confirmed, or time is up."""
         if not (self._sender.owed or connection.congested):
             connection.close()
             return True

@@ -1,6 +1,6 @@
-"""How to reach a broker: plain, frozen settings, checked at birth; the password never shows."""
+"""Options for broker and outbox: frozen, checked when they are made; `repr` never shows the password."""
 
-# No `from __future__ import annotations` here: pydantic before 2.10 looks for inherited names in the heir's module.
+# No `from __future__ import annotations` here: pydantic before 2.10 resolves annotations in the subclass's module.
 
 import ipaddress
 import re
@@ -23,13 +23,13 @@ _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 @dataclass(frozen=True)
 class TlsOptions:
-    """TLS to the broker: certificate and host name are checked unless `insecure` is said. Keys of `[mqtt]`, too.
+    """TLS to the broker: certificate and host name are checked unless `insecure` is set. Also keys of `[mqtt]`.
 
     Attributes:
         ca_file: PEM of the authorities to trust; None trusts the system's.
         cert_file: PEM of the client's certificate; None sends none.
-        key_file: PEM of its key, unencrypted; goes with `cert_file`.
-        insecure: accept any certificate: encrypted, but to whom is unknown.
+        key_file: PEM of its key, unencrypted; needs `cert_file`.
+        insecure: accept any certificate: encrypted, but the other side may be anybody.
 
     Raises:
         ValueError: one of certificate and key without the other.
@@ -47,7 +47,7 @@ class TlsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """How to behave towards a broker: the keys of `[mqtt]` that a session has, with their ranges and defaults.
+    """Options of an MQTT session: keys of `[mqtt]`, with their ranges and defaults.
 
     Attributes:
         client_id: empty stands for `edged-<device>`; must be unique at the broker.
@@ -62,7 +62,7 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class MqttOptions(SessionOptions):
-    """One broker and how to behave towards it.
+    """One broker, and the options of the session with it.
 
     Attributes:
         host: name or address.
@@ -70,11 +70,11 @@ class MqttOptions(SessionOptions):
         username: empty connects without credentials.
         password: never shown.
         tls: None speaks plain TCP.
-        connect_timeout_s: for TCP, TLS and the broker's answer, each.
-        queue_messages: what may wait for the network before the oldest is dropped.
-        max_payload_bytes: a larger message loses its least confident detections.
-        reconnect_min_s, reconnect_max_s: back-off, doubled from the one to the other, jittered.
-        refused_retry_s: wait after refused credentials.
+        connect_timeout_s: for each of TCP, TLS and the broker's answer.
+        queue_messages: most messages that wait for the network; then the oldest is dropped.
+        max_payload_bytes: a larger message is sent without its least confident detections.
+        reconnect_min_s, reconnect_max_s: first and longest delay of the back-off, which doubles, with jitter.
+        refused_retry_s: wait after the broker refused this client or a message.
 
     Raises:
         ValueError: a value that cannot be.
@@ -108,14 +108,14 @@ class MqttOptions(SessionOptions):
 
 @dataclass(frozen=True, slots=True)
 class OutboxOptions:
-    """Where durable messages wait, and how many at most; beyond it the oldest are dropped and counted.
+    """Where durable messages wait, and how many; beyond a limit the oldest are dropped and counted.
 
     Attributes:
-        directory: made when missing, private to this user; holds nothing else.
-        max_bytes: of payloads on disk.
-        max_age_s: older messages are not worth sending.
-        commit_interval_s: group commit: a message is on disk at most this long after it was accepted.
-        queue_messages: what may wait in memory for the disk.
+        directory: made if missing, private to this user; for the outbox only.
+        max_bytes: most bytes of payloads on disk.
+        max_age_s: older messages are dropped.
+        commit_interval_s: pause between two commits: a message normally is on disk at most this long after `put`.
+        queue_messages: most messages that wait in memory for the disk.
 
     Raises:
         ValueError: a value that cannot be.
@@ -132,7 +132,7 @@ class OutboxOptions:
 
 
 def require_pair(tls: TlsOptions) -> None:
-    """Raise ValueError where a client's certificate or its key is alone."""
+    """Raise ValueError if only one of `cert_file` and `key_file` is given."""
     if (tls.cert_file is None) != (tls.key_file is None):
         given, missing = ("key_file", "cert_file") if tls.cert_file is None else ("cert_file", "key_file")
         raise ValueError(
@@ -141,7 +141,7 @@ def require_pair(tls: TlsOptions) -> None:
 
 
 def require_user(username: str, password: str) -> None:
-    """Raise ValueError for a password that is nobody's."""
+    """Raise ValueError for a password without a user name."""
     if password and not username:
         raise ValueError(
             "a broker password is given without a username; add username (any, where the broker "
@@ -166,7 +166,7 @@ def require_host(host: str) -> None:
         more = f", port = {port}" if port else ""
         tls = ", tls = true" if scheme.lower() in {"mqtts", "ssl", "tls"} else ""
         raise ValueError(f'{problem}say host = "{name}"{more}{tls}')
-    # What has a colon or @ may hold a password.
+    # A text with a colon or @ may hold a password.
     got = "" if {":", "@"} & set(host) else f", got {host!r}"
     raise ValueError(f"the broker's name or address is expected{got}")
 

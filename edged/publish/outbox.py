@@ -1,4 +1,4 @@
-"""Durable messages on their way: accepted in memory, committed to disk in groups, sent, removed when confirmed."""
+"""The outbox of durable messages: accepted in memory, committed to disk in groups, removed once confirmed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edged.publish.outbox_store import OutboxStore, Row, StoreCorruptError, Stor
 
 logger = logging.getLogger(__name__)
 
-GROUP_ROWS = 256  # in one commit, fewer while the disk has no room for so many
+GROUP_ROWS = 256  # most rows in one commit; fewer while the disk is nearly full
 FAST_RETRIES = 8  # enough to halve a group down to one row
 RETRY_S = 1.0
 EXPIRE_EVERY_S = 60.0
@@ -28,19 +28,19 @@ _IDLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What goes into one commit, what it came from, and what has to wait for the next."""
+    """Rows of one commit, the entries that they were made from, and entries left for the next."""
 
     rows: list[Row]
     entries: list[Entry]
     rest: list[Entry]
-    following: int  # the number of the next row: behind those that are left out, too
+    following: int  # number of the next row; numbers of dropped messages are skipped
 
 
 class Outbox:
     """Holds durable messages between the pipeline and the broker; its own thread owns the file.
 
     Args:
-        options: where and how much.
+        options: directory and limits.
         tally: counts drops: `outbox_queue`, `outbox_bytes`, `outbox_age`, `outbox_disk`, `invalid`, `too_large`.
 
     Raises:
@@ -57,13 +57,13 @@ class Outbox:
         self._store: OutboxStore | None = None
         self._failures = 0  # in a row
         self._group_rows = GROUP_ROWS
-        self._lost_before = 0  # numbers to leave out before the next row, where a commit of none has failed
+        self._lost_before = 0  # numbers to skip before the next row; kept when a commit without rows has failed
         self._quiet_until = 0.0
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
-        """Open the file, in the outbox's thread, and begin.
+        """Start the outbox's thread, which opens the file.
 
         Args:
             on_ready: called from that thread when there is something to `take`.
@@ -76,30 +76,30 @@ class Outbox:
 
         Args:
             topic: where to.
-            encode: from the delivery number to the payload; called in the outbox's thread; ValueError.
+            encode: makes the payload from the delivery number, in the outbox's thread; raises ValueError.
         """
         self._buffer.put(Entry(topic, encode))
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give something."""
+        """Whether `take` would return a message."""
         return self._buffer.ready
 
     @property
     def waiting(self) -> int:
-        """Messages accepted and not confirmed."""
+        """Number of messages that were accepted and not confirmed."""
         return self._buffer.waiting
 
     def take(self) -> Row | None:
-        """The next committed message to send, in order of delivery."""
+        """Take the next committed message to send, in order of delivery; None where there is none."""
         return self._buffer.take()
 
     def acknowledge(self, delivery: int) -> None:
-        """The broker has it: it may leave the disk."""
+        """The broker confirmed a message: it may be removed from disk."""
         self._buffer.acknowledge(delivery)
 
     def rewind(self) -> None:
-        """Offer everything again that was not acknowledged, from the oldest."""
+        """Start again from the oldest message that was not acknowledged."""
         self._buffer.rewind()
 
     def shut(self) -> None:
@@ -107,7 +107,7 @@ class Outbox:
         self._buffer.shut()
 
     def close(self, timeout_s: float) -> None:
-        """Put what was accepted on disk and let go of the file; at most `timeout_s`, safe to call twice."""
+        """Write accepted messages to disk and release the file; takes at most `timeout_s`, safe to call twice."""
         if not self._buffer.close():
             return
         if self._thread.is_alive():
@@ -129,7 +129,7 @@ class Outbox:
             self._store.close()
 
     def _round(self) -> None:
-        """Do what there is to do; after a failure everything is still there to be tried again."""
+        """Do the pending work once; after a failure nothing is lost, and the next round tries again."""
         try:
             self._work()
         except StoreCorruptError as exc:
@@ -137,12 +137,12 @@ class Outbox:
             self._start_over(exc)
         except StoreFailedError as exc:
             self._failures += 1
-            # A group may be too large for what is left of the disk where a smaller one is not.
+            # The free disk space may be too small for this group, but enough for a smaller one.
             self._group_rows = max(1, self._group_rows // 2)
             self._buffer.take_back([], [], failing=True)
             self._report(str(exc))
         except Exception as exc:
-            # A defect must cost a round, never the thread: durable messages would stop without a word.
+            # A defect must not end the thread: durable messages would stop silently.
             self._failures += 1
             logger.exception("outbox %s: unexpected failure", self._options.directory)
             self._report(f"unexpected failure: {exc}")
@@ -189,7 +189,7 @@ class Outbox:
         return self._store
 
     def _commit(self, store: OutboxStore) -> bool:
-        """One transaction; True where more waits already than it could take."""
+        """Commit one transaction; True where more entries wait."""
         work = self._buffer.next_work(self._group_rows)
         if not (work.entries or work.confirmed):
             return False
@@ -206,12 +206,12 @@ class Outbox:
         self._buffer.take_back(group.rest, [], failing=False)
         self._offer(store, group.rows, dropped)
         if group.rows:
-            # With every commit, not every round: on a slow disk a round of small groups would never catch up and end.
+            # After every commit, not every round: on a slow disk a round of small groups would never end.
             self._group_rows = min(GROUP_ROWS, 2 * self._group_rows)
         return work.more or bool(group.rest)
 
     def _encoded(self, entries: list[Entry], store: OutboxStore) -> _Group:
-        """As many of `entries` as one commit may hold, numbered; what cannot be encoded is dropped."""
+        """Number and encode as many of `entries` as one commit may hold; those that cannot be encoded are dropped."""
         rows: list[Row] = []
         kept: list[Entry] = []
         room = store.group_bytes
@@ -223,7 +223,7 @@ class Outbox:
             delivery = number + lost_before
             try:
                 row = Row(delivery, entry.topic, entry.encode(delivery))
-            except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
+            except Exception as exc:  # noqa: BLE001 - one bad message must not hold up the rest
                 self._drop(entry, exc)
                 self._lost_before = lost_before + 1
                 continue
@@ -239,7 +239,7 @@ class Outbox:
         self._tally.drop_one(cause, entry.topic, exc)
 
     def _offer(self, store: OutboxStore, rows: list[Row], dropped: dict[str, int]) -> None:
-        """Tell the buffer what the disk holds now; what was dropped there is counted and not sent from memory."""
+        """Tell the buffer what is on disk now; rows dropped there are counted and not sent from memory."""
         for cause, count in dropped.items():
             self._tally.drop(cause, count)
         written = store.next_delivery - 1

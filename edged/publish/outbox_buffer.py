@@ -1,4 +1,4 @@
-"""The outbox in memory: what waits for the disk, what is on disk and waits for the network, what is confirmed."""
+"""The outbox's memory: messages that wait for the disk, committed ones that wait for the network, confirmed ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Entry:
     Attributes:
         topic: where to.
         encode: makes its payload from its delivery number.
-        lost_before: messages between the one before and it that were dropped; each leaves out a delivery number.
+        lost_before: messages dropped directly before it; a delivery number is skipped for each.
     """
 
     topic: str
@@ -32,12 +32,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the next commit shall do.
+    """The content of the next commit.
 
     Attributes:
-        entries: to be added, in order.
-        confirmed: deliveries to be removed.
-        more: whether entries were left behind.
+        entries: messages to add, in order.
+        confirmed: deliveries to remove.
+        more: whether further entries wait.
     """
 
     entries: list[Entry]
@@ -46,11 +46,11 @@ class Work:
 
 
 class OutboxBuffer:
-    """Thread-safe; callers put, take and acknowledge, the outbox's one writer moves things to and from the disk.
+    """Thread-safe. Callers put, take and acknowledge; one writer thread moves messages to and from the disk.
 
     Args:
-        capacity: entries that may wait for the disk; more drop the oldest.
-        tally: counts `outbox_queue`, and `outbox_disk` while the disk refuses.
+        capacity: most entries that wait for the disk; further ones drop the oldest.
+        tally: counts drops as `outbox_queue`, or `outbox_disk` while commits fail.
     """
 
     def __init__(self, *, capacity: int, tally: MessageTally) -> None:
@@ -88,23 +88,23 @@ class OutboxBuffer:
         self._tally.drop("outbox_disk" if self._failing else "outbox_queue", surplus)
 
     def _notify_idle(self) -> None:
-        # During the pause between two commits nothing is gained by a context switch a message.
+        # Between two commits a context switch per message would gain nothing.
         if self._idle:
             self._changed.notify()
 
     @property
     def ready(self) -> bool:
-        """Whether `take` would give something."""
+        """Whether `take` would return a message."""
         return bool(self._ready)
 
     @property
     def waiting(self) -> int:
-        """Messages accepted and not confirmed."""
+        """Number of messages that were accepted and not confirmed."""
         with self._changed:
             return len(self._pending) + self._committing + max(0, self._stored - len(self._confirmed))
 
     def take(self) -> Row | None:
-        """The next committed message to send, in order of delivery."""
+        """Take the next committed message to send, in order of delivery; None where there is none."""
         with self._changed:
             if not self._ready:
                 return None
@@ -114,13 +114,13 @@ class OutboxBuffer:
             return row
 
     def acknowledge(self, delivery: int) -> None:
-        """The broker has it: it may leave the disk."""
+        """The broker confirmed a message: it may be removed from disk."""
         with self._changed:
             self._confirmed.append(delivery)
             self._notify_idle()
 
     def rewind(self) -> None:
-        """Offer everything again that was not acknowledged, from the oldest."""
+        """Start again from the oldest message that was not acknowledged."""
         with self._changed:
             self._ready.clear()
             self._loaded = 0
@@ -132,20 +132,20 @@ class OutboxBuffer:
             self._shut = True
 
     def close(self) -> bool:
-        """Accept no more and let the writer finish; False where that was said before."""
+        """Accept no more and let the writer finish; False if it was called before."""
         with self._changed:
             first, self._shut, self._closing = not self._closing, True, True
             self._changed.notify()
             return first
 
     def abandon(self) -> None:
-        """Count what never reached the disk."""
+        """Drop and count messages that never reached the disk."""
         with self._changed:
             self._tally.drop("outbox_disk", len(self._pending))
             self._pending.clear()
 
     def await_work(self, timeout_s: float) -> bool:
-        """Writer: wait until there is something to do; True where it is the last time."""
+        """Writer: wait until there is something to do, up to `timeout_s`; True if this is the last round."""
         with self._changed:
             if not (self._closing or self._pending or self._confirmed or self._wants_refill()):
                 self._idle = True
@@ -154,7 +154,7 @@ class OutboxBuffer:
             return self._closing
 
     def pause(self, seconds: float) -> None:
-        """Writer: let more arrive for the next commit; ends early where the network has nothing left to send."""
+        """Writer: wait for more messages for the next commit; ends early when the network has nothing left to send."""
         until = time.monotonic() + seconds
         with self._changed:
             while not self._closing and (left_s := until - time.monotonic()) > 0:
@@ -172,7 +172,7 @@ class OutboxBuffer:
             self._ready.clear()
 
     def next_work(self, most_entries: int) -> Work:
-        """Writer: what to commit; comes back through `take_back` where that fails."""
+        """Writer: take what to commit; give it back with `take_back` if that fails."""
         with self._changed:
             entries = [self._pending.popleft() for _ in range(min(len(self._pending), most_entries))]
             confirmed, self._confirmed = self._confirmed, []
@@ -180,7 +180,7 @@ class OutboxBuffer:
             return Work(entries, confirmed, bool(self._pending))
 
     def take_back(self, entries: Sequence[Entry], confirmed: Sequence[int], *, failing: bool) -> None:
-        """Writer: what was not committed waits again, before everything else."""
+        """Writer: put back what was not committed, in front of everything else."""
         with self._changed:
             self._failing = failing
             self._committing = 0
@@ -189,9 +189,9 @@ class OutboxBuffer:
             self._confirmed[:0] = confirmed
 
     def committed(self, rows: Sequence[Row], *, committed: int, stored: int, oldest: int) -> bool:
-        """Writer: `rows` are on disk, what is older than `oldest` no longer is. True where there is more to send.
+        """Writer: `rows` are on disk; rows below `oldest` no longer are. True if `rows` can be sent from memory.
 
-        Rows go to the network from memory, unless older ones have to be read from disk first.
+        They cannot if older rows must be read from disk first, or too many wait.
         """
         with self._changed:
             self._failing = False
@@ -205,12 +205,12 @@ class OutboxBuffer:
             return follows and bool(rows)
 
     def refill_after(self) -> int:
-        """Writer: the delivery behind which to read from disk; -1 where there is enough in memory."""
+        """Writer: the delivery after which to read from disk; -1 where there is enough in memory."""
         with self._changed:
             return self._loaded if self._wants_refill() else -1
 
     def refill(self, rows: Sequence[Row], *, after: int) -> None:
-        """Writer: offer rows that were read behind `after`, unless that was rewound meanwhile."""
+        """Writer: add rows that were read after delivery `after`, unless `rewind` was called meanwhile."""
         with self._changed:
             if self._loaded != after:
                 return

@@ -1,4 +1,4 @@
-"""One process at a time uses an outbox; a second one learns who holds it."""
+"""A lock file: one process at a time uses an outbox; the error of a second one names the first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOCK_FILE = "outbox.lock"
 
 
 def hold(directory: Path) -> int:
-    """Take the outbox in `directory` (made when missing); closing the descriptor, or dying, lets go of it.
+    """Lock the outbox in `directory` (made if missing); returns a descriptor. Closing it, or process end, unlocks.
 
     Raises:
         ConfigError: the directory cannot be made or written.

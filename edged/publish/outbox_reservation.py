@@ -1,4 +1,4 @@
-"""Numbers that the outbox may have given out, in a file of their own: they outlast a lost database."""
+"""Keeps the highest delivery number that may be in use in a file of its own, which survives a lost database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ RESERVATION = "delivery.reserved"
 
 
 def read_reservation(directory: Path) -> int:
-    """The highest number that may be in use; 0 where nothing says so."""
+    """The highest delivery number that may be in use; 0 where the file is missing or damaged."""
     try:
         return max(0, int((directory / RESERVATION).read_text(encoding="ascii")[:20]))
     except (FileNotFoundError, ValueError):
@@ -17,10 +17,10 @@ def read_reservation(directory: Path) -> int:
 
 
 def write_reservation(directory: Path, highest: int) -> None:
-    """Say on disk that numbers up to `highest` may be in use, before any of them is.
+    """Write that numbers up to `highest` may be in use, before any of them is; on disk when it returns.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: it cannot be written.
     """
     temporary = directory / (RESERVATION + ".tmp")
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,6 @@
-"""The outbox's SQLite file: rows in order of delivery, on disk before they are sent and until they are confirmed.
+"""The outbox's SQLite file: each message is a row, from before it is sent until it is confirmed.
 
-One thread uses it. WAL with `synchronous=FULL`: what is committed survives a power cut.
+One thread uses it. WAL with `synchronous=FULL`: committed rows survive a power cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESERVED_AT_ONCE = 10_000
 _CHUNK = 256
 _PAGE_BYTES = 4096
 # Below this much free disk, or this share of a small one, the outbox drops its oldest instead of growing: SQLite
-# needs room beside the file to remove anything at all.
+# needs free space even to remove rows.
 _HEADROOM_BYTES = 8 << 20
 _HEADROOM_SHARE = 0.25
 # SQLite's own words; Python 3.10 gives no error codes.
@@ -39,11 +39,11 @@ CREATE TABLE message(
 
 
 class StoreCorruptError(DataError):
-    """The file is damaged: nothing in it can be trusted."""
+    """The file is damaged; its content cannot be trusted."""
 
 
 class StoreFailedError(EdgedError):
-    """The disk refuses, for now: full, read-only, failing."""
+    """The disk cannot be used at the moment: full, read-only or failing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class OutboxStore:
     """An open outbox file in a directory that exists.
 
     Attributes:
-        next_delivery: the number of the next row.
+        next_delivery: number of the next row.
         count: rows on disk.
-        bytes: of their payloads.
-        dropped_below: unconfirmed rows were dropped up to this delivery, which itself was not.
+        bytes: sum of their payloads.
+        dropped_below: all rows with a smaller number were dropped or confirmed.
 
     Raises:
         StoreCorruptError: damaged; `quarantine` it and open again.
@@ -95,7 +95,7 @@ class OutboxStore:
         self._db.execute(f"PRAGMA journal_size_limit = {self._headroom() // 2}")
         self._require_schema()
         self._reserved = read_reservation(self._directory)
-        # A new file after a lost one must not reuse numbers: consumers would take its messages for repeats.
+        # A new file after a lost one must not reuse numbers: consumers would discard its messages as repeats.
         self.next_delivery = 1 + (self._number("SELECT TOTAL(seq) FROM sqlite_sequence") or self._reserved)
         self.count = self._number("SELECT COUNT(*) FROM message")
         self.bytes = self._number("SELECT TOTAL(LENGTH(payload)) FROM message")
@@ -123,10 +123,10 @@ class OutboxStore:
 
     @property
     def group_bytes(self) -> int:
-        """Payloads in one commit at most: with what it removes and the log of both, it must fit into the headroom.
+        """Most bytes of payloads in one commit, so that it, its removals and the log of both fit into the headroom.
 
         Raises:
-            StoreFailedError: the disk does not say how large it is.
+            StoreFailedError: the disk's size cannot be read.
         """
         with _translated(self._path):
             return max(1, self._headroom() // 8)
@@ -151,13 +151,13 @@ class OutboxStore:
     def commit(
         self, rows: Sequence[Row], confirmed: Sequence[int], *, max_bytes: int, following: int = 0
     ) -> dict[str, int]:
-        """Add `rows`, numbered upwards from `next_delivery` or later, and remove `confirmed` ones; all or nothing.
+        """Add `rows`, with ascending numbers from `next_delivery` on, and remove `confirmed` ones; all or nothing.
 
-        `following` is the number of the next row where some behind these are left out.
+        `following` is the number of the next row, if numbers after these rows must be skipped.
 
         Returns:
-            Unconfirmed rows that were dropped, the oldest, by cause: `outbox_bytes` to stay within `max_bytes`,
-            `outbox_disk` where the disk has no room for more.
+            How many of the oldest unconfirmed rows were dropped, by cause: `outbox_bytes` to stay within `max_bytes`,
+            `outbox_disk` where the disk is nearly full.
 
         Raises:
             StoreCorruptError, StoreFailedError: nothing was changed.
@@ -186,7 +186,7 @@ class OutboxStore:
         self.bytes += sum(len(row.payload) for row in rows)
 
     def _leave_out(self, following: int) -> None:
-        """Nobody gets a number below `following` any more, after a restart neither."""
+        """Make sure that no row gets a number below `following`, also after a restart."""
         if following - 1 > self._number("SELECT TOTAL(seq) FROM sqlite_sequence"):
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
             self._db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('message', ?)", (following - 1,))
@@ -222,9 +222,9 @@ class OutboxStore:
         return self._remove(oldest)
 
     def expire(self, max_age_s: float) -> int:
-        """Drop some rows older than `max_age_s`; how many, 0 where none is left.
+        """Drop some rows older than `max_age_s`; returns how many, 0 where none is left.
 
-        Within one boot the clock's steps do not count.
+        Ages within one boot do not depend on the wall clock.
 
         Raises:
             StoreCorruptError, StoreFailedError: nothing was changed.
@@ -249,7 +249,7 @@ class OutboxStore:
         return old
 
     def read(self, *, after: int, limit: int) -> list[Row]:
-        """The first `limit` rows behind delivery `after`.
+        """The first `limit` rows with numbers above `after`.
 
         Raises:
             StoreCorruptError, StoreFailedError: cannot be read.
@@ -262,10 +262,10 @@ class OutboxStore:
         return [Row(int(delivery), str(topic), bytes(payload)) for delivery, topic, payload in found]
 
     def tidy(self) -> None:
-        """Give space of removed rows back to the disk, a little at a time; call when there is nothing to do."""
+        """Free some space of removed rows in the file system; call it when there is nothing else to do."""
         with _translated(self._path):
             if self._number("PRAGMA freelist_count") > _CHUNK:
-                # A step a page without a column: `execute` would take only the first.
+                # It frees one page per step: `execute` would do the first only.
                 self._db.executescript(f"PRAGMA incremental_vacuum({_CHUNK})")
 
     def close(self) -> None:
@@ -275,7 +275,7 @@ class OutboxStore:
 
 
 def quarantine(directory: Path) -> Path:
-    """Put a damaged file aside (one is kept, for a person to look at); where it is now."""
+    """Rename a damaged file, replacing an earlier one; returns the new path."""
     aside = directory / (DATABASE + QUARANTINE_SUFFIX)
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
-"""Messages as JSON: what a frame's detections, a camera's health, the device's info and statistics look like.
+"""The JSON messages: detections of a frame, health of a camera, info and statistics of the device.
 
-The schemas in `edged/publish/schemas` say the same to machines. Numbers are rounded to what they can mean:
-boxes to 0.1 pixel, confidence to 4 digits, milliseconds to 3.
+`edged/publish/schemas` has their JSON schemas. Numbers are rounded: boxes to 0.1 pixel, confidence to 4 decimals,
+milliseconds to 3.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from edged.publish.identity import Origin
 
 Payload = dict[str, Any]
 _NOT_FINITE = "boxes and confidences must be finite numbers"
-# Up to so many detections plain Python rounds faster than numpy: right after the model the code of every numpy call is
-# out of the caches (they met at 16 when measured there).
+# Up to this many detections plain Python rounds faster than numpy: right after the model, the code of numpy calls is
+# not in the CPU's caches (both took the same time at 16).
 _FEW = 16
 
 
@@ -36,7 +36,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def _stamp(moment: datetime) -> datetime | str:
-    """For `encode`, which writes it as `rfc3339` does where possible: here it took 50 µs right after the model."""
+    """A time for `encode`, which writes it as `rfc3339` does, but faster (that took 50 µs right after the model)."""
     return moment if moment.microsecond and moment.tzinfo is timezone.utc else rfc3339(moment)
 
 
@@ -53,9 +53,9 @@ def detections_payload(
     """`edged.detections/1`: one processed frame. Boxes are [x1, y1, x2, y2] in frame pixels.
 
     Args:
-        result: what the detector said.
+        result: the frame's detections.
         device: the device's id.
-        model: name of the bundle that looked.
+        model: name of the bundle.
         classes: names by class id.
         boot_id: of the machine; changes when it restarts.
         session: of the daemon; changes at every start.
@@ -103,7 +103,7 @@ def _objects(found: Detections, classes: Sequence[str]) -> list[Payload]:
 
 
 def _rounded(found: Detections) -> tuple[list[list[float]], list[float]]:
-    """Boxes to 0.1 pixel, confidences to 0.0001; as doubles, for a float32 of 10.1 would print as 10.100000381."""
+    """Boxes to 0.1 pixel, confidences to 0.0001; as doubles: the float32 10.1 would print as 10.100000381."""
     if len(found) > _FEW:
         boxes = np.floor(found.xyxy.astype(np.float64) * 10 + 0.5) / 10
         scores = np.floor(found.confidence.astype(np.float64) * 1e4 + 0.5) / 1e4
@@ -120,7 +120,7 @@ def _rounded(found: Detections) -> tuple[list[list[float]], list[float]]:
 
 
 def health_payload(state: CameraState, *, device: str) -> Payload:
-    """`edged.health/1`: how one camera is. `reason` loses any credentials it quotes."""
+    """`edged.health/1`: the state of one camera. Credentials in `reason` are hidden."""
     return {
         "schema": "edged.health/1",
         "device": device,
@@ -193,7 +193,7 @@ def _publish_figures(counters: PublishCounters) -> Payload:
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
-    """Compact UTF-8 JSON. A NaN or infinity that slipped in becomes null, never the invalid word `NaN`.
+    """Compact UTF-8 JSON. NaN and infinity become null: JSON has no `NaN`.
 
     Raises:
         ValueError: a value that JSON cannot hold.

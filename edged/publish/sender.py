@@ -1,4 +1,4 @@
-"""What goes out next and what the broker's confirmations are for: states, then messages, then durable ones."""
+"""Decides what is sent next (states, then messages, then durable ones) and handles the broker's confirmations."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class _Durable:
     delivery: int
 
 
-# What a packet id that the broker has not confirmed yet stands for.
+# What was sent with a packet id that the broker has not confirmed yet.
 _InFlight: TypeAlias = RetainedState | Outgoing | _Durable
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A durable message that may be too large for the broker: neither sent nor given up yet."""
+    """A durable message that may be too large for the broker: held back, neither sent nor dropped."""
 
     delivery: int
     topic: str
@@ -39,13 +39,13 @@ class _Held:
 
 
 class Sender:
-    """Fills connections, one after the other, from mailbox and outbox; used by one thread at a time.
+    """Sends from mailbox and outbox over the present connection; used by one thread at a time.
 
     Args:
         options: limits and the wait after a refusal.
         mailbox: states and messages.
         outbox: durable messages; None where there are none.
-        tally: where everything is counted.
+        tally: counts everything.
     """
 
     def __init__(self, options: MqttOptions, *, mailbox: Mailbox, outbox: Outbox | None, tally: MessageTally) -> None:
@@ -53,27 +53,27 @@ class Sender:
         self._mailbox = mailbox
         self._outbox = outbox
         self._tally = tally
-        self._in_flight: dict[int, tuple[_InFlight, int]] = {}  # with the size; in the order of sending
+        self._in_flight: dict[int, tuple[_InFlight, int]] = {}  # with the packet's size, bytes; in order of sending
         self._paused_until = 0.0
         self._states_guard = SizeGuard()
-        self._guard = SizeGuard()  # of messages: a broker may take states and forbid these
+        self._guard = SizeGuard()  # for messages: a broker may accept states but forbid these
         self._held: list[_Held] = []
         self._state_held = False
         self._suspect_until = 0.0
-        self._wary = 0  # confirmations to come one by one: what is behind the one that the broker hangs up on is lost
+        self._wary = 0  # messages to send one at a time, to find the one on which the broker hangs up
         self._first_topic = ""
         self._logged = ""
-        self.refusal = ""  # of a message on this connection, for a person
+        self.refusal = ""  # of a message on this connection, in words
 
     @property
     def waiting(self) -> bool:
-        """Whether `feed` would find something to send."""
+        """Whether `feed` has something to send."""
         durable = self._outbox is not None and self._outbox.ready and not self._paused_until
         return self._mailbox.waiting or durable
 
     @property
     def owed(self) -> bool:
-        """Whether a state or message is unsent or unconfirmed; durable ones are safe on disk."""
+        """Whether a state or message is unsent or unconfirmed; durable ones, on disk, do not count."""
         unconfirmed = any(not isinstance(each, _Durable) for each, _ in self._in_flight.values())
         return unconfirmed or self._mailbox.waiting
 
@@ -82,14 +82,14 @@ class Sender:
         self._paused_until = float("inf")
 
     def connected(self, first_topic: str) -> None:
-        """Say every state again, `first_topic` first."""
+        """A new connection: send every state again, `first_topic` first."""
         self.refusal = ""
         self._first_topic = first_topic
         self._suspect_until = time.monotonic() + self._options.refused_retry_s
         self._mailbox.connected(first_topic)
 
     def hung_up(self) -> None:
-        """The broker ended the connection, for no reason that it gave; call before `disconnected`."""
+        """The broker closed the connection without a known reason; call it before `disconnected`."""
         self._wary = len(self._in_flight)
         for record, size in self._in_flight.values():
             self._guard_of(record).hung_up(record, size)
@@ -103,7 +103,7 @@ class Sender:
         return self._states_guard if isinstance(record, RetainedState) else self._guard
 
     def disconnected(self) -> None:
-        """Take back what the broker did not confirm; what needs no confirmation is lost."""
+        """The connection ended: put back what the broker did not confirm; QoS 0 messages are lost."""
         self._mailbox.disconnected([each for each, _ in self._in_flight.values() if isinstance(each, Outgoing)])
         self._in_flight.clear()
         self._paused_until = 0.0
@@ -115,7 +115,7 @@ class Sender:
             self._outbox.rewind()
 
     def feed(self, connection: Connection) -> bool:
-        """Hand over what waits: states, then messages, then durable ones. True where the broker must move first."""
+        """Send what waits: states, then messages, then durable ones. True if more must wait for the broker."""
         self._acquit()
         while not connection.lost:
             if connection.congested or len(self._in_flight) >= self._window(connection):
@@ -140,7 +140,7 @@ class Sender:
         return True
 
     def _acquit(self) -> None:
-        """What was held back, and nothing smaller got through since: it may not have been its size."""
+        """Drop suspicions that no smaller message has confirmed in time, and send again what was held back."""
         if time.monotonic() > self._suspect_until:
             for guard in (self._guard, self._states_guard):
                 if guard.suspicious:
@@ -159,7 +159,7 @@ class Sender:
         return True
 
     def send_at_once(self, connection: Connection, message: Outgoing) -> bool:
-        """Send `message` (QoS 0) where nothing waits before it and the socket takes it; else False."""
+        """Send `message` (QoS 0) if nothing waits before it and the socket is free; else return False."""
         if connection.lost or connection.congested or self._mailbox.waiting:
             return False
         self._send_one(connection, message)
@@ -171,7 +171,7 @@ class Sender:
             payload = message.encode(most)
             if message.qos and self._guard.refuses(_size(message.topic, payload)):
                 payload = message.encode(self._guard.largest_passed - _size(message.topic, b""))
-        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one message must not hold up the rest
+        except Exception as exc:  # noqa: BLE001 - one bad message must not hold up the rest
             self._drop("too_large" if isinstance(exc, TooLargeError) else "invalid", message.topic, exc)
         else:
             self._hand_over(connection, message.topic, payload, message if message.qos else None)
@@ -194,7 +194,7 @@ class Sender:
         return True
 
     def _give_up_held(self) -> None:
-        """Drop what was held back, once that it is too large is sure."""
+        """Drop the messages held back, once it is sure that they are too large."""
         if not self._guard.sure:
             return
         for each in self._held:
@@ -204,7 +204,7 @@ class Sender:
         self._held.clear()
 
     def _paused(self) -> bool:
-        """Whether a refused durable message still waits for its next attempt; rewinds when the time has come."""
+        """Whether durable messages wait after a refusal; rewinds when the wait is over."""
         if not self._paused_until:
             return False
         if time.monotonic() < self._paused_until:
@@ -214,11 +214,11 @@ class Sender:
         return False
 
     def _hand_over(self, connection: Connection, topic: str, payload: bytes, record: _InFlight | None) -> None:
-        """Send; `record` is what the broker's confirmation will be for, None asks for none (QoS 0)."""
+        """Send; `record` is what the broker's confirmation is for, None for QoS 0."""
         retain = isinstance(record, RetainedState)
         packet_id = connection.send(topic, payload, qos=0 if record is None else 1, retain=retain)
         if record is not None:
-            # Without a packet id the connection is gone: kept under a free key, to come back with the others.
+            # Without a packet id the connection is lost: kept under a free key, to be put back with the others.
             self._in_flight[packet_id or -1 - len(self._in_flight)] = record, _size(topic, payload)
         elif not packet_id:
             self._tally.drop("offline")
@@ -229,7 +229,7 @@ class Sender:
         self._tally.drop_one(cause, topic, exc)
 
     def confirm(self, connection: Connection) -> None:
-        """Settle what the broker confirmed since the last call."""
+        """Handle the broker's confirmations since the last call."""
         for packet_id, code in connection.acknowledged:
             self._wary = max(0, self._wary - 1)
             record, size = self._in_flight.pop(packet_id, (None, 0))
@@ -264,7 +264,7 @@ class Sender:
             self._outbox.acknowledge(record.delivery)
 
     def _refused(self, record: _InFlight, code: int) -> None:
-        """The broker confirmed with a refusal: what may pass later stays in the outbox, the rest is lost."""
+        """The broker refused a message: a durable one that may pass later stays in the outbox, others are dropped."""
         self._note_refusal(code)
         if not isinstance(record, _Durable):
             self._tally.drop("refused")
@@ -285,10 +285,10 @@ class Sender:
 
 
 def _size(topic: str, payload: bytes) -> int:
-    """Bytes of the packet, at most."""
+    """Upper bound of the packet's size, bytes."""
     return len(topic.encode()) + len(payload) + _PACKET_OVERHEAD_BYTES
 
 
 def _room(connection: Connection, topic: str) -> int:
-    """Bytes of payload that the broker takes on this topic."""
+    """Largest payload that the broker accepts on this topic, bytes."""
     return connection.limits.packet_bytes - _size(topic, b"")

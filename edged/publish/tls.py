@@ -1,4 +1,4 @@
-"""TLS contexts for the broker connection, and what was wrong when a handshake failed."""
+"""TLS contexts for the broker connection, and messages for failed handshakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME_MISMATCH = frozenset({62, 64})
 
 
 def tls_context(options: TlsOptions) -> ssl.SSLContext:
-    """TLS 1.2 or newer, the server's certificate and name checked unless `insecure` was said.
+    """A context for TLS 1.2 or newer; checks the server's certificate and name unless `insecure` is set.
 
     Raises:
         ConfigError: a file is missing, unreadable or not what it should be.
@@ -63,9 +63,9 @@ def _require_readable(key: str, file: Path | None) -> None:
 
 
 def describe_tls_failure(exc: ssl.SSLError, options: MqttOptions) -> tuple[str, str]:
-    """What went wrong and what to do about it; of a certificate for another name, both names.
+    """What went wrong and the remedy; for a certificate with another name, both names.
 
-    Asks the server once more for its certificate where the names differ; sends nothing beyond the handshake.
+    In that case it connects once more to read the certificate; it sends nothing beyond the handshake.
     """
     if isinstance(exc, ssl.SSLCertVerificationError):
         if exc.verify_code in _NAME_MISMATCH:
@@ -91,11 +91,11 @@ def describe_tls_failure(exc: ssl.SSLError, options: MqttOptions) -> tuple[str, 
 
 
 def certificate_names(options: MqttOptions) -> list[str]:
-    """The names that the broker's certificate holds; empty where it cannot be had."""
+    """The names in the broker's certificate; empty where it cannot be read."""
     if options.tls is None:
         return []
     context = _trusting(options.tls)
-    context.check_hostname = False  # the chain is still verified: only then does Python parse the certificate
+    context.check_hostname = False  # the chain is still verified, else Python does not parse the certificate
     _load_client_certificate(context, options.tls)
     with (
         contextlib.suppress(OSError),

@@ -1,4 +1,4 @@
-"""Names of everything that is published: `<prefix>/<device>/...`."""
+"""The topics of a device: `<prefix>/<device>/...`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Topics:
 
     @property
     def base(self) -> str:
-        """What all topics of the device begin with."""
+        """The first levels of all topics of the device."""
         return f"{self.prefix}/{self.device}"
 
     @property
@@ -44,7 +44,7 @@ class Topics:
 
     @property
     def info(self) -> str:
-        """What runs here, retained JSON."""
+        """What runs on the device, retained JSON."""
         return f"{self.base}/info"
 
     @property
@@ -61,9 +61,9 @@ class Topics:
         return f"{self.base}/{camera}/health"
 
     def camera_objects(self, camera: str) -> str:
-        """How many objects one camera sees now, retained; only where Home Assistant is told of it."""
+        """Number of objects in a camera's latest frame, retained; only with Home Assistant discovery."""
         return f"{self.base}/{camera}/objects"
 
     def detections(self, camera: str) -> str:
-        """One JSON message a processed frame."""
+        """One JSON message per processed frame."""
         return f"{self.base}/{camera}/detections"
