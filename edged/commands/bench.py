@@ -1,4 +1,4 @@
-"""`edged bench`: how near is the daemon to this machine's limit?"""
+"""`edged bench`: how near does the daemon come to this machine's limit?"""
 
 from __future__ import annotations
 

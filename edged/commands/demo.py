@@ -11,7 +11,7 @@ NAME = "demo"
 HELP = "see it work: own broker, real daemon, a subscriber that prints"
 DESCRIPTION = """\
 Start an MQTT broker on a free loopback port, run the real daemon against it, subscribe as any client would, and print
-a line a message, then a summary.
+a line per message, then a summary.
 
   edged demo
   edged demo --model models/yolov5n --source street.mp4
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo until it has shown enough."""
+    """Run the demo; returns the exit code."""
     from edged.demo.run import PERSON, run_demo
 
     return run_demo(

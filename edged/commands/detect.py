@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write annotated pictures (.jpg) and videos (.mp4) here"
     )
-    parser.add_argument("--jsonl", metavar="FILE", help="write one JSON object a frame; - is standard output")
+    parser.add_argument("--jsonl", metavar="FILE", help="write one JSON object per frame; - is standard output")
     parser.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
 
 
@@ -54,7 +54,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Detect, write, summarise."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings, on stderr, say less than our errors
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # hide its warnings: edged's own errors say more
     from edged.oneshot.run import Request, run_once
 
     return run_once(
@@ -70,14 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def model_changes(arguments: argparse.Namespace) -> dict[str, object]:
-    """What was said of the model, as keys of `[model]`."""
+    """The given options of the model, as keys of `[model]`."""
     said = {"bundle": arguments.model, "confidence": arguments.confidence, "iou": arguments.iou}
     said["classes"] = tuple(arguments.classes) if arguments.classes else None
     return {key: value for key, value in said.items() if value is not None}
 
 
 def engine_changes(arguments: argparse.Namespace) -> dict[str, object]:
-    """What was said of the engine, as keys of `[engine]`."""
+    """The given options of the engine, as keys of `[engine]`."""
     said = {"threads": arguments.threads, "precision": arguments.precision}
     return {key: value for key, value in said.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""Secrets from where they are kept: systemd's credentials, and files of their own beside edged.toml."""
+"""Reads secrets from systemd's credentials and from password files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def read_credentials(config: Path, cameras: object) -> dict[str, Any]:
-    """What systemd's `LoadCredential=` gives: `mqtt-password`, `camera-NAME-password`, and `mqtt-key`, of `cert_file`.
+    """Settings from systemd's `LoadCredential=`: `mqtt-password`, `camera-NAME-password`, and `mqtt-key` (key file).
 
-    Without systemd, as for `sudo edged check`, they come from where it takes them: the folder `credentials` beside
-    edged.toml, where this user may read it. An empty one is the unit's way to say that there is none. Cameras are
-    given by their number.
+    Without systemd (`sudo edged check`) the same files are read from the folder `credentials` beside edged.toml, if
+    this user may read it. An empty file means that there is none. Cameras are keyed by their number, from 0.
 
     Args:
         config: edged.toml.
@@ -75,11 +74,9 @@ def read_password_file(path: object) -> str:
 
 
 def _line(path: object, content: bytes) -> str:
-    """The password that a file holds, without the line break behind it; empty where there is none."""
+    """The password in a file's content, without its line break; empty where there is none."""
     try:
-        password = (
-            content.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")
-        )  # a mark that Windows editors put there
+        password = content.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n")  # a byte-order mark of Windows editors
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}") from exc
     if "\n" in password or len(content) > MAX_BYTES:
@@ -88,14 +85,14 @@ def _line(path: object, content: bytes) -> str:
 
 
 def _names(cameras: object) -> dict[int, str]:
-    """Of cameras that are not checked yet, by their number."""
+    """Names of cameras that are not validated yet, by their number."""
     listed = enumerate(cameras if isinstance(cameras, list) else [])
     names = {number: camera.get("name") for number, camera in listed if isinstance(camera, Mapping)}
     return {number: name for number, name in names.items() if isinstance(name, str) and "/" not in name}
 
 
 def _credential(path: Path) -> bytes:
-    """Its content; empty where it is not given, or is the unit's empty line."""
+    """Content of a credential; empty where it is missing or holds only line breaks."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -107,7 +104,7 @@ def _credential(path: Path) -> bytes:
 
 
 def _warn_of_others(directory: Path, cameras: set[str]) -> None:
-    """A name that is spelt otherwise than in edged.toml would silently leave a camera without its password."""
+    """Warn of credentials whose name is no camera's: a camera would silently have no password."""
     for path in sorted(directory.glob("camera-*-password")):
         match = _OF_CAMERA.fullmatch(path.name)
         if match and match[1] not in cameras and _credential(path):

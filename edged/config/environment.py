@@ -1,4 +1,4 @@
-"""Environment variables -> settings: `EDGED_SECTION__KEY`, `EDGED_CAMERA__NAME__KEY`; what is not read is said."""
+"""Settings from environment variables: `EDGED_SECTION__KEY`, `EDGED_CAMERA__NAME__KEY`; others are reported."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from edged.core.errors import ConfigError
 PREFIX = "EDGED_"
 DELIMITER = "__"
 _CAMERA = f"{PREFIX}CAMERA{DELIMITER}"
-_LINK = re.compile(r"(tcp|udp)://[0-9.]+:\d+")  # what Kubernetes and Docker say of a service that is called edged-mqtt
+_LINK = re.compile(r"(tcp|udp)://[0-9.]+:\d+")  # set by Kubernetes and Docker for a service called edged-mqtt
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the environment says.
+    """Settings from the environment.
 
     Attributes:
         values: by section and key; of cameras by their number.
-        names: the variable that said it, by place.
+        names: the variable that set each value, by its key.
     """
 
     values: Mapping[str, Any]
     names: Mapping[Key, str]
 
     def name_of(self, key: Key) -> str:
-        """The variable that gave the value at `key`, or something around it; empty if none did."""
+        """The variable that set `key` or a table that holds it; empty if none did."""
         return next((self.names[key[:length]] for length in range(len(key), 0, -1) if key[:length] in self.names), "")
 
 
 def read_environment(cameras: object) -> Overrides:
-    """What the environment says over the file.
+    """Settings from the environment, which override the file.
 
     Args:
-        cameras: `[[camera]]` of the file, by whose names variables may speak of them.
+        cameras: `[[camera]]` of the file; variables may use their names.
 
     Raises:
-        ConfigError: a variable that looks like one of ours and would not be read.
+        ConfigError: a variable that looks like a setting but is none.
     """
     ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
     if problems := [problem for name, value in ours.items() for problem in _not_read(name, value)]:
@@ -63,14 +63,14 @@ def read_environment(cameras: object) -> Overrides:
 
 
 class _Environment(Settings, BaseSettings):  # type: ignore[misc]  # both declare model_config
-    """Never instantiated: tells pydantic-settings which variables there are."""
+    """Tells pydantic-settings which variables there are; never instantiated."""
 
 
 class _Variables(EnvSettingsSource):
-    """Environment variables; sections are written in JSON, lists too or with commas."""
+    """Reads environment variables; sections are JSON, lists are JSON or separated by commas."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: str) -> Any:  # noqa: ANN401 - as given
-        """A list of names may be given as `person,car`; the schema says whether these are allowed."""
+        """Accept a list of names as `person,car`; the schema checks the names."""
         if field is not None and field.annotation == tuple[str, ...] and not value.lstrip().startswith("["):
             return [name.strip() for name in value.split(",")] if value.strip() else []
         return super().decode_complex_value(field_name, field, value)  # type: ignore[arg-type]  # None for a free table
@@ -93,7 +93,7 @@ def _sections() -> dict[str, Any]:
 
 
 def _no_json() -> str:
-    """The variables that are to hold JSON, by their place or their first letter, and do not."""
+    """The variables that should hold JSON, by their name or first letter, but do not."""
     wrong = []
     for name, value in os.environ.items():
         of_section = name.upper().removeprefix(PREFIX).lower() in Settings.model_fields
@@ -106,7 +106,7 @@ def _no_json() -> str:
 
 
 def _typed(model: type[BaseModel], key: str, value: object) -> object:
-    """Text as what the schema takes no text for: one of several numbers, no names at all."""
+    """Convert text where the schema accepts no text: a choice of numbers, an empty list of names."""
     field = model.model_fields.get(key)
     if field is None or not isinstance(value, str):
         return value
@@ -128,7 +128,7 @@ def _camera(name: str, cameras: object) -> tuple[int, str]:
         if isinstance(cameras, list)
         else []
     )
-    # A shell's variables hold no hyphen.
+    # Names of shell variables have no hyphen.
     meant = [number for number, camera in enumerate(known) if camera.replace("-", "_") == who.replace("-", "_")]
     if len(meant) > 1:
         raise ConfigError(f"environment {name}: several cameras are called so; say which by number, from 0")
@@ -144,8 +144,8 @@ def _camera(name: str, cameras: object) -> tuple[int, str]:
 
 
 def _not_read(name: str, value: str) -> Iterator[str]:
-    """What is wrong with a variable that nothing could or would read, where it looks like a setting."""
-    if any("\ud800" <= letter <= "\udfff" for letter in name + value):  # as Python has bytes that are no text
+    """What is wrong with a variable that looks like a setting but is not read."""
+    if any("\ud800" <= letter <= "\udfff" for letter in name + value):  # surrogates: bytes that are not UTF-8
         yield f"environment {ascii(name)[1:-1]}: not UTF-8"
         return
     rest = name[len(PREFIX) :].lower()

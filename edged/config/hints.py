@@ -1,4 +1,4 @@
-"""What to say to a key that edged.toml does not have."""
+"""Hints for unknown keys in edged.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FORMAT = (
     'source = "gst:v4l2src device=/dev/video0 ! image/jpeg,width=1280,height=720 ! jpegdec ! videoconvert ! appsink"'
 )
 _TRANSPORT = 'RTSP is read over TCP; for UDP set OPENCV_FFMPEG_CAPTURE_OPTIONS="rtsp_transport;udp" in the environment'
-_SENTENCES: dict[tuple[str, str], str] = {  # what other programs have a key for, and we have not
+_SENTENCES: dict[tuple[str, str], str] = {  # keys that other programs have and edged has not
     **{("camera", key): _TRANSPORT for key in ("transport", "rtsp_transport", "protocol", "tcp", "udp")},
     **{
         ("camera", key): _FORMAT
@@ -33,7 +33,7 @@ _SENTENCES: dict[tuple[str, str], str] = {  # what other programs have a key for
     ("model", "precision"): "it stands in [engine]",
     ("model", "device"): "it stands in [engine]",
 }
-_OTHER_NAMES: dict[str, str] = {  # whichever of them the section has
+_OTHER_NAMES: dict[str, str] = {  # the first of them that the section has
     **dict.fromkeys(("url", "uri", "path", "input", "address", "stream", "file", "device"), "source host bundle"),
     **dict.fromkeys(("user", "login", "usr"), "username"),
     **dict.fromkeys(("pass", "pwd", "passwd", "secret"), "password"),
@@ -56,11 +56,11 @@ _OTHER_NAMES: dict[str, str] = {  # whichever of them the section has
     **dict.fromkeys(("max_det", "limit"), "max_detections"),
     **dict.fromkeys(("id", "title", "label", "camera"), "name"),
 }
-_LIKE = 0.66  # as difflib measures: "fsp" for "fps" is a slip, anything less alike another word
+_LIKE = 0.66  # difflib's ratio: "fsp" for "fps" is a typing error, a smaller one is another word
 
 
 def hint(section: str, key: str, allowed: Sequence[str]) -> str:
-    """What the writer of `key` in `[section]` may want to know.
+    """A hint for the unknown `key` in `[section]`.
 
     Args:
         section: its name; empty for the whole file.

@@ -1,4 +1,4 @@
-"""Where in a TOML file each key stands: parsers forget the lines, people need them."""
+"""Finds the line of each key in a TOML file, for messages: the parser does not keep them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-
 def key_lines(text: str) -> dict[Key, int]:
     """Line numbers, from 1, of every table and key: `("camera", 0, "fps") -> 12`.
 
-    Keys inside inline tables and multi-line values are not listed; `line_of` falls back to what holds them.
+    Keys inside inline tables and multi-line values are not listed; `line_of` gives the line of what holds them.
     """
     lines: dict[Key, int] = {}
     arrays: Counter[Key] = Counter()

@@ -1,4 +1,4 @@
-"""Reads edged.toml, environment and credentials, and says precisely what is wrong with them."""
+"""Reads edged.toml, environment and credentials, and reports every problem with file and line."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ logger = logging.getLogger(__name__)
 def load_settings(path: Path = CONFIG) -> Settings:
     """Settings from a file, overridden by `EDGED_SECTION__KEY`, secrets also from files and `$CREDENTIALS_DIRECTORY`.
 
-    From here on `redact` knows every secret in them.
+    From now on `redact` knows every secret in them.
 
     Args:
         path: edged.toml.
 
     Raises:
-        ConfigError: one line a problem, `file:line: key: problem; remedy`.
+        ConfigError: one line per problem, `file:line: key: problem; remedy`.
     """
     document = _read(path)
     raw, lines = document.table, document.lines
@@ -76,7 +76,7 @@ def _read(path: Path) -> Document:
 
 
 def _remember(tree: object, key: str = "") -> None:
-    """Know what is secret in settings that are not checked yet, wherever it stands."""
+    """Remember all secrets in settings that are not validated yet."""
     if isinstance(tree, Mapping):
         for name, value in tree.items():
             _remember(value, str(name).lower())
@@ -90,16 +90,16 @@ def _remember(tree: object, key: str = "") -> None:
 
 
 def _with_password_files(tree: Mapping[str, Any], *, where: Callable[[Key], str]) -> dict[str, Any]:
-    """The same with the passwords that `password_file` names.
+    """The settings with passwords read from the files that `password_file` names.
 
     Raises:
-        ConfigError: a file cannot be read, or stands beside a password.
+        ConfigError: a file cannot be read, or a password is given as well.
     """
     filled = dict(tree)
     if isinstance(mqtt := tree.get("mqtt"), Mapping):
         filled["mqtt"] = _with_password(mqtt, ("mqtt",), where)
     cameras = tree.get("camera")
-    if isinstance(cameras, Mapping):  # of the environment, by number
+    if isinstance(cameras, Mapping):  # from the environment, by number
         filled["camera"] = {
             number: _with_password(camera, ("camera", number), where) for number, camera in cameras.items()
         }
@@ -121,7 +121,7 @@ def _with_password(table: Mapping[str, Any], place: Key, where: Callable[[Key], 
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid upon `base`, table by table; a list takes changes of its elements by their number."""
+    """`base` with the values of `over`, merged table by table; elements of a list are changed by their number."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)

@@ -1,4 +1,4 @@
-"""What is wrong with edged.toml, one line a problem: `file:line: [section] key: problem; remedy`."""
+"""Messages for problems in edged.toml, one line each: `file:line: [section] key: problem; remedy`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edged.config.schema import Camera, Settings
 from edged.core.redact import redact
 
 _MOST_SHOWN = 100  # letters of a value
-_WORDS = {  # where pydantic speaks of Python
+_WORDS = {  # in place of pydantic's messages about Python types
     "string_type": "expected text in quotes",
     "path_type": "expected a path in quotes",
     "tuple_type": 'expected a list, as ["person", "car"]',
@@ -27,7 +27,7 @@ _TABLES = tuple(name for name in Settings.model_fields if name != "camera")
 
 
 def shape_problems(raw: Mapping[str, Any], *, path: Path, lines: dict[Key, int]) -> Iterator[str]:
-    """Sections in the wrong number of brackets, and keys where sections belong."""
+    """Problems of structure: sections with the wrong number of brackets, and keys in place of sections."""
     cameras = raw.get("camera", [])
     if isinstance(cameras, Mapping):
         named = next((name for name, table in cameras.items() if isinstance(table, Mapping)), "")
@@ -46,7 +46,7 @@ def shape_problems(raw: Mapping[str, Any], *, path: Path, lines: dict[Key, int])
 
 
 def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], overrides: Overrides) -> str:
-    """One line for one problem; values are quoted except where they may be secret."""
+    """One line for one problem; values are quoted unless they may be secret."""
     key = _place(error["loc"])
     where = f"{path}:{line_of(lines, key)}"
     if variable := overrides.name_of(key):
@@ -65,7 +65,7 @@ def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], override
 
 
 def _as_written(value: object) -> str:
-    """A value as TOML has it, without secrets, and short."""
+    """A value as in TOML, without secrets, cut to `_MOST_SHOWN` letters."""
     if isinstance(value, bool):
         return str(value).lower()
     text = redact(value.isoformat() if isinstance(value, (date, time)) else repr(value))
@@ -81,7 +81,7 @@ def shown(key: Key) -> str:
 
 
 def _place(loc: tuple[int | str, ...]) -> Key:
-    """The key that a person wrote: pydantic goes on with the branch of a union or the element of a list."""
+    """The key in the file: pydantic's location may also name the branch of a union or the element of a list."""
     deepest = 3 if loc[:1] == ("camera",) else 2
     return loc[:deepest]
 

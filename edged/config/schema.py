@@ -1,4 +1,4 @@
-"""Every key of edged.toml: its type, range and default. What each is for stands in etc/edged.toml."""
+"""Every key of edged.toml: its type, range and default. etc/edged.toml explains what each is for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from edged.publish.topics import Topics
 
 
 def _devices(value: object) -> tuple[str, ...]:
-    """One name or several, each an index or a UUID, or `auto` alone; whether there are such GPUs is seen later."""
+    """One name or several, each an index or a UUID, or `auto` alone. Whether such GPUs exist is checked later."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else ()
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError('expected "auto", the index or UUID of a GPU in quotes, or a list of such')
@@ -57,7 +57,7 @@ def _devices(value: object) -> tuple[str, ...]:
 def _source(value: str) -> str:
     require_source(value)
     if scheme_of(value.strip()):
-        value = value.strip()  # as a block of text in TOML has a line break
+        value = value.strip()  # a multi-line string in TOML ends in a line break
     if foreign := foreign_scheme(value):
         raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
     if (problem := misspelt(value)) and not Path(value).exists():
@@ -80,9 +80,7 @@ def _prefix(value: str) -> str:
 
 
 def _broker_host(value: str) -> str:
-    host = (
-        value[1:-1] if value.startswith("[") and value.endswith("]") and ":" in value else value
-    )  # IPv6 as it stands in a URL
+    host = value[1:-1] if value.startswith("[") and value.endswith("]") and ":" in value else value  # IPv6 as in a URL
     require_host(host)
     return host
 
@@ -91,7 +89,10 @@ def _default_device_id() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
 
 
-_USERNAME, _PASSWORD = "{username}", "{password}"  # where they go into a source that has another place for them
+_USERNAME, _PASSWORD = (
+    "{username}",
+    "{password}",
+)  # placeholders for a source that needs them in another place than the usual
 
 Seconds = Annotated[float, Interval(gt=0, le=86400)]
 TopicName = Annotated[str, AfterValidator(_topic_name)]
@@ -103,13 +104,13 @@ class _Section(BaseModel, frozen=True):
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, value: object, info: ValidationInfo) -> object:
-        """No flag for a number and no number for a flag, as pydantic would take them, and text that paths can hold."""
+        """Refuse what pydantic would convert, a flag for a number or a number for a flag, and text with NUL."""
         kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
             raise ValueError("expected a number, got true/false")
         if type(value) in {int, float} and bool in kinds:
             raise ValueError("expected true or false")
-        if isinstance(value, str) and "\0" in value and SecretStr not in kinds:  # the broker may take such a password
+        if isinstance(value, str) and "\0" in value and SecretStr not in kinds:  # a broker may accept such a password
             raise ValueError("expected text without NUL characters")
         return value
 
@@ -231,13 +232,13 @@ class Camera(_Section, ReadOptions, frozen=True):
         return _USERNAME in self.source or _PASSWORD in self.source
 
     def source_with_credentials(self) -> str:
-        """`source` with `username` and `password` put into its URL, or where it names them. Never to be shown."""
+        """`source` with `username` and `password` in its URL, or in its placeholders. Never show it."""
         password = self.password.get_secret_value()
         if self._has_places:
             return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
         if not self.username:
             return self.source
-        # By hand: urllib refuses a bracket in a password, and leaves an empty query out.
+        # Not with urllib: it refuses a bracket in a password, and drops an empty query.
         credentials = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
         scheme, _, rest = self.source.partition("://")
         address = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -275,5 +276,5 @@ class Settings(_Section, frozen=True):
     log: Log = Field(default_factory=Log)
     service: Service = Field(default_factory=Service)
     camera: tuple[Camera, ...] = ()
-    # Read by edged-provision, which checks it; the daemon only lets it pass.
+    # edged-provision reads and checks it; the daemon ignores it.
     provision: dict[str, Any] = Field(default_factory=dict)

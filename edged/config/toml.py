@@ -1,4 +1,4 @@
-"""TOML files that people write: a table and its lines, or one sentence about what is wrong."""
+"""Reads TOML files: values and their lines, or one error message."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TOO_DEEP = "tables or lists in each other, deeper than any setting"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What one file holds.
+    """The content of a file.
 
     Attributes:
         table: its values.
-        lines: where they stand; see `key_lines`.
+        lines: line number of each table and key, from 1.
     """
 
     table: dict[str, Any]
@@ -35,10 +35,10 @@ class Document:
 
 
 def read_toml(path: Path) -> Document:
-    """The whole of a file of at most `MAX_BYTES`.
+    """Read a file of at most `MAX_BYTES`.
 
     Raises:
-        ConfigError: too large, not UTF-8 or UTF-16, no TOML, nested too deep.
+        ConfigError: too large, not UTF-8, UTF-16 or UTF-32, not TOML, nested too deep.
         OSError: it cannot be read.
     """
     text = read_text(path, limit=MAX_BYTES, error=ConfigError)
@@ -46,14 +46,14 @@ def read_toml(path: Path) -> Document:
 
 
 def parse_toml(text: str, *, name: object) -> dict[str, Any]:
-    """The table that a TOML text holds.
+    """Parse a TOML text.
 
     Args:
-        text: of the file.
-        name: of the file, for the message.
+        text: content of the file.
+        name: of the file, for messages.
 
     Raises:
-        ConfigError: no TOML, or nested deeper than settings are, which would be a RecursionError for whoever walks it.
+        ConfigError: not TOML, or nested deeper than `MAX_DEPTH`, which might exceed Python's recursion limit later.
     """
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
@@ -61,7 +61,7 @@ def parse_toml(text: str, *, name: object) -> dict[str, Any]:
         raise ConfigError(f"{name}: not valid TOML: {exc}") from exc
     except RecursionError as exc:
         raise ConfigError(f"{name}: {_TOO_DEEP}") from exc
-    except ValueError as exc:  # Python takes no integer of thousands of digits
+    except ValueError as exc:  # Python refuses integers of thousands of digits
         raise ConfigError(f"{name}: not valid TOML: a number has too many digits") from exc
     if depth_of(parsed) > MAX_DEPTH:
         raise ConfigError(f"{name}: {_TOO_DEEP}")
@@ -69,7 +69,7 @@ def parse_toml(text: str, *, name: object) -> dict[str, Any]:
 
 
 def depth_of(tree: object) -> int:
-    """How many tables and lists lie in each other, at most one more than `MAX_DEPTH`."""
+    """Depth of nested tables and lists, at most one more than `MAX_DEPTH`."""
     level, depth = [tree], 0
     while depth <= MAX_DEPTH:
         below = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list))]

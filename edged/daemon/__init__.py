@@ -1,4 +1,4 @@
-"""The daemon: its life from start to ordered stop, reloads, and who watches that it moves."""
+"""The daemon: start, ordered stop, reloads, and the watchdog over its threads."""
 
 from edged.daemon.run import run_daemon
 

@@ -1,4 +1,4 @@
-"""Runs what was assembled: start, serve, reload, ordered stop."""
+"""Runs the assembled parts: start, serve, reload, ordered stop."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from edged.pipeline import Pipeline
 
 TICK_S = 0.5
 LOADING_TICK_S = 0.1
-DRAIN_S = 1.0  # frames under way at the end; with closing sink and cameras this stays below five seconds
+DRAIN_S = 1.0  # longest wait for frames under way; a stop takes less than five seconds in all
 
 logger = logging.getLogger(__name__)
 
 
 class Daemon:
-    """Everything between start and stop.
+    """Runs from start to stop.
 
     Args:
-        parts: owned from now on.
-        asked: what the operator wants.
-        read_again: the settings as they are now, for a reload; raises EdgedError where they are wrong.
+        parts: run and closed by this object.
+        asked: signals to stop or reload.
+        read_again: reads the settings for a reload; raises EdgedError where they are wrong.
     """
 
     def __init__(self, parts: Parts, *, asked: Signals, read_again: Callable[[], Settings]) -> None:
@@ -46,7 +46,7 @@ class Daemon:
         self._pipeline: Pipeline | None = None
 
     def run(self) -> int:
-        """Until asked to stop, all sources ended, or a stage failed; the exit code. A thread that hangs may be left.
+        """Run until a stop signal, the end of all sources or failure; returns the exit code. A hung thread may remain.
 
         Raises:
             EdgedError: the model cannot be used.
@@ -96,7 +96,7 @@ class Daemon:
         return self._stop("stopping")
 
     def _apply(self, change: Change, model: LoadedModel | None) -> None:
-        """Run as `change` says from now on, on another model where there is one. Nothing here can be refused."""
+        """Apply a checked change, and `model` where another one was loaded."""
         parts = self._parts
         if model is not None:
             self._swap(model)
@@ -105,7 +105,7 @@ class Daemon:
         for section in change.waiting:
             logger.warning("[%s] changed: takes effect at the next restart", section)
         names = [spec.name for spec in change.specs]
-        parts.sink.keep_cameras(names)  # first: nothing is said of others from now on
+        parts.sink.keep_cameras(names)  # first: nothing is published about removed cameras from now on
         parts.cameras.replace(change.specs)
         if self._pipeline is not None:
             self._pipeline.forget({camera.name for camera in self._settings.camera}.difference(names))
@@ -127,13 +127,13 @@ class Daemon:
         self._model = model
 
     def _give_up(self, why: str) -> int:
-        """A stage failed or hangs: say so, say `offline`, and let a new process begin."""
+        """A stage failed or hangs: log it, publish `offline`, and return the exit code on which systemd restarts."""
         code = DetectorError.exit_code
         limit_stop()
         logger.critical("%s", why, extra={"ERROR_CODE": code})
         self._systemd.stopping(why)
         self._parts.sink.statistics(self._statistics())
-        # Cameras are not closed: the thread that would do it may be what hangs, and their processes end with us.
+        # Cameras are not closed: their thread may be what hangs, and their processes end with this one.
         self._parts.sink.close()
         return code
 
@@ -153,12 +153,12 @@ class Daemon:
         return 0
 
     def _close(self) -> None:
-        """Say `offline` first, then stop the cameras; safe to call twice."""
+        """Publish `offline` first, then stop the cameras; safe to call twice."""
         self._parts.sink.close()
         self._parts.cameras.close()
 
     def _say_info(self) -> None:
-        """Say what runs here."""
+        """Publish what runs on this device."""
         self._parts.sink.info(
             DeviceInfo(
                 version=__version__,

@@ -1,4 +1,4 @@
-"""Takes over what may change while the daemon runs; a file that is wrong changes nothing."""
+"""Applies a new configuration while the daemon runs; an invalid one changes nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edged.core.errors import EdgedError
 from edged.daemon.signals import Signals
 from edged.daemon.systemd import Systemd
 
-PAUSE_S = 0.5  # between two reloads: a storm of signals is one or two of them a second
+PAUSE_S = 0.5  # between two reloads: many signals cause at most two per second
 
 logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """One reload at a time, each step short: a new model is loaded beside the main loop.
+    """One reload at a time, in short steps: a new model is loaded in a thread of its own.
 
     Args:
-        plan: reads the settings again and says what they change; raises EdgedError where they are wrong.
+        plan: reads the settings again and finds what changed; raises EdgedError where they are wrong.
         apply: makes the change, with another model where one was loaded.
         asked: whether a reload is wanted.
         systemd: told of begin and end.
@@ -43,7 +43,7 @@ class Reloader:
         self._pending: Change | None = None
 
     def step(self) -> None:
-        """Begin, go on with or end a reload; returns quickly. Never raises."""
+        """Begin, continue or end a reload; returns quickly. Never raises."""
         try:
             if self._pending is None and self._asked.reload and time.monotonic() >= self._next_s:
                 self._asked.reload = False

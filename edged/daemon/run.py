@@ -1,4 +1,4 @@
-"""Starts the daemon as a process: signals, configuration, logging, the one instance."""
+"""Starts the daemon as a process: signals, configuration, logging, single instance."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def run_daemon(config: Path) -> int:
-    """Capture, detect and publish until SIGTERM or SIGINT, then end the process; returns only where it cannot start.
+    """Capture, detect and publish until SIGTERM or SIGINT, then end the process. Returns only if it cannot start.
 
     Raises:
-        EdgedError: it cannot start; told to the journal instead where that is where logs go.
+        EdgedError: it cannot start. Logged instead, and the exit code returned, where logs go to the journal.
     """
     set_up_logging("info")
     with Signals() as asked:
@@ -55,7 +55,7 @@ def _fail(why: str) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """End without the interpreter's farewell, in which threads of foreign libraries hang or crash."""
+    """End without the interpreter's shutdown, in which threads of libraries may hang or crash."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""What the operator asks for, by signal, from the first moment on."""
+"""Signals to stop and to reload, handled from the start of the process on."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import select
 import signal
 from types import FrameType, TracebackType
 
-HARD_STOP_S = 4.5  # whatever hangs then: the kernel ends the process, and the broker publishes the will
+HARD_STOP_S = 4.5  # after this time the kernel ends a process that hangs, and the broker publishes the will
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
     """Notes signals while its context lasts: SIGTERM and SIGINT stop, SIGHUP reloads.
 
-    A SIGHUP that comes during a reload asks for one more, however many came.
+    Any number of SIGHUPs during a reload cause one more reload.
     """
 
     def __init__(self) -> None:
         self.stop = False
         self.reload = False
-        # No threading.Event: a handler that sets one while its own thread is inside wait() would wait for itself.
+        # No threading.Event: a handler that sets one while its own thread is inside wait() would deadlock.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._before: dict[int, object] = {}
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """One signal, in the main thread."""
+        """Note one signal; called in the main thread."""
         if number == signal.SIGHUP:
             self.reload = True
         elif not self.stop:
@@ -50,12 +50,12 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.close(self._wake)
 
 
 def limit_stop() -> None:
-    """From now on the process has `HARD_STOP_S` to end; no Python code is needed to enforce it."""
+    """The process must end within `HARD_STOP_S` from now on; the kernel enforces it by SIGALRM."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, HARD_STOP_S)

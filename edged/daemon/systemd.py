@@ -1,4 +1,4 @@
-"""What systemd is told: ready, status, reloading, alive, stopping."""
+"""Notifies systemd: ready, status, watchdog, reloading, stopping."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ STATUS_EVERY_S = 1.0
 
 
 class Systemd:
-    """Says each thing when it is true; costs nothing where there is no systemd.
+    """Sends each notification when it is true; does nothing without systemd.
 
     Args:
-        grace_s: ready at the latest after so long, even without a frame.
+        grace_s: reports ready after this time even without a frame.
     """
 
     def __init__(self, *, grace_s: float) -> None:
@@ -29,7 +29,7 @@ class Systemd:
         notify_systemd("STATUS=loading the model")
 
     def alive(self, *, frames: int, status: Callable[[], str]) -> None:
-        """Every stage moves."""
+        """Every stage makes progress: feed the watchdog, and send `READY=1` and the status when due."""
         lines = ["WATCHDOG=1"]
         now_s = time.monotonic()
         if not self._ready and (frames or now_s - self._began_s > self.grace_s):
@@ -47,11 +47,11 @@ class Systemd:
             notify_systemd("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
-        """It ended, well or not."""
+        """The reload ended, with or without success."""
         if self._ready:
             notify_systemd("READY=1")
             self._status_due_s = 0.0
 
     def stopping(self, why: str) -> None:
-        """The end has begun."""
+        """The daemon begins to stop."""
         notify_systemd("STOPPING=1", f"STATUS={redact(why)}")

@@ -1,4 +1,4 @@
-"""Watches that every stage moves, and that the wall clock does not jump unnoticed."""
+"""Watches that every stage makes progress, and notices steps of the wall clock."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-STEP_S = 1.0  # the wall clock went this far away from the monotonic one: somebody set it
-_LOOK_S = 1.0  # what one look may add to a stage's silence: if we were stopped ourselves, so was it
+STEP_S = 1.0  # a larger difference to the monotonic clock means that the wall clock was set
+_LOOK_S = 1.0  # most that one check adds to a stage's silence: if this process was stopped, so was the stage
 
 logger = logging.getLogger(__name__)
 
 
 class Lively(Protocol):
-    """A stage whose thread beats; `edged.core.pulse.Pulse` is one."""
+    """A stage whose thread beats, such as `edged.core.pulse.Pulse`."""
 
     @property
     def beats(self) -> int:
-        """How often it was heard of."""
+        """Number of beats so far."""
         ...
 
     @property
     def allowed_s(self) -> float:
-        """How long it may be silent."""
+        """Longest time without a beat, seconds."""
         ...
 
 
 class Vitals:
-    """Tells which stage hangs. One thread looks, about twice a second.
+    """Tells which stage hangs. One thread checks, about twice a second.
 
     Args:
         stages: by the name that the log shows.
@@ -43,7 +43,7 @@ class Vitals:
         self._silent_s = dict.fromkeys(stages, 0.0)
 
     def hung(self) -> str:
-        """What hangs and for how long, for people; empty while every stage moves or is knowingly idle."""
+        """What hangs and for how long, for people; empty while every stage beats in time."""
         now_s = self._clock()
         passed_s = min(now_s - self._looked_s, _LOOK_S)
         self._looked_s = now_s
@@ -59,7 +59,7 @@ class Vitals:
 
 
 class WallClock:
-    """Notices when the wall clock is set: timers do not care, but consumers of timestamps must know.
+    """Notices when the wall clock is set: timers do not depend on it, but consumers of timestamps must know.
 
     Attributes:
         steps: how often it was set.
@@ -70,7 +70,7 @@ class WallClock:
         self._offset_s = time.time() - time.monotonic()
 
     def look(self) -> None:
-        """Log a step since the last look."""
+        """Count and log a step since the last call."""
         offset_s = time.time() - time.monotonic()
         step_s = offset_s - self._offset_s
         self._offset_s = offset_s
