@@ -1,1 +1,1 @@
-"""The daemon measured beside the limit of the machine and beside the plain loop."""
+"""Measures the daemon and compares it with the limit of the machine and with a plain loop."""

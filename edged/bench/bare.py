@@ -1,8 +1,8 @@
-"""The limit of the machine, and the plain loop, each in a process of its own: `python -m edged.bench.bare`, the
-request on standard input: everyone may read the arguments of a process, and a source may hold a password.
+"""Measures the machine's limit and the plain loop, each in a process of its own: `python -m edged.bench.bare`. The
+request comes on standard input: a source may hold a password, and all users can read the arguments of a process.
 
-The limit does nothing but decode the video and run the model: `together` gives every core to one frame after the
-other, `side by side` calls one single-threaded session from as many threads as cores, each with its own video.
+The limit only decodes the video and runs the model: `together` uses all cores for one frame after the other,
+`side by side` calls one single-threaded session from as many threads as cores, each with its own video.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class BareRequest:
-    """What to run.
+    """One measurement.
 
     Attributes:
         kind: `together`, `side by side` or `plain loop`.
         model: path of the ONNX file.
-        sources: what is decoded, one after the other for each thread.
-        frames: measured.
+        sources: what the threads decode, in turn.
+        frames: number of frames to measure.
         threads: for `side by side`.
         decode: of the model's outputs; for the plain loop.
-        interval_s: between the beginnings of two frames, as of a camera that is slower than the model; 0 for no pause.
+        interval_s: time between two frames, as from a camera slower than the model; 0 for no pause.
     """
 
     kind: str
@@ -57,7 +57,14 @@ class BareRequest:
 
 @dataclass(frozen=True, slots=True)
 class BareFigures:
-    """What it showed after a warm-up: the same terms as of a daemon."""
+    """Figures after a warm-up.
+
+    Attributes:
+        frames_per_s: of all threads.
+        cpu_ms: CPU milliseconds per frame.
+        read_ms, run_ms: wall time to decode a frame, and to run the model.
+        others_cores: cores that other processes kept busy meanwhile.
+    """
 
     frames_per_s: float
     cpu_ms: float
@@ -67,7 +74,7 @@ class BareFigures:
 
 
 def measure_bare(request: BareRequest) -> BareFigures:
-    """Run it in a process of its own.
+    """Measure in a process of its own.
 
     Raises:
         DetectorError: it failed.
@@ -100,7 +107,7 @@ class _Frames:
 
 
 class _Turnstile:
-    """Lets so many frames through, whoever asks, and keeps the times of each."""
+    """Hands out a number of frames to several threads, and keeps the times of each."""
 
     def __init__(self, frames: int, *, interval_s: float) -> None:
         self._left = itertools.count(frames, -1)

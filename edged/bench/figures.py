@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of one kind of milliseconds."""
+    """Percentiles of milliseconds."""
 
     p50: float
     p95: float
@@ -18,16 +18,16 @@ class Percentiles:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Percentiles:
-        """Of at least one sample."""
+        """Percentiles of at least one sample, milliseconds."""
         p50, p95, p99 = np.percentile(np.asarray(samples, np.float64), (50, 95, 99)).tolist()
         return cls(p50, p95, p99)
 
 
 def median(values: Sequence[float]) -> float:
-    """Of at least one value."""
+    """The median of at least one value."""
     return float(np.median(np.asarray(values, np.float64)))
 
 
 def median_ratio(these: Sequence[float], those: Sequence[float]) -> float:
-    """Median over the rounds of the ratio within each round: noise that lasts for a round cancels."""
+    """Median of the ratios within each round: noise that lasts for a whole round cancels out."""
     return median([mine / other for mine, other in zip(these, those, strict=True)])

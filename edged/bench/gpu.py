@@ -17,7 +17,7 @@ from edged.gpu.bench.child import ChildRequest
 LEAST_SHARE, SHARE_BATCH = 0.95, 8  # of the engine's rate, for the whole detector
 SHARE_WH = (1280, 720)  # frames of this size: larger ones may take longer to upload than the engine takes to run
 MOST_AROUND_US = 100.0  # preprocessing, decode and NMS of a 1080p frame
-PEER = "provisioning.peer"  # in a process of its own, where it is installed: nothing here imports it or torch
+PEER = "provisioning.peer"  # run as a process, where it is installed: nothing here imports it or torch
 _CHILD = "edged.gpu.bench.child"
 _DEADLINE_S = 600.0
 
@@ -29,10 +29,10 @@ class GpuBenchRequest:
     Attributes:
         models: bundles with an engine for this machine; several for several precisions.
         device: as `[engine] device`.
-        batches: sizes, as far as each engine takes them.
+        batches: sizes to measure; those above the engine's largest are left out.
         frame_wh: of the frames, pixels.
-        repeats: batches of each measurement.
-        torch: weights that torch shall run eagerly beside it; None for no peer.
+        repeats: batches per measurement.
+        torch: weights to run eagerly in torch for comparison; None for none.
     """
 
     models: tuple[Path, ...]
@@ -50,8 +50,8 @@ class Part:
     Attributes:
         name: what was measured.
         values: what it printed; empty where it failed.
-        failure: what it said then.
-        exit_code: of it.
+        failure: its error message; empty where it succeeded.
+        exit_code: of the process.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ModelParts:
-    """One bundle: its figures with lazy loading, its memory without, and torch beside it."""
+    """One bundle: figures with lazy loading, memory without, and torch's figures."""
 
     model: Path
     lazy: Part
@@ -71,7 +71,7 @@ class ModelParts:
 
 
 def run_gpu_bench(request: GpuBenchRequest, *, as_json: bool) -> int:
-    """Measure, print; 0, or the exit code of the first bundle that could not be measured.
+    """Measure and print; returns 0, or the exit code of the first bundle that could not be measured.
 
     Raises:
         BundleMismatch, DataError: a bundle cannot be opened.
@@ -123,7 +123,7 @@ def _peer(request: GpuBenchRequest, side: int) -> Part:
 
 
 def run_part(name: str, command: Sequence[str], **environment: str) -> Part:
-    """Run one process that prints JSON in its last line; whatever goes wrong is a part that says so."""
+    """Run one process that prints JSON in its last line; a failure is returned as part, not raised."""
     try:
         done = subprocess.run(
             command,
@@ -143,7 +143,7 @@ def run_part(name: str, command: Sequence[str], **environment: str) -> Part:
 
 
 def as_lines(parts: ModelParts, frame_wh: tuple[int, int]) -> Iterator[str]:
-    """What a person reads of one bundle."""
+    """The printed lines for one bundle."""
     if parts.lazy.failure:
         yield f"{parts.model.name}: not measured: {parts.lazy.failure}"
         return

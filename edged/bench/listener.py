@@ -1,4 +1,4 @@
-"""The bench's subscriber: an ordinary client that stamps each message of one device and looks inside only later."""
+"""The bench's subscriber: an ordinary client that stamps each message of one device and parses it later."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ class Heard:
 
     @property
     def latency_ms(self) -> float:
-        """From the grab to here, broker included."""
+        """Milliseconds from the grab to the arrival here, broker included."""
         return (self.at - datetime.fromisoformat(self.message["captured_at"].replace("Z", "+00:00")).timestamp()) * 1e3
 
 
 class Listener:
-    """Hears one device; a context manager.
+    """Receives the messages of one device; a context manager.
 
     Args:
         port: of a broker on the loopback.
         device: its id.
+
+    Raises:
+        BrokerError: on entry, the broker does not confirm the subscription.
     """
 
     def __init__(self, port: int, device: str) -> None:
@@ -69,11 +72,11 @@ class Listener:
 
     @property
     def count(self) -> int:
-        """Detections messages so far."""
+        """Number of detections messages so far."""
         return len(self._raw)
 
     def at_count(self, count: int, action: Callable[[], None]) -> threading.Event:
-        """Call `action` when message number `count` arrives (at once, where it came already), then set the event."""
+        """Call `action` when message number `count` arrives (at once if it has), then set the event returned."""
         done = threading.Event()
         with self._changed:
             if self.count < count:
@@ -84,7 +87,7 @@ class Listener:
         return done
 
     def heard(self, first: int, last: int) -> list[Heard]:
-        """Messages number `first` (from 0) up to, without, `last`."""
+        """Messages from number `first` (from 0) up to, but without, `last`."""
         return [Heard(at, orjson.loads(payload)) for at, payload in self._raw[first:last]]
 
     def stats(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What a tree of processes costs: CPU seconds, memory, threads, read from the kernel (proc(5), clock_getcpuclockid(3)).
+"""CPU seconds, memory and threads of a tree of processes, from the kernel (proc(5), clock_getcpuclockid(3)).
 
-RUSAGE_CHILDREN knows only children that have ended; cameras live as long as the daemon, so each is asked itself.
+RUSAGE_CHILDREN counts only children that have ended; cameras run as long as the daemon, so each process is read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def tree_cpu_s(root: int) -> float:
 
 
 def machine_busy_s() -> float:
-    """CPU seconds that anybody has used on this machine since it started."""
+    """CPU seconds that all processes have used on this machine since it started."""
     with open("/proc/stat", encoding="ascii") as file:
         ticks = [int(each) for each in file.readline().split()[1 : 1 + _STAT_FIELDS]]
     return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS
@@ -89,7 +89,7 @@ def tree_memory(root: int) -> TreeMemory:
 
 
 def _mappings(pid: int) -> Iterator[tuple[bool, str, int]]:
-    """Whether it is slots, the key, kilobytes; of each mapping."""
+    """For each figure of each mapping: whether it is of frame slots, its key, kilobytes."""
     in_slots = False
     for line in _lines(pid, "smaps"):
         key, _, rest = line.partition(" ")
@@ -120,7 +120,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Nanosecond clock of a process; 0 where it has ended."""
+    """CPU seconds of a process, from its nanosecond clock; 0 where it has ended."""
     clock = ctypes.c_int()
     if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         return 0.0

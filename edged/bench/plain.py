@@ -1,4 +1,4 @@
-"""The tutorial's way to run a detector, as a peer to compare with: one frame after the other, plain numpy around it."""
+"""A detector as in tutorials, for comparison: one frame after the other, with plain numpy around the model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CONFIDENCE, IOU, GREY = 0.25, 0.45, (114, 114, 114)
 
 
 def plain_frame(session: ort.InferenceSession, decode: Decode) -> Callable[[Pixels], Floats]:
-    """Letterbox, run, decode every cell, suppress.
+    """Make a function that letterboxes, runs the model, decodes every cell and suppresses.
 
     Returns:
-        From a (H, W, 3) uint8 BGR picture to (K, 6) float32: x1, y1, x2, y2 in network pixels, score, class.
+        A function from (H, W, 3) uint8 BGR to (K, 6) float32: x1, y1, x2, y2 in network pixels, score, class.
     """
     entry = session.get_inputs()[0]
     height, width = entry.shape[2:]

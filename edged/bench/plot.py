@@ -10,9 +10,9 @@ from edged.core.errors import UsageError
 
 
 def require_matplotlib() -> None:
-    """Raise UsageError where it is missing: asked before minutes of measuring."""
+    """Raise UsageError where matplotlib is missing; called before minutes of measuring."""
     try:
-        import matplotlib as _  # noqa: F401, ICN001, PLC0415 - only who asks for a plot needs it
+        import matplotlib as _  # noqa: F401, ICN001, PLC0415 - needed for a plot only
     except ImportError as exc:
         raise UsageError("--plot needs matplotlib", remedy="pip install matplotlib") from exc
 

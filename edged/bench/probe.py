@@ -1,4 +1,4 @@
-"""What one message costs between the detector's result and the socket: encode and publish, in CPU milliseconds."""
+"""Measures what one message costs from result to socket: encode and publish, in CPU milliseconds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from edged.publish.options import MqttOptions
 from edged.publish.payload import detections_payload, encode
 
 CONNECT_S = 10.0
-PAUSE_S = 0.002  # as between frames: each message wakes the network's thread, none rides with another
+PAUSE_S = 0.002  # as between frames: each message is sent by itself
 GROUP = 20
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFigures:
-    """Of messages like those heard.
+    """Costs of messages like those received.
 
     Attributes:
-        cpu_ms: of all threads, from `publish` to the socket, encoding included; median of groups.
-        encode_ms: of encoding alone, wall time.
+        cpu_ms: CPU milliseconds of all threads per message, from `publish` to the socket; median of groups.
+        encode_ms: milliseconds of encoding alone, wall time.
         bytes: of one message, median.
     """
 
@@ -41,7 +41,7 @@ class MessageFigures:
 
 
 def measure_messages(messages: Sequence[dict[str, Any]], *, classes: Sequence[str], port: int) -> MessageFigures:
-    """Publish what a daemon said once more, from this process.
+    """Publish a daemon's messages again, from this process.
 
     Raises:
         BrokerError: the broker does not answer.
@@ -65,7 +65,7 @@ def measure_messages(messages: Sequence[dict[str, Any]], *, classes: Sequence[st
 
 
 def _cost_ms(publisher: MqttPublisher, network: threading.Thread, results: Sequence[FrameResult]) -> float:
-    """CPU milliseconds a message."""
+    """CPU milliseconds per message."""
     ours_s, theirs_s = 0.0, thread_cpu_s(network.ident or 0)
     for result in results:
         began_s = time.thread_time()
@@ -77,7 +77,7 @@ def _cost_ms(publisher: MqttPublisher, network: threading.Thread, results: Seque
 
 
 def _encode(result: FrameResult, speaker: Origin) -> tuple[int, float]:
-    """Bytes and milliseconds."""
+    """Bytes of the encoded message, and milliseconds to encode it."""
     began_s = time.perf_counter()
     payload = detections_payload(
         result,

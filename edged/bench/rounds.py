@@ -1,4 +1,4 @@
-"""Rounds of measurements, one after the other in turn, so that noise of the machine falls on all of them alike."""
+"""Runs all measurements in turn, round by round, so that noise of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from edged.cpu.processors import available_cores
 TOGETHER, SIDE_BY_SIDE, PLAIN = "together", "side by side", "plain loop"
 LONE_FRAMES = 60
 LONE_MAX_FPS = 10.0
-LONE_LOAD = 0.5  # of the time the model is busy with the lone camera: it is slower than the model
-SWEEP_FRAMES_EACH = 16  # a camera: fine enough to see a share that is off by a tenth
+LONE_LOAD = 0.5  # share of the time that the model is busy with the lone camera
+SWEEP_FRAMES_EACH = 16  # per camera: enough to see a share that is off by a tenth
 SWEEP_FPS = 15.0
 SETTLE_S, IDLE_S = 3.0, 10.0
 MESSAGES = 200
-WINDOW_S = 4.0  # shorter measurements scatter: a neighbour's time slice decides them
+WINDOW_S = 4.0  # shorter measurements scatter with the time slices of other processes
 LEAST_FRAMES = 120
 
 
@@ -34,11 +34,11 @@ class BenchRequest:
     Attributes:
         model: bundle directory.
         source: what every camera shows.
-        cameras: of the run with several.
-        frames: a measurement; 0 for as many as take WINDOW_S, at least LEAST_FRAMES.
-        rounds: of everything.
-        compare: also the plain loop.
-        sweep: numbers of cameras to go through with test patterns.
+        cameras: number of cameras in the run with several.
+        frames: per measurement; 0 for as many as take WINDOW_S, at least LEAST_FRAMES.
+        rounds: number of rounds.
+        compare: also measure the plain loop.
+        sweep: numbers of cameras, with test patterns.
         threads: cores for the model; 0 for all.
         precision: as `[engine] precision`.
     """
@@ -67,7 +67,7 @@ class Measured:
     """All rounds, by what was measured."""
 
     bare: dict[str, list[BareFigures]] = field(default_factory=dict)
-    paced: list[BareFigures] = field(default_factory=list)  # every core on one frame, as seldom as the lone camera's
+    paced: list[BareFigures] = field(default_factory=list)  # `together`, at the rate of the lone camera
     several: list[DaemonFigures] = field(default_factory=list)
     lone: list[DaemonFigures] = field(default_factory=list)
     idle: list[float] = field(default_factory=list)
@@ -79,11 +79,11 @@ class Rounds:
     """Measures one request round by round.
 
     Args:
-        request: what.
+        request: what to measure.
         bundle: `request.model`, opened.
         port: of a broker on the loopback.
         folder: for files of a run.
-        step: told of every measurement that is done.
+        step: called after each measurement with its name.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Rounds:
         return request.rounds * (6 + request.compare + len(request.sweep)) + 1
 
     def run(self) -> Measured:
-        """All rounds."""
+        """Run all rounds."""
         for _ in range(self._request.rounds):
             self._bare_loops()
             self._several()
@@ -160,7 +160,7 @@ class Rounds:
     def _sweep(self, count: int) -> None:
         frames = max(self._frames, SWEEP_FRAMES_EACH * count)
         fast, _ = self._daemon(patterns(count, pace="fast", fps=SWEEP_FPS), frames)
-        # A single camera at its own rate would take long for nothing: its frames come no faster.
+        # In real time frames come at a fixed rate: more of them would only take longer.
         realtime, _ = self._daemon(
             patterns(count, pace="realtime", fps=SWEEP_FPS), min(frames, self._request.frames or LEAST_FRAMES)
         )
@@ -169,5 +169,5 @@ class Rounds:
 
     def _daemon(self, cameras: tuple[BenchCamera, ...], frames: int) -> tuple[DaemonFigures, list[Message]]:
         scenario = Scenario(self._request.model, cameras, self._request.threads, self._request.precision)
-        warm_up = max(10, 5 * len(cameras))  # every camera has filled its slots once
+        warm_up = max(10, 5 * len(cameras))  # by then every camera has used all its slots
         return measure_daemon(scenario, port=self._port, folder=self._folder, frames=frames, warm_up=warm_up)

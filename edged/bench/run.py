@@ -30,11 +30,11 @@ def run_bench(request: BenchRequest, *, as_json: bool, plot: Path | None) -> int
         EdgedError: no such source or model, or a measurement failed.
     """
     bundle = Bundle.open(request.model)
-    resolved(request.source)  # a missing video is told before anything starts
+    resolved(request.source)  # a missing video is reported before anything starts
     if plot is not None:
         require_matplotlib()
         request = replace(request, sweep=request.sweep or PLOTTED)
-    # Whoever ends the bench must not leave a daemon and a broker behind.
+    # SIGTERM must not leave a daemon and a broker behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="edged-bench-")))

@@ -1,4 +1,4 @@
-"""Which cameras a measured daemon has, as the edged.toml that it is started with."""
+"""The cameras of a measured daemon, and the edged.toml that it is started with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BenchCamera:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is asked of one daemon.
+    """The configuration of one measured daemon.
 
     Attributes:
         model: bundle directory.
@@ -65,15 +65,15 @@ def patterns(count: int, *, pace: str, fps: float) -> tuple[BenchCamera, ...]:
 
 
 def lost(count: int) -> tuple[BenchCamera, ...]:
-    """`count` cameras that are not there: nobody listens on the discard port of the loopback."""
+    """`count` cameras that cannot be reached: nothing listens on port 9 of the loopback."""
     return tuple(BenchCamera(source=f"rtsp://127.0.0.1:9/{number}", pace="realtime") for number in range(count))
 
 
 def resolved(source: str) -> str:
-    """Paths made absolute.
+    """`source`, with a path made absolute.
 
     Raises:
-        UsageError: no such file, or more than a line.
+        UsageError: no such file, or more than one line.
     """
     if "\n" in source:
         raise UsageError("SOURCE must be one line")

@@ -1,4 +1,4 @@
-"""One run of the real daemon against a real broker, measured from outside over a window of frames."""
+"""Runs the real daemon with a real broker and measures it from outside, over a window of frames."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ STAGES = ("preprocess", "inference", "decode", "nms")
 
 @dataclass(frozen=True, slots=True)
 class DaemonFigures:
-    """What one run showed, in its window after the warm-up.
+    """Figures of one run, in its window after the warm-up.
 
     Attributes:
         frames: in the window.
         frames_per_s: published.
-        cpu_ms: of the whole process tree, milliseconds a frame.
+        cpu_ms: CPU milliseconds of the whole process tree per frame.
         stages_ms: by stage of the detector, wall time.
-        latency_ms: grab to subscriber.
+        latency_ms: from grab to subscriber.
         first_detection_s: from the start of the process to the subscriber.
-        dropped: captured frames that gave way to newer ones, in the whole run.
-        least_share, most_share: of the cameras' frames, as parts of the mean.
+        dropped: captured frames that were dropped, in the whole run.
+        least_share, most_share: smallest and largest number of frames of a camera, divided by the mean.
         others_cores: cores that other processes kept busy meanwhile: noise where it is not near 0.
         memory: at the end of the window.
     """
@@ -59,7 +59,7 @@ class DaemonFigures:
 
 @dataclass(slots=True)
 class _Mark:
-    """A moment of the run."""
+    """The start or end of the window."""
 
     at_s: float = 0.0
     cpu_s: float = 0.0
@@ -71,7 +71,7 @@ class RunningDaemon:
     """`edged run` in a child process; a context manager that stops it.
 
     Args:
-        scenario: what it does.
+        scenario: its configuration.
         port: of the broker.
         folder: for its configuration and log.
     """
@@ -98,7 +98,7 @@ class RunningDaemon:
         self.stop()
 
     def require_alive(self) -> None:
-        """Raise DetectorError with the end of its log where it has ended."""
+        """Raise DetectorError with the end of its log if it has ended."""
         if self._process.poll() is not None:
             raise DetectorError(
                 f"the measured daemon ended with code {self._process.returncode}: {self._said() or 'without a word'}"
@@ -119,14 +119,14 @@ class RunningDaemon:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but compiled modules are kept: an installed daemon finds them at its start."""
+    """This environment, but with compiled modules cached, as for an installed daemon."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def measure_daemon(
     scenario: Scenario, *, port: int, folder: Path, frames: int, warm_up: int
 ) -> tuple[DaemonFigures, list[Message]]:
-    """Run a daemon until it has published `frames` after `warm_up` ones; also gives what it said of them.
+    """Run a daemon until it has published `frames` after `warm_up` ones; returns figures and those messages.
 
     Raises:
         DetectorError: it ended by itself or published nothing for a long time.
@@ -157,7 +157,7 @@ def measure_daemon(
 
 
 def measure_idle(scenario: Scenario, *, port: int, folder: Path, settle_s: float, window_s: float) -> float:
-    """Share of one core that a daemon takes whose cameras are all lost, 0..1 and more.
+    """Share of one core that a daemon uses while all its cameras are lost; 1 is a whole core.
 
     Raises:
         DetectorError: it ended by itself.

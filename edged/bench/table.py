@@ -1,4 +1,4 @@
-"""The table that a person reads and the object that a script reads."""
+"""The results as a table for people and as an object for scripts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edged.bench.subject import STAGES, DaemonFigures
 from edged.bench.targets import Row, limit_kind
 from edged.cpu.processors import available_cores
 
-QUIET_CORES = 0.1  # others may take so much without a word
+QUIET_CORES = 0.1  # cores that others may use without a warning
 
 
 def as_lines(request: BenchRequest, measured: Measured, targets: Sequence[Row]) -> Iterator[str]:
-    """Medians over the rounds, then every target."""
+    """The lines of the table: medians over the rounds, then every target."""
     yield f"{request.model.name} on {available_cores()} cores, medians of {request.rounds} rounds"
     yield ""
     yield f"{'':30}{'frames/s':>10}{'CPU ms/frame':>14}{'p50 ms':>9}{'p95':>9}{'p99':>9}"
@@ -48,7 +48,7 @@ def as_lines(request: BenchRequest, measured: Measured, targets: Sequence[Row]) 
 
 
 def as_object(request: BenchRequest, measured: Measured, targets: Sequence[Row]) -> dict[str, Any]:
-    """Everything, every round, for scripts."""
+    """All figures of every round, for JSON."""
     return {
         "schema": "edged.bench/1",
         "version": __version__,

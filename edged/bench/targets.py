@@ -1,4 +1,4 @@
-"""What must hold, as ratios within one run, and whether it does."""
+"""The targets, mostly ratios within one run, and whether they are met."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: what.
+        name: of the target.
         value: as measured.
-        target: its bound.
+        target: bound of the value.
         at_most: the bound is an upper one.
-        unit: of both.
-        because: what it is made of; printed where it does not hold.
+        unit: of value and bound.
+        because: parts of the value; printed where the target is not met.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Row:
 
 
 def limit_kind(measured: Measured) -> str:
-    """The faster of the two ways to do nothing but decode and run the model."""
+    """The faster of `together` and `side by side`: the machine's limit."""
     return max((TOGETHER, SIDE_BY_SIDE), key=lambda kind: median([each.frames_per_s for each in measured.bare[kind]]))
 
 
 def _around(measured: Measured) -> dict[str, float]:
-    """What a frame costs around the model, milliseconds by stage.
+    """Milliseconds per frame around the model, by stage.
 
-    Of frames that are alone: side by side the same stages wait for a core, for the memory and for each other.
+    Of the lone camera's frames: in parallel the same stages also wait for cores, memory and each other.
     """
     stages = {
         stage: median([each.stages_ms[stage].p50 for each in measured.lone])
@@ -57,7 +57,7 @@ def _around(measured: Measured) -> dict[str, float]:
 
 
 def rows(measured: Measured, *, input_side: int) -> list[Row]:
-    """Every target that was measured."""
+    """All targets that were measured."""
     small = input_side <= SMALL_SIDE
     around = _around(measured)
     return [

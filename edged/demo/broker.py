@@ -16,9 +16,9 @@ from edged.core.errors import BrokerError
 
 LOOPBACK = "127.0.0.1"
 START_S = 15.0
-CHOICE = "EDGED_DEMO_BROKER"  # set to EMBEDDED to pass over an installed mosquitto
+CHOICE = "EDGED_DEMO_BROKER"  # set to EMBEDDED to ignore an installed mosquitto
 EMBEDDED = "amqtt"
-_SBIN = ("/usr/sbin", "/usr/local/sbin")  # where Debian puts mosquitto, off an ordinary user's PATH
+_SBIN = ("/usr/sbin", "/usr/local/sbin")  # where Debian puts mosquitto; not in an ordinary user's PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class DemoBroker:
     """A running broker.
 
     Attributes:
-        process: its process, in a session of its own so that Ctrl-C reaches it last.
+        process: its process, in a session of its own, so that Ctrl-C does not end it before the daemon.
         port: on the loopback.
         name: `mosquitto` or `amqtt`.
     """
@@ -36,7 +36,7 @@ class DemoBroker:
     name: str
 
     def close(self) -> None:
-        """End it."""
+        """Stop the broker, by force after 5 s."""
         self.process.terminate()
         try:
             self.process.wait(timeout=5)
@@ -46,7 +46,7 @@ class DemoBroker:
 
 
 def start_broker(folder: Path) -> DemoBroker:
-    """Start a broker whose files live in `folder`, and wait until it accepts connections.
+    """Start a broker with its files in `folder`, and wait until it accepts connections.
 
     Raises:
         BrokerError: none is installed, or it does not start.
@@ -80,7 +80,7 @@ def _command(folder: Path, port: int) -> tuple[list[str], str]:
         config = folder / "mosquitto.conf"
         lines = [f"listener {port} {LOOPBACK}", "allow_anonymous true", "persistence false"]
         if os.geteuid() == 0:
-            lines.append("user root")  # it would give up its rights, and with them this private folder
+            lines.append("user root")  # else it would drop its rights and could not read this private folder
         config.write_text("\n".join(lines) + "\n")
         return [mosquitto, "-c", str(config)], "mosquitto"
     if importlib.util.find_spec("amqtt"):

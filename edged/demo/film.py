@@ -1,4 +1,4 @@
-"""The street scene that the demo watches when no SOURCE is given: rendered, not filmed."""
+"""Renders the street scene that the demo watches when no SOURCE is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the people of a rendered scene look like: build, clothes, colours, drawn by chance."""
+"""Random appearance of the people in a rendered scene: build, clothes, colours."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _LEGWEAR: tuple[Colour, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What one person looks like; drawn once, by chance.
+    """The appearance of one person.
 
     Attributes:
         height_m: from sole to crown.
         girth: factor on all widths.
-        skin, hair, top, legwear, shoes: colours.
-        long_sleeves, coat, skirt, long_hair, hat, backpack, bag, stripes: worn or not.
+        skin, hair, top, legwear, shoes, accent: colours; `accent` of hat, bags and stripes.
+        long_sleeves, coat, skirt, long_hair, hat, backpack, bag, stripes: whether the person has them.
         stride_m: length of one double step.
         swing: amplitude of the arms, radians.
     """
@@ -63,7 +63,7 @@ class Looks:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Looks:
-        """Somebody."""
+        """A random person."""
         child = chance(0.1, rng)
         height = float(rng.uniform(1.05, 1.4) if child else rng.normal(1.72, 0.09))
         return cls(
@@ -94,7 +94,7 @@ def _varied(colour: Colour, rng: np.random.Generator) -> Colour:
 
 
 def _any_colour(rng: np.random.Generator) -> Colour:
-    """Clothes: any hue, seldom garish, often dark, grey or white."""
+    """A colour of clothes: any hue, rarely saturated, often dark, grey or white."""
     hue, saturation, value = rng.uniform(0, 180), 255 * rng.beta(1.3, 1.8), 255 * rng.uniform(0.12, 0.95)
     pixel = cv2.cvtColor(np.array([[[hue, saturation, value]]], np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
     return float(pixel[0]), float(pixel[1]), float(pixel[2])

@@ -24,9 +24,12 @@ from edged.demo.watch import Watcher
 DEVICE = "demo"
 CAMERA = "demo-camera"
 STOP_S = 10.0
-_LOG_READ, _LOG_SHOWN = 40_000, 4000  # its end; what may be half a password at its beginning is not shown
+_LOG_READ, _LOG_SHOWN = (
+    40_000,
+    4000,
+)  # of its end, bytes; more is read than shown, so that no part of a password at the cut is shown
 OK = 0
-PERSON = Path(__file__).parent / "person"  # the model that ships; MODEL_CARD.md beside it says what it is
+PERSON = Path(__file__).parent / "person"  # the model that ships with edged; MODEL_CARD.md beside it describes it
 
 
 def run_demo(*, source: str | None, model: Path, frames: int, confidence: float | None = None) -> int:
@@ -41,9 +44,9 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
     Returns:
         0, or the daemon's exit code where it ended by itself with an error.
     """
-    # Whoever ends the demo must not leave a daemon and a broker behind.
+    # SIGTERM must not leave a daemon and a broker behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    bundle = Bundle.open(model)  # a missing model is told before anything starts
+    bundle = Bundle.open(model)  # a missing model is reported before anything starts
     shown = source or "a rendered street scene"
     remember_source(shown)
     with ExitStack() as resources:
@@ -70,7 +73,7 @@ def _watch_daemon(config: Path, log: Path, watcher: Watcher) -> int:
     """Run the daemon until the watcher has seen enough, Ctrl-C, or its own end; returns its exit code."""
     command = [sys.executable, "-m", "edged", "run", "--config", str(config)]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C is for the demo, which then stops the daemon in order.
+        # A session of its own: Ctrl-C ends the demo only, which then stops the daemon in order.
         daemon = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         while daemon.poll() is None and not watcher.done.wait(0.2):
@@ -92,7 +95,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
         raise DetectorError(f"the daemon did not end within {STOP_S:g} s of SIGTERM and was killed") from None
-    time.sleep(0.1)  # its last messages are on their way through the broker
+    time.sleep(0.1)  # until its last messages have passed through the broker
     return code
 
 

@@ -1,7 +1,7 @@
-"""A rendered street with walking people, and where they are: what the demo shows when there is no camera.
+"""A rendered street with walking people and their boxes: what the demo shows without a camera.
 
-Everything follows from the seed and the time, so a scene can be played, repeated and learnt from. Rendered with OpenCV
-and numpy only; it makes no claim to be a photograph.
+Everything is determined by seed and time, so that a scene can be repeated and used for training. Rendered with OpenCV
+and numpy only; it is not photorealistic.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from edged.demo.looks import Looks
 from edged.demo.street import Camera, chance, draw_street
 from edged.demo.walker import Figure, draw_walker
 
-_MIN_VISIBLE = 0.3  # of a person's pixels; who is hidden or cut off more is not labelled
-_SOLID = 0.5  # cover from which a pixel counts as the person's
-_MIN_HEIGHT = 0.04  # of the picture's: who is smaller has no box
-_SMALLEST = 0.08  # of the picture's height: people do not go farther away than this
+_MIN_VISIBLE = 0.3  # share of a person's pixels; with fewer visible there is no box
+_SOLID = 0.5  # a pixel with more cover counts as the person's
+_MIN_HEIGHT = 0.04  # share of the picture's height; smaller people have no box
+_SMALLEST = 0.08  # share of the picture's height: people are never smaller by distance
 _ADULT_M = 1.7
 _NOISE_FRAMES_PER_S = 25
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """One person's way: straight, at constant speed, starting over beyond the picture's edge.
+    """One person's path: straight, at constant speed, repeated from its start.
 
     Attributes:
         looks: of the person.
-        distance_m: from the camera at the middle of the way.
-        heading: radians, see `draw_walker`.
+        distance_m: from the camera at the middle of the path.
+        heading: radians; 0 to the right, pi/2 away from the camera.
         speed_m_s: of walking.
-        start_m: position on the way at time 0.
-        length_m: of the way.
+        start_m: position on the path at time 0.
+        length_m: of the path.
     """
 
     looks: Looks
@@ -46,7 +46,7 @@ class _Walk:
     length_m: float
 
     def at(self, t_s: float) -> tuple[float, float, float]:
-        """Across and away from the camera, metres, and the walked distance, metres."""
+        """Position across and away from the camera, and the distance walked, metres."""
         walked = self.start_m + self.speed_m_s * t_s
         place = walked % self.length_m - self.length_m / 2
         away = self.distance_m + place * math.sin(self.heading)
@@ -59,7 +59,7 @@ class Scene:
     Args:
         seed: the same seed gives the same pictures.
         size_wh: width and height of the pictures.
-        people: how many walk about; by default 1 to 8 by chance. Not all are in the picture all the time.
+        people: number of people; None for 1 to 8 at random. Not all are in the picture all the time.
     """
 
     def __init__(self, seed: int, size_wh: tuple[int, int] = (640, 360), *, people: int | None = None) -> None:
@@ -83,14 +83,14 @@ class Scene:
         self._walks = [self._walk(rng) for _ in range(count)]
 
     def frame(self, t_s: float) -> tuple[Pixels, Floats]:
-        """The picture at a time.
+        """The picture and its boxes at a time.
 
         Args:
             t_s: seconds from the start, at least 0.
 
         Returns:
-            (H, W, 3) uint8 BGR, and the boxes of the people in it: (N, 4) float32 xyxy, picture pixels. Who is hidden
-            or cut off for the most part has no box.
+            (H, W, 3) uint8 BGR, and the boxes of the people in it: (N, 4) float32 xyxy, picture pixels. People who are
+            mostly hidden or cut off have no box.
         """
         picture = self._street.astype(np.float32)
         owner = np.full(picture.shape[:2], -1, np.int16)
@@ -100,7 +100,7 @@ class Scene:
         return self._developed(picture, t_s), np.array(boxes, np.float32).reshape(-1, 4)
 
     def _walk(self, rng: np.random.Generator) -> _Walk:
-        """A way on the ground that the picture shows, mostly across it, some towards the camera and away."""
+        """A random path on the visible ground, mostly across the picture, sometimes towards the camera or away."""
         camera = self._camera
         height = camera.size_wh[1]
         nearest = camera.height_m * camera.focal_px / (height * 0.97 - camera.horizon)
@@ -125,7 +125,7 @@ class Scene:
     def _draw(
         self, picture: Floats, owner: np.ndarray[tuple[int, ...], np.dtype[np.int16]], number: int, t_s: float
     ) -> int:
-        """Shadow and person into `picture`, their pixels into `owner`, in place; returns the person's pixel count."""
+        """Draw shadow and person into `picture`, and its pixels into `owner`; returns the person's number of pixels."""
         walk = self._walks[number]
         across, away, walked = walk.at(t_s)
         if away < 1.0:
@@ -152,7 +152,7 @@ class Scene:
         return int((figure.cover > _SOLID).sum())
 
     def _cast_shadow(self, picture: Floats, figure: Figure, foot: tuple[float, float]) -> None:
-        """The outline, laid flat on the ground away from the light."""
+        """Darken `picture` where the figure's outline falls on the ground, away from the light."""
         height, width = picture.shape[:2]
         squash = 0.22
         matrix = np.array([[1, self._shadow_slant * 0.6, 0], [0, squash, 0]], np.float64)
@@ -162,7 +162,7 @@ class Scene:
         picture *= (1 - self._shadow * softened)[..., None]
 
     def _developed(self, picture: Floats, t_s: float) -> Pixels:
-        """Lens, light and sensor: blur, colour cast, noise."""
+        """Simulate lens, light and sensor: blur, colour cast, noise."""
         rng = np.random.default_rng([self._seed, round(t_s * _NOISE_FRAMES_PER_S)])
         blurred = cv2.GaussianBlur(picture, (0, 0), max(0.2, self._blur))
         grain = rng.normal(0, self._noise, picture.shape[:2]).astype(np.float32)[..., None]
@@ -181,7 +181,7 @@ def _overlap(
 
 
 def _visible_box(mine: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], size: int) -> tuple[int, int, int, int] | None:
-    """x1, y1, x2, y2 around a person's visible pixels; None when too little of them is left."""
+    """x1, y1, x2, y2 around a person's visible pixels; None when too few are visible."""
     if not size or mine.sum() < _MIN_VISIBLE * size:
         return None
     rows, columns = np.flatnonzero(mine.any(axis=1)), np.flatnonzero(mine.any(axis=0))

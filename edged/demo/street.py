@@ -1,4 +1,4 @@
-"""The empty street of a rendered scene: sky, houses, trees, pavement, road, parked cars and posts."""
+"""Draws the empty street of a scene: sky, houses, trees, pavement, road, parked cars and posts."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Camera:
     focal_px: float
 
     def px_per_m(self, distance_m: float) -> float:
-        """Size of things at a distance."""
+        """Pixels per metre at a distance."""
         return self.focal_px / distance_m
 
     def ground(self, across_m: float, distance_m: float) -> tuple[float, float]:
-        """Where a point of the ground is seen: x, y, pixels."""
+        """Position of a point of the ground in the picture: x, y, pixels."""
         scale = self.px_per_m(distance_m)
         return self.size_wh[0] / 2 + across_m * scale, self.horizon + self.height_m * scale
 
 
 def draw_street(camera: Camera, rng: np.random.Generator) -> Pixels:
-    """(H, W, 3) uint8, BGR: a street without people."""
+    """Draw a random street without people, (H, W, 3) uint8 BGR."""
     width, height = camera.size_wh
     picture = _sky(camera, rng)
     _houses(picture, camera, rng)
@@ -78,7 +78,7 @@ def _sky(camera: Camera, rng: np.random.Generator) -> Pixels:
 
 
 def _houses(picture: Pixels, camera: Camera, rng: np.random.Generator) -> None:
-    """A row of fronts with windows and doors, standing on the ground at one distance."""
+    """Draw a row of fronts with windows and doors, on the ground at one distance."""
     if chance(0.2, rng):
         return
     width = camera.size_wh[0]
@@ -127,7 +127,7 @@ def _trees(picture: Pixels, camera: Camera, rng: np.random.Generator) -> None:
 
 
 def _ground(picture: Pixels, camera: Camera, rng: np.random.Generator) -> None:
-    """Pavement or grass to the camera's feet, sometimes a road across it with markings and kerbs."""
+    """Draw pavement or grass up to the camera, sometimes a road across it with markings and kerbs."""
     width, height = camera.size_wh
     start = max(0, round(camera.ground(0, 48.0)[1]))
     grey = chance(0.8, rng)
@@ -173,7 +173,7 @@ def _road(picture: Pixels, camera: Camera, rng: np.random.Generator) -> None:
 
 
 def _car(picture: Pixels, camera: Camera, distance: float, rng: np.random.Generator) -> None:
-    """A parked car from the side: body, cabin, windows, wheels, shadow."""
+    """Draw a parked car from the side: body, cabin, windows, wheels, shadow."""
     scale = camera.px_per_m(distance)
     x, base = camera.ground(float(rng.uniform(-0.6, 0.6)) * camera.size_wh[0] / scale, distance)
     paint = _tone(rng, (120, 120, 120), 100)
@@ -193,7 +193,7 @@ def _car(picture: Pixels, camera: Camera, distance: float, rng: np.random.Genera
 
 
 def _post(picture: Pixels, camera: Camera, distance: float, rng: np.random.Generator) -> None:
-    """What might be taken for a person: lamp posts, bollards, bins, signs."""
+    """Draw something that a detector might take for a person: lamp post, bollard, bin or sign."""
     scale = camera.px_per_m(distance)
     x, base = camera.ground(float(rng.uniform(-0.55, 0.55)) * camera.size_wh[0] / scale, distance)
     tall, thick = [(5.0, 0.12), (1.0, 0.22), (1.1, 0.5), (2.4, 0.08)][rng.integers(4)]
@@ -202,7 +202,7 @@ def _post(picture: Pixels, camera: Camera, distance: float, rng: np.random.Gener
     cv2.rectangle(picture, (left, round(base - tall * scale)), (right, round(base)), colour, -1)
     lit = tuple(min(255.0, channel * 1.2) for channel in colour)
     cv2.rectangle(picture, (left, round(base - tall * scale)), ((left + right) // 2, round(base)), lit, -1)
-    if thick < 0.1:  # noqa: PLR2004  # the sign post carries its sign
+    if thick < 0.1:  # noqa: PLR2004  # the sign post has a sign
         low, high = (
             _pixel((x + 0.35 * scale, base - (tall - 0.6) * scale)),
             _pixel((x - 0.35 * scale, base - tall * scale)),
@@ -215,7 +215,7 @@ def _pixel(point: tuple[float, float]) -> tuple[int, int]:
 
 
 def _tone(rng: np.random.Generator, around: Colour, spread: float) -> Colour:
-    """A colour near another: brightness varies most."""
+    """A random colour near another; brightness varies most."""
     shared = rng.uniform(-spread, spread)
     return tuple(float(np.clip(c + shared + rng.uniform(-0.3, 0.3) * spread, 5, 250)) for c in around)  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
-"""A walking person for rendered scenes: a jointed figure with a gait, dressed, shaded and drawn with its outline.
+"""Draws a walking person for rendered scenes: a jointed figure with clothes, shading and an outline.
 
 The figure is built in metres (forward, up, sideways), turned to its heading and projected without perspective; only its
-size follows the camera. Joint angles are sines of the walking phase, which is what gait studies approximate them by.
+size depends on the camera. Joint angles are sines of the walking phase, a common approximation of gait.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Point3 = npt.NDArray[np.float64]  # forward, up, sideways; metres
 
 _DRAWN_PX_PER_M = 130.0  # figures are drawn at this size and scaled down, which smooths their edges
 _MARGIN_M = 0.7
-_SAME_CLOTH = 60  # how far shading takes a colour from itself
+_SAME_CLOTH = 60  # largest difference that shading makes to a colour
 
 
 class Limb(NamedTuple):
-    """A tapered, rounded piece between two joints."""
+    """A rounded piece between two joints, with a radius at each end."""
 
     start: Point3
     end: Point3
@@ -56,7 +56,7 @@ def draw_walker(looks: Looks, *, phase: float, heading: float, light: float, px_
         phase: of the double step, radians.
         heading: radians; 0 walks to the right, pi/2 away from the camera.
         light: where it comes from, -1 left to 1 right.
-        px_per_m: size.
+        px_per_m: pixels per metre.
     """
     limbs = sorted(_limbs(looks, phase), key=lambda limb: _depth(limb, heading), reverse=True)
     width = round(2 * _MARGIN_M * _DRAWN_PX_PER_M)
@@ -70,7 +70,7 @@ def draw_walker(looks: Looks, *, phase: float, heading: float, light: float, px_
     scale = px_per_m / _DRAWN_PX_PER_M
     size = (max(2, round(width * scale)), max(4, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    # Colours are scaled with their cover and divided by it again, or black would bleed in from outside.
+    # Colours are scaled with their cover and divided by it again, else black would mix in at the edges.
     small_cover = cv2.resize(cover.astype(np.float32) / 255, size, interpolation=method)
     weighted = cv2.resize(pixels * (cover[..., None] / np.float32(255)), size, interpolation=method)
     colours = weighted / np.maximum(small_cover, 1e-3)[..., None]
@@ -82,7 +82,7 @@ def draw_walker(looks: Looks, *, phase: float, heading: float, light: float, px_
 
 
 def _limbs(looks: Looks, phase: float) -> list[Limb]:
-    """All pieces of the figure at a walking phase."""
+    """All limbs of the figure at a walking phase."""
     tall, wide = looks.height_m, looks.girth * looks.height_m / 1.72
     bob = 0.02 * tall * math.cos(2 * phase)
     hip_up, neck_up = 0.53 * tall + bob, 0.83 * tall + bob
@@ -170,7 +170,7 @@ def _head(looks: Looks, neck: Point3, tall: float) -> list[Limb]:
 def _draw_limb(
     pixels: Pixels, cover: Pixels, limb: Limb, *, heading: float, light: float, foot: tuple[float, float]
 ) -> None:
-    """A dark outline layer, the colour, and a lighter streak on the lit side: a rounded look without normals."""
+    """Draw a dark outline, the colour, and a lighter streak on the lit side, which looks round without normals."""
     start, end = _project(limb.start, heading, foot), _project(limb.end, heading, foot)
     radii = limb.start_radius_m * _DRAWN_PX_PER_M, limb.end_radius_m * _DRAWN_PX_PER_M
     _capsule(cover, start, end, radii, (255,))
@@ -188,7 +188,7 @@ def _capsule(
     radii: tuple[float, float],
     colour: tuple[float, ...],
 ) -> None:
-    """Two discs and the quadrilateral between them, in place."""
+    """Draw two discs and the quadrilateral between them into `canvas`."""
     length = math.hypot(end[0] - start[0], end[1] - start[1])
     for (x, y), radius in zip((start, end), radii, strict=True):
         cv2.circle(canvas, (round(x * 16), round(y * 16)), max(1, round(radius * 16)), colour, -1, cv2.LINE_AA, 4)
@@ -205,7 +205,7 @@ def _capsule(
 
 
 def _draw_cloth(pixels: Pixels, cover: Pixels, looks: Looks) -> None:
-    """Folds, a weave, and stripes where the person wears them; in place, the same at every step of a walk."""
+    """Add folds, texture, and stripes where the person has them, to `pixels`; the same at every step of a walk."""
     rng = np.random.default_rng(int(looks.height_m * 1e6))
     height, width = cover.shape
     coarse = rng.normal(0, 1, (height // 14 + 2, width // 8 + 2)).astype(np.float32)
@@ -233,6 +233,6 @@ def _project(point: Point3, heading: float, foot: tuple[float, float]) -> tuple[
 
 
 def _depth(limb: Limb, heading: float) -> float:
-    """Distance from the camera, for drawing the far limbs first; radius brings the thick ones forward a little."""
+    """Distance from the camera, to draw the farthest limbs first; thick ones count as a little nearer."""
     middle = (limb.start + limb.end) / 2
     return float(middle[0] * math.sin(heading) - middle[2] * math.cos(heading)) - 0.3 * limb.end_radius_m

@@ -1,4 +1,4 @@
-"""The demo's subscriber: an ordinary MQTT client that prints a line a detections message and keeps count."""
+"""The demo's subscriber: an ordinary MQTT client that prints a line per detections message and counts them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 @dataclass(slots=True)
 class Tally:
-    """What arrived. Changed by the MQTT thread, read when it has ended."""
+    """Counts of what arrived. Changed by the MQTT thread, read after it has ended."""
 
     messages: int = 0
     first_s: float = 0.0
@@ -39,7 +39,7 @@ class Tally:
         self.last_sequence[camera] = sequence
 
     def summary(self) -> list[str]:
-        """Frames, rate, objects by class, drops."""
+        """Lines for people: frames, rate, objects by class, drops."""
         seconds = self.last_s - self.first_s
         rate = f"{(self.messages - 1) / seconds:.1f} a second" if seconds > 0 and self.messages > 1 else "rate unknown"
         seen = ", ".join(f"{number} {label}" for label, number in self.objects.most_common()) or "nothing"
@@ -95,12 +95,12 @@ class Watcher:
     def _say(self, text: str) -> None:
         try:
             print(text, flush=True)
-        except OSError:  # nobody reads it any more: whoever waits for `done` finds the same, and may say so
+        except OSError:  # standard output is closed: end the demo, whose own output then reports it
             self.done.set()
 
 
 def line(message: dict[str, Any]) -> str:
-    """One detections message for a person."""
+    """One detections message as a line of text."""
     by_label: dict[str, list[str]] = {}
     for found in message["detections"]:
         by_label.setdefault(found["label"], []).append(f"{found['confidence']:.2f}")

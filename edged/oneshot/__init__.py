@@ -1,1 +1,1 @@
-"""`edged detect`: look at pictures, videos, folders, cameras and streams once."""
+"""`edged detect`: detects in pictures, videos, folders, cameras and streams once."""

@@ -1,4 +1,4 @@
-"""Frames of many sources, one after the other, through a detector that is kept busy."""
+"""Passes the frames of many sources, one after the other, through a detector and keeps it busy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from edged.oneshot.sources import Item
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One frame and where it is from.
+    """One frame and its source.
 
     Attributes:
         item: the source named on the command line.
         frame: as captured.
         location: the file's path, or the URL without credentials.
-        fps: the source's own rate; 0 where unknown.
+        fps: frames per second that the source claims; 0 where unknown.
     """
 
     item: Item
@@ -35,7 +35,7 @@ OnError = Callable[[Item, EdgedError], None]
 
 
 def frames(items: Iterable[Item], *, on_error: OnError) -> Iterator[Look]:
-    """Every frame of every source. What fails goes to `on_error`; the other sources are still read."""
+    """Every frame of every source. Failures go to `on_error`; the other sources are still read."""
     for item in items:
         yield from _frames_of(item, on_error)
 
@@ -48,15 +48,15 @@ def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
             while (frame := _read(source.read, bad.tell)) is not None:
                 yield Look(item, frame, source.location, source.info.fps)
     except CameraError as exc:
-        if not (item.is_picture and bad.count):  # "none of 1 pictures can be read" is no news then
+        if not (item.is_picture and bad.count):  # "none of 1 pictures can be read" was reported already
             on_error(item, exc)
-    except ValueError as exc:  # a spec that cannot be, e.g. an endless name
+    except ValueError as exc:  # the spec is refused, e.g. a path that is too long
         on_error(item, DataError(str(exc)))
     bad.sum_up()
 
 
 class _Bad:
-    """What could not be decoded of one source: the first is told, and in the end how many they were."""
+    """Reports frames of one source that could not be decoded: the first one, and at the end their number."""
 
     def __init__(self, item: Item, on_error: OnError) -> None:
         self._item, self._on_error = item, on_error
@@ -73,7 +73,7 @@ class _Bad:
 
 
 def _read(read: Callable[[], Frame | None], tell: Callable[[DataError], None]) -> Frame | None:
-    """The next frame that can be decoded; pictures that cannot are reported and passed over."""
+    """The next frame that can be decoded; others are reported and skipped."""
     while True:
         try:
             return read()
@@ -82,7 +82,7 @@ def _read(read: Callable[[], Frame | None], tell: Callable[[DataError], None]) -
 
 
 def detect(looks: Iterable[Look], detector: Detector) -> Iterator[tuple[Look, FrameResult]]:
-    """Results in the order of the frames, several frames under way at once where the detector takes them.
+    """Results in the order of the frames; as many frames are under way at once as the detector takes.
 
     Raises:
         DetectorError: the device failed.

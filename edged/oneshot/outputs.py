@@ -1,4 +1,4 @@
-"""Where looked-at frames go: annotated pictures and videos, and one JSON object a line."""
+"""Writes the results of `edged detect`: annotated pictures and videos, and JSON lines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edged.oneshot.sources import Item
 from edged.publish.identity import Origin
 from edged.publish.payload import detections_payload, encode
 
-DEFAULT_FPS = 10.0  # of a written video whose source does not say its rate
+DEFAULT_FPS = 10.0  # of a written video whose source claims no rate
 
 
 class Pictures:
-    """Writes `DIR/NAME.jpg` for a picture and `DIR/NAME.mp4` for anything that moves.
+    """Writes `DIR/NAME.jpg` for a picture and `DIR/NAME.mp4` for other sources.
 
     Args:
-        directory: made when missing.
+        directory: made if missing.
         classes: names by class id.
 
     Raises:
@@ -81,18 +81,18 @@ class Pictures:
         return writer
 
     def close(self) -> None:
-        """Finish the videos; they are playable up to here."""
+        """Finish the videos, so that they can be played."""
         for writer, _ in self._writers.values():
             writer.release()
         self._writers.clear()
 
 
 class JsonLines:
-    """Writes `edged.detections/1` objects plus `source`, one a line.
+    """Writes `edged.detections/1` objects with a field `source`, one per line.
 
     Args:
         target: a file, or `-` for standard output.
-        origin: who speaks.
+        origin: device, model and session that the objects name.
 
     Raises:
         UsageError: the file cannot be opened.
@@ -108,7 +108,7 @@ class JsonLines:
                 raise UsageError(f"--jsonl {target}: {exc.strerror}") from exc
 
     def write(self, result: FrameResult, *, source: str) -> None:
-        """One line for one frame; `source` without credentials."""
+        """Write the line of one frame; `source` must hold no credentials."""
         speaker = self._origin
         payload = detections_payload(
             result,
@@ -119,7 +119,7 @@ class JsonLines:
             session=speaker.session,
             published_at=datetime.now(timezone.utc),
         )
-        # A file name that is no UTF-8 still has to become JSON.
+        # A file name may not be UTF-8; JSON must be.
         payload["source"] = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         self._file.write(encode(payload) + b"\n")
 

@@ -1,4 +1,4 @@
-"""Runs one `edged detect`: from what was asked to pictures, JSON lines and a summary."""
+"""Runs one `edged detect`: writes pictures, JSON lines and a summary."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _MOST_PATHS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asked for.
+    """The options of the command line.
 
     Attributes:
-        sources: as named.
-        model: keys of `[model]` that were said.
-        engine: keys of `[engine]` that were said.
-        out: where annotated pictures go; None writes none.
+        sources: as given.
+        model: keys of `[model]` that were given.
+        engine: keys of `[engine]` that were given.
+        out: folder for annotated pictures and videos; None for none.
         jsonl: file for JSON lines, `-` for standard output, empty for none.
         frames: stop after so many; None for all.
     """
@@ -48,10 +48,10 @@ class Request:
 
 
 def run_once(request: Request) -> int:
-    """Look at everything; returns the exit code: 0, or that of the first source that failed.
+    """Detect in all sources; returns the exit code: 0, or that of the first source that failed.
 
     Raises:
-        EdgedError: nothing could be looked at: usage, model or detector.
+        EdgedError: an option is wrong, a file cannot be written, or the model or the detector fails.
     """
     items = expand(request.sources)
     model, engine = _settings(request)
@@ -91,7 +91,7 @@ def _look(
 ) -> None:
     looks = islice(frames(items, on_error=report.failed), limit)
     only_pictures = all(item.is_picture for item in items)
-    # tqdm's None means: a bar only on a terminal. Pictures have a line each instead.
+    # tqdm's None means: a bar only on a terminal. Pictures are reported line by line instead.
     for look, result in tqdm(detect(looks, loaded.detector), unit=" frames", disable=only_pictures or None):
         report.add(look.item, result.detections.class_id.tolist(), result.timings["detect"])
         if lines:
@@ -101,18 +101,18 @@ def _look(
 
 
 class _Report:
-    """What a person reads: a line a picture, a summary, and every failure."""
+    """Output for people: a line per picture, a summary, and every failure."""
 
     def __init__(self, classes: tuple[str, ...], *, quiet: bool) -> None:
         self._classes = classes
-        self._quiet = quiet  # results go to standard output
+        self._quiet = quiet  # JSON goes to standard output, so text goes to standard error
         self._objects: Counter[str] = Counter()
         self._frames = 0
         self._milliseconds = 0.0
         self.exit_code = 0
 
     def failed(self, item: Item, error: EdgedError) -> None:
-        """Say what could not be read, and remember the first exit code."""
+        """Report what could not be read, and remember the first exit code."""
         said = redact(str(error))
         complain(f"edged: error: {said}" if item.shown in said else f"edged: error: {item.shown}: {said}")
         self.exit_code = self.exit_code or error.exit_code
@@ -127,7 +127,7 @@ class _Report:
             self._say(f"{item.shown}: {_listed(counts)}, {milliseconds:.1f} ms")
 
     def summary(self, written: list[Path], *, backend: str) -> None:
-        """The last lines."""
+        """Print the last lines: totals and written files."""
         if self._frames:
             each = f"{self._milliseconds / self._frames:.1f} ms each"
             self._say(f"{self._frames} frames on {backend}, {each}: {_listed(self._objects)}")
@@ -139,7 +139,7 @@ class _Report:
             self._say(f"and {len(written) - _MOST_PATHS_SHOWN} more")
 
     def _say(self, text: str) -> None:
-        # A file name that is no UTF-8 must not end the run.
+        # A file name that is not UTF-8 must not end the run.
         shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         complain(shown) if self._quiet else print(shown)
 

@@ -1,4 +1,4 @@
-"""What the command line named, as single sources, each with a name of its own for files and topics."""
+"""Expands the sources of the command line to single ones, each with a unique name for files and messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Item:
     """One source.
 
     Attributes:
-        source: as capture takes it.
+        source: as in `CameraSpec.source`.
         name: `[a-z0-9_-]+`, unique within one command; names the camera in messages and the files written.
         is_picture: a single picture, by its suffix.
     """
@@ -40,7 +40,7 @@ class Item:
 
 
 def expand(sources: Sequence[str]) -> list[Item]:
-    """Folders and globs become their pictures and videos, hidden ones left out, in natural order; all else stays.
+    """Replace folders and globs by their pictures and videos, in natural order, a folder's hidden files left out.
 
     Raises:
         UsageError: a folder or glob that holds no picture or video.
@@ -75,7 +75,7 @@ def _required(found: list[str], what: str) -> list[str]:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts `frame2` before `frame10`."""
+    """A key that sorts `frame2` before `frame10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
