@@ -92,7 +92,7 @@ def _default_device_id() -> str:
 _USERNAME, _PASSWORD = (
     "{username}",
     "{password}",
-)  # placeholders for a source that needs them in another place than the usual
+)  # placeholders in a source that has no usual place for them
 
 Seconds = Annotated[float, Interval(gt=0, le=86400)]
 TopicName = Annotated[str, AfterValidator(_topic_name)]

@@ -12,7 +12,7 @@ from edged.core.types import Floats, Pixels
 
 T = TypeVar("T")
 UNIT = np.float32(1 / 255)
-SIZES = 8  # frame sizes that are kept ready; with more in turn each frame is set up anew
+SIZES = 8  # frame sizes that are kept ready; with more in turn each change is set up again
 
 
 def letterbox_image(image: Pixels, network_wh: tuple[int, int]) -> tuple[Pixels, Letterbox]:

@@ -27,7 +27,7 @@ STOP_S = 10.0
 _LOG_READ, _LOG_SHOWN = (
     40_000,
     4000,
-)  # of its end, bytes; more is read than shown, so that no part of a password at the cut is shown
+)  # of its end; more is read than shown: a cut password is not redacted
 OK = 0
 PERSON = Path(__file__).parent / "person"  # the model that ships with edged; MODEL_CARD.md beside it describes it
 
