@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +38,41 @@ def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **ch
     return store.add(manifest, {**kept, **files})
 
 
-def engine_models(
-    manifest: Manifest, model: onnx.ModelProto, *, typed: bool
-) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """What an engine is built from: ending in the heads, and with the decode node.
+@dataclass(frozen=True, slots=True)
+class EngineModels:
+    """The two graphs that an engine can be built from.
+
+    Attributes:
+        manifest: of the model; its `min_confidence` is the threshold of the decode node.
+        heads: ends in the heads; an engine of it is decoded by the kernel.
+        patched: `heads` with the decode node appended; an engine of it decodes in the plugin.
+    """
+
+    manifest: Manifest
+    heads: onnx.ModelProto
+    patched: onnx.ModelProto
+
+
+def engine_models(manifest: Manifest, model: onnx.ModelProto, *, typed: bool, threshold: float) -> EngineModels:
+    """Make the graphs that an engine is built from.
 
     Args:
-        manifest: of the model; `min_confidence` becomes the node's threshold.
+        manifest: of the model.
         model: float32, with or without Q/DQ.
-        typed: for a strongly typed network that shall compute in FP16.
+        typed: compute in FP16 as a strongly typed network.
+        threshold: 0..1 (1 excluded); the decode node reports no lower score.
 
     Raises:
-        DataError: a model that cannot be typed, or does not belong to the manifest.
+        DataError: the model cannot be converted to FP16, or does not belong to the manifest.
     """
     heads = with_fp16(model) if typed else model
     patched = patch(
         heads,
         decode=manifest.decode,
         num_classes=len(manifest.classes),
-        prenms_score_threshold=manifest.min_confidence,
+        prenms_score_threshold=threshold,
     )
-    return heads, patched
+    return EngineModels(dataclasses.replace(manifest, min_confidence=threshold), heads, patched)
 
 
 def model_for(bundle: Bundle, precision: str) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, FileRecord, Manifest
 from edged.gpu.tensorrt import RTX
 from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
-from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
+from provisioning.revision import PLUGIN_MODEL, EngineModels, engine_models, model_for, revise
 from provisioning.store import Store
 
 logger = logging.getLogger(__name__)
@@ -47,19 +47,20 @@ def add_engine(
         EdgedError: TensorRT failed, the store or the disk cannot be written, or the model was replaced meanwhile.
     """
     typed = maker.typed and precision != "fp32"
-    heads, patched = engine_models(bundle.manifest, model_for(bundle, precision), typed=typed)
+    model, threshold = model_for(bundle, precision), bundle.manifest.min_confidence
+    models = engine_models(bundle.manifest, model, typed=typed, threshold=threshold)
     _requirereadable(bundle)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            save_engine_models(folder, heads, patched)
+            save_engine_models(folder, models)
             record = build_engine(maker, folder, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
             with store.locked():
                 # A build takes up to an hour: others may have added engines since the bundle was opened.
                 current = store.open(bundle.manifest.name)
                 if not is_of(record, bundle.manifest, current.manifest.files, current.manifest):
                     raise EdgedError(f"{bundle.manifest.name} was replaced while its engine was built; run it again")
-                content = {**engine_files(folder, record), PLUGIN_MODEL: patched.SerializeToString()}
+                content = {**engine_files(folder, record), PLUGIN_MODEL: models.patched.SerializeToString()}
                 engines = (record, *readable(current, remaining(current.manifest.engines, record)))
                 report = current.manifest.report
                 kept = report if precision == "int8" and report.get("file") == MODEL_INT8_CPU else {}
@@ -70,10 +71,10 @@ def add_engine(
         ) from exc
 
 
-def save_engine_models(folder: Path, heads: onnx.ModelProto, patched: onnx.ModelProto) -> None:
-    """Write what an engine is built from: the model that ends in its heads, and the one with the decode node."""
-    onnx.save(heads, str(folder / HEADS_MODEL))
-    onnx.save(patched, str(folder / PLUGIN_MODEL))
+def save_engine_models(folder: Path, models: EngineModels) -> None:
+    """Write both graphs into `folder`, where `build_engine` looks for them."""
+    onnx.save(models.heads, str(folder / HEADS_MODEL))
+    onnx.save(models.patched, str(folder / PLUGIN_MODEL))
 
 
 def build_engine(

@@ -31,8 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Patch, print both tables; 0."""
-    import dataclasses
-
     from provisioning.graph_table import before_and_after
     from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
     from provisioning.store import Store
@@ -42,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     threshold = bundle.manifest.min_confidence if args.threshold is None else args.threshold
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold must be in 0..1, got {threshold}")
-    manifest = dataclasses.replace(bundle.manifest, min_confidence=threshold)
-    model = model_for(bundle, manifest.precision)
-    heads, patched = engine_models(manifest, model, typed=args.typed)
-    revise(store, bundle, {PLUGIN_MODEL: patched.SerializeToString()}, min_confidence=threshold)
-    say(before_and_after(heads, patched))
+    model = model_for(bundle, bundle.manifest.precision)
+    made = engine_models(bundle.manifest, model, typed=args.typed, threshold=threshold)
+    files = {PLUGIN_MODEL: made.patched.SerializeToString()}
+    revise(store, bundle, files, min_confidence=made.manifest.min_confidence)
+    say(before_and_after(made.heads, made.patched))
     return 0

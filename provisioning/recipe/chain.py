@@ -140,9 +140,9 @@ class Chain:
         def work(folder: Path) -> None:
             manifest = _read_manifest(source.folder)
             model = onnx.load(str(source.folder / (MODEL_INT8 if quantised else MODEL)))
-            manifest = dataclasses.replace(manifest, min_confidence=settings.prenms_score_threshold)
-            heads, patched = engine_models(manifest, model, typed=typed)
-            save_engine_models(folder, heads, patched)
+            models = engine_models(manifest, model, typed=typed, threshold=settings.prenms_score_threshold)
+            save_engine_models(folder, models)
+            _write_manifest(folder, models.manifest)
 
         return self.workshop.make("patch", inputs, work)
 
@@ -170,7 +170,7 @@ class Chain:
         inputs = {name: part.key for name, part in parts.items() if part is not None}
 
         def work(folder: Path) -> None:
-            manifest = _read_manifest((quantised or exported).folder)
+            manifest = _read_manifest(patched.folder)
             files: dict[str, bytes | Path] = {MODEL: exported.folder / MODEL}
             files[PLUGIN_MODEL] = patched.folder / PLUGIN_MODEL
             if quantised is not None:
@@ -180,7 +180,6 @@ class Chain:
             manifest = dataclasses.replace(
                 manifest,
                 precision=settings.precision,
-                min_confidence=settings.prenms_score_threshold,
                 engines=(_engine_record(engine.folder),) if engine is not None else (),
             )
             write_bundle(folder / _BUNDLE, manifest, files)
