@@ -10,11 +10,12 @@ from edged.gpu.tensorrt import RTX, installed
 from provisioning.build.targets import THIS, targets
 from provisioning.build.tensorrt_maker import AUTO, Machine, TensorRtMaker, probe
 
+TIMING_CACHES = "timing"
 NONE_INSTALLED = "TensorRT is not installed here"
 _REMEDY = "install TensorRT (on a Jetson it is there: apt install python3-libnvinfer), or: pip install 'edged[rtx]'"
 
 
-def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], timing_caches: Path) -> TensorRtMaker:
+def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], work: Path) -> TensorRtMaker:
     """What builds engines here.
 
     Args:
@@ -22,7 +23,7 @@ def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], 
         device: the GPU, as in `[engine] device`.
         decode: `plugin`, `kernel`, or `auto`.
         gpus: what a portable engine is built for, see `targets`.
-        timing_caches: folder.
+        work: folder for what is kept from build to build: the timing caches lie below it.
 
     Raises:
         NotInstalled: none is.
@@ -33,7 +34,7 @@ def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], 
     return TensorRtMaker(
         machine,
         decode=decode,
-        timing_caches=timing_caches,
+        timing_caches=work / TIMING_CACHES,
         device=device,
         targets=targets(machine, gpus),
         passed_over=passed_over,

@@ -30,6 +30,11 @@ def engine_file(precision: str, gpu: str, capabilities: Sequence[str]) -> str:
     return f"engine-{precision}-{target}.plan"
 
 
+def warnings_of(maker: EngineMaker, precision: str) -> list[str]:
+    """What a user should know before `maker` builds in this precision (fp32, fp16 or int8); often nothing."""
+    return [text for text in (maker.passed_over, maker.warning(precision)) if text]
+
+
 class EngineMaker(Protocol):
     """Builds engines on this machine."""
 

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.gpu.fit import built_for
     from provisioning.build.bundle_engine import add_engine
     from provisioning.build.find import find_maker
+    from provisioning.build.maker import warnings_of
     from provisioning.store import Store
     from provisioning.verify.checked import verified
 
@@ -84,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         decode=args.decode,
         gpus=args.gpus,
-        timing_caches=args.work / "timing",
+        work=args.work,
     )
     precision = args.precision or bundle.manifest.precision
-    for warning in filter(None, (maker.passed_over, maker.warning(precision))):
+    for warning in warnings_of(maker, precision):
         sys.stderr.write(f"edged-provision: warning: {warning}\n")
     if args.frames is not None and not maker.runs_here:
         raise UsageError(

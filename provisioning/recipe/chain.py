@@ -135,7 +135,7 @@ class Chain:
         settings = self.settings
         source = quantised or exported
         typed = self.maker is not None and self.maker.typed and settings.precision != "fp32"
-        inputs = {"model": source.key, "typed": typed, "threshold": settings.prenms_score_threshold}
+        inputs = {"model": source.key, "typed": typed, "min_confidence": settings.prenms_score_threshold}
 
         def work(folder: Path) -> None:
             manifest = _read_manifest(source.folder)

@@ -13,7 +13,7 @@ from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, ConfigError, DataError, EdgedError, UsageError
 from edged.core.manifest import Manifest
 from provisioning.build import find
-from provisioning.build.maker import EngineMaker
+from provisioning.build.maker import EngineMaker, warnings_of
 from provisioning.recipe.chain import REPORT, Chain, bundle_content
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
 from provisioning.recipe.settings import ProvisionSettings
@@ -21,8 +21,6 @@ from provisioning.recipe.weights import obtain
 from provisioning.recipe.workshop import Output, Workshop, read_kept
 from provisioning.store import Store
 from provisioning.verify.gate import REMEDY
-
-TIMING_CACHES = "timing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,10 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
     workshop = Workshop(Path(settings.work), force=force, dry_run=dry_run, say=say)
     with workshop.locked():
         weights = obtain(settings, workshop)
-        maker, reason = find_maker(settings)
+        maker, reason = maker_or_reason(settings)
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")
-        for warning in filter(None, (maker.passed_over, maker.warning(settings.precision)) if maker else ()):
+        for warning in warnings_of(maker, settings.precision) if maker else ():
             say(f"{'engine':<9} {warning}")
         last = Chain(settings, workshop, maker).run(weights)
         left = _left(settings, workshop, maker, reason)
@@ -89,11 +87,14 @@ def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | 
     return ""
 
 
-def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
-    """What builds engines here, or None and the reason.
+def maker_or_reason(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
+    """Find what builds engines here. Unlike `build`, a recipe also runs where nothing does.
+
+    Returns:
+        The maker and an empty text, or None and the reason (one line).
 
     Raises:
-        ConfigError: an engine was asked for that no TensorRT here builds.
+        ConfigError: the settings ask for an engine that no TensorRT here can build.
     """
     try:
         maker = find.find_maker(
@@ -101,7 +102,7 @@ def find_maker(settings: ProvisionSettings) -> tuple[EngineMaker | None, str]:
             device=settings.device,
             decode=settings.decode,
             gpus=settings.gpus,
-            timing_caches=Path(settings.work) / TIMING_CACHES,
+            work=Path(settings.work),
         )
     except (BundleMismatch, UsageError) as exc:
         if isinstance(exc, UsageError) or settings.gpus:

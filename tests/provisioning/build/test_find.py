@@ -37,7 +37,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 def found(*, tensorrt: str = "auto", gpus: tuple[str, ...] = ()) -> TensorRtMaker:
-    return find.find_maker(tensorrt=tensorrt, device="auto", decode="auto", gpus=gpus, timing_caches=Path("timing"))
+    return find.find_maker(tensorrt=tensorrt, device="auto", decode="auto", gpus=gpus, work=Path())
 
 
 def test_tensorrt_itself_is_taken_where_both_are_installed(here: Here) -> None:

@@ -18,7 +18,7 @@ from provisioning.build.bundle_engine import add_engine
 from provisioning.build.maker import engine_file
 from provisioning.recipe import chain
 from provisioning.recipe import run as run_module
-from provisioning.recipe.run import Outcome, find_maker, run_recipe
+from provisioning.recipe.run import Outcome, maker_or_reason, run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.store import Store
 from provisioning.verify.stage import verify_bundle
@@ -84,7 +84,7 @@ def test_an_engine_is_built_from_the_graph_that_its_version_wants(
     last: str,
 ) -> None:
     maker = FakeMaker(typed=typed, decode=decode)
-    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (maker, ""))
+    monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings: (maker, ""))
     monkeypatch.setattr(chain, "verify_bundle", _passing(verify_bundle))
     outcome = provision(make_settings())
     assert outcome.left == ""
@@ -105,7 +105,7 @@ def test_an_engine_that_no_gpu_here_runs_is_built_and_said_to_be_unverified(
 ) -> None:
     """INT8 is verified by the graph that the CPU runs; the float model has nothing to be held against."""
     maker = FakeMaker(typed=True, decode="kernel", runs_here=False)
-    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (maker, ""))
+    monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings: (maker, ""))
     said: list[str] = []
     outcome = run_recipe(make_settings(precision=precision), force=False, dry_run=False, say=said.append)
     assert outcome.outputs[-1].stage == last
@@ -138,15 +138,15 @@ def test_what_no_tensorrt_here_builds_is_left_unless_it_was_asked_for(
     monkeypatch.setattr(find, "find_maker", fail)
     settings = make_settings(gpus=gpus)
     if raised is None:
-        assert find_maker(settings) == (None, str(error).splitlines()[0])
+        assert maker_or_reason(settings) == (None, str(error).splitlines()[0])
     else:
         with pytest.raises(raised, match=rf"^\[provision\] .*: {error}$"):
-            find_maker(settings)
+            maker_or_reason(settings)
 
 
 def test_engines_added_by_hand_stay_with_their_model(make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = FakeMaker(typed=False, decode="kernel")
-    monkeypatch.setattr(run_module, "find_maker", lambda _settings: (recipe, ""))
+    monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings: (recipe, ""))
     monkeypatch.setattr(chain, "verify_bundle", _passing(verify_bundle))
     settings = make_settings()
     store = Store(Path(settings.store))
@@ -169,7 +169,7 @@ def test_engines_that_an_earlier_recipe_made_go_with_it(make_settings: Make, mon
     monkeypatch.setattr(chain, "verify_bundle", _passing(verify_bundle))
     for gpu in ("Fake", "Another"):
         maker = FakeMaker(typed=False, decode="kernel", gpu=gpu)
-        monkeypatch.setattr(run_module, "find_maker", lambda _settings, maker=maker: (maker, ""))
+        monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings, maker=maker: (maker, ""))
         provision(make_settings())
     bundle = active(make_settings())
     assert bundle is not None and [engine.gpu for engine in bundle.manifest.engines] == ["Another"]
@@ -180,7 +180,7 @@ def test_an_engine_is_verified_once_a_gpu_here_runs_it(make_settings: Make, monk
     monkeypatch.setattr(chain, "verify_bundle", _passing(verify_bundle))
     for runs_here, expected in ((False, ["engine", "bundle", "verify"]), (True, ["verify"])):
         maker = FakeMaker(typed=False, decode="kernel", runs_here=runs_here)
-        monkeypatch.setattr(run_module, "find_maker", lambda _settings, maker=maker: (maker, ""))
+        monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings, maker=maker: (maker, ""))
         outcome = provision(make_settings())
         assert fresh(outcome) == expected
         assert bool(outcome.left) == (not runs_here)
