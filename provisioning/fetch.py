@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -15,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.redact import redact, remember_source
-from provisioning.download import CHUNK_BYTES, download, finish
+from provisioning.download import download, finish
+from provisioning.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _private(url: str) -> bool:
 
 
 def _existing(target: Path, source: Source, expected: str) -> Fetched:
-    digest = _file_sha256(target)
+    digest = file_sha256(target)
     if expected and digest != expected:
         raise DataError(
             f"{target} is there already with SHA-256 {digest}, expected {expected}; left as it is",
@@ -173,7 +173,7 @@ def _existing(target: Path, source: Source, expected: str) -> Fetched:
 
 
 def _accept(part: Path, target: Path, source: Source, expected: str) -> Fetched:
-    digest = _file_sha256(part)
+    digest = file_sha256(part)
     if expected and digest != expected:
         rejected = target.with_name(f"{target.name}.rejected")
         finish(part, rejected)
@@ -201,11 +201,3 @@ def _recorded_sha256(target: Path, url: str) -> str:
 
 def _origin_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.origin.json")
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -18,7 +18,8 @@ from provisioning.cut.heads import DEFAULT_WH, cut_at_heads
 from provisioning.data.spec import read_yaml_names
 from provisioning.export import export_onnx
 from provisioning.fetch import AGPL, PINNED, origin
-from provisioning.model.checkpoint import file_sha256, read_checkpoint
+from provisioning.files import file_sha256
+from provisioning.model.checkpoint import read_checkpoint
 from provisioning.names import ordered_names
 from provisioning.store import Store, require_name
 

@@ -108,7 +108,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "plain": set(),
     "bundle_files": {"files"},
     "download": {"address"},
-    "fetch": {"download"},
+    "fetch": {"download", "files"},
     "store": {"bundle_files", "files", "lock"},
     "model": {"files", "names"},
     "data": {"names"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,15 +163,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             if isinstance(exc.__context__, OSError):
                 raise exc.__context__ from None
             raise EdgedError(f"{path} cannot be written: {exc}", remedy="free some space; nothing was changed") from exc
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, lower-case hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read_ours(archive: Archive, root: dict[object, object], *, training: bool) -> Checkpoint:

@@ -28,10 +28,9 @@ from provisioning.recipe.weights import Weights
 from provisioning.recipe.workshop import Output, Workshop, read_kept
 from provisioning.revision import PLUGIN_MODEL, engine_models
 from provisioning.verify.gate import Gate
-from provisioning.verify.report import summary
+from provisioning.verify.report import REPORT, Report, read_report
 from provisioning.verify.stage import verify_bundle
 
-REPORT = "report.json"
 _MANIFEST_PART = "manifest-part.json"
 _BUNDLE = "bundle"
 
@@ -222,10 +221,19 @@ def bundle_content(output: Output) -> tuple[Manifest, dict[str, bytes | Path]]:
     files: dict[str, bytes | Path] = {name: directory / name for name in manifest.files}
     reports = sorted(output.folder.glob("report*"))
     files |= {path.name: path for path in reports}
-    if (output.folder / REPORT).exists():
-        report = read_kept(output.folder / REPORT, lambda text: summary(json.loads(text)))
-        manifest = dataclasses.replace(manifest, report=report)
+    if report := kept_report(output):
+        manifest = dataclasses.replace(manifest, report=report.summary)
     return manifest, files
+
+
+def kept_report(output: Output) -> Report | None:
+    """The report of the verification that the chain ended with; None if it ended without one.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = output.folder / REPORT
+    return read_kept(path, read_report) if path.exists() else None
 
 
 def _present(maker: EngineMaker | None) -> EngineMaker:

@@ -10,7 +10,7 @@ from pathlib import Path
 from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, FileRecord, Manifest
 from provisioning.build.bundle_engine import is_of, readable, remaining
-from provisioning.recipe.weights import file_sha256
+from provisioning.files import file_sha256
 from provisioning.recipe.workshop import Workshop, read_kept
 from provisioning.store import Store
 

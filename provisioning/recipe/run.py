@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.bundle import Bundle
-from edged.core.errors import BundleMismatch, ConfigError, DataError, EdgedError, UsageError
+from edged.core.errors import BundleMismatch, ConfigError, EdgedError, UsageError
 from edged.core.manifest import Manifest
 from provisioning.build import find
 from provisioning.build.maker import EngineMaker, warnings_of
-from provisioning.recipe.chain import REPORT, Chain, bundle_content
+from provisioning.recipe.chain import Chain, bundle_content, kept_report
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import obtain
-from provisioning.recipe.workshop import Output, Workshop, read_kept
+from provisioning.recipe.workshop import Output, Workshop
 from provisioning.store import Store
-from provisioning.verify.gate import REMEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,8 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
         left = _left(settings, workshop, maker, reason)
         if dry_run:
             return Outcome(tuple(workshop.outputs), None, changed=False, left=left)
-        _require_passed(last)
+        if report := kept_report(last):  # none for float32, or for an engine that is still to be built
+            report.verdict.require_passed(settings.name, report=str(last.folder / "report.md"))
         bundle, stored = _stored(settings, workshop, last)
         workshop.prune()
         changed = stored or any(output.fresh for output in workshop.outputs)
@@ -111,23 +110,6 @@ def maker_or_reason(settings: ProvisionSettings) -> tuple[EngineMaker | None, st
     except EdgedError as exc:
         return None, str(exc).splitlines()[0]
     return maker, ""
-
-
-def _require_passed(last: Output) -> None:
-    report = last.folder / REPORT
-    if not report.exists():
-        return  # float32, or an engine that is still to be built
-    passed, reason = read_kept(report, _verdict)
-    if not passed:
-        raise DataError(
-            f"not activated: {reason} (see {last.folder / 'report.md'})",
-            remedy=REMEDY,
-        )
-
-
-def _verdict(report: str) -> tuple[bool, str]:
-    verdict = json.loads(report)["verdict"]
-    return bool(verdict["passed"]), str(verdict["reason"])
 
 
 def _stored(settings: ProvisionSettings, workshop: Workshop, last: Output) -> tuple[Bundle, bool]:

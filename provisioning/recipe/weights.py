@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from edged.core.errors import DataError, UsageError
 from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
+from provisioning.files import file_sha256
 from provisioning.recipe.fingerprints import of_dataset
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Workshop
@@ -18,7 +18,6 @@ from provisioning.training.options import add_train_options, train_settings
 
 DOWNLOADS = "downloads"
 TRAININGS = "trainings"
-_BLOCK_BYTES = 1 << 20
 _SUFFIXES = {".pt", ".onnx"}
 
 
@@ -49,24 +48,15 @@ def obtain(settings: ProvisionSettings, workshop: Workshop) -> Weights:
         return _trained(settings, workshop)
     path = Path(settings.weights).expanduser()
     if path.suffix in _SUFFIXES and "://" not in settings.weights:
-        return Weights(path, file_sha256(path), settings.licence)
+        return Weights(path, _sha256(path), settings.licence)
     return _fetched(settings, workshop)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, lower-case hex.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    digest = hashlib.sha256()
+def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
+        return file_sha256(path)
     except OSError as exc:
         raise DataError(f"weights {path} cannot be read: {exc.strerror}", remedy="correct [provision] weights") from exc
-    return digest.hexdigest()
 
 
 def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:
@@ -74,7 +64,7 @@ def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     folder = workshop.root / DOWNLOADS
     target = folder / source.file_name
     if workshop.dry_run:
-        known = file_sha256(target) if target.exists() else source.sha256 or source.url
+        known = _sha256(target) if target.exists() else source.sha256 or source.url
         workshop.say(f"{'weights':<9} {'up to date' if target.exists() else 'would be fetched'} ({source.file_name})")
         return Weights(target, known, source.licence)
     was_there = target.exists()
@@ -109,7 +99,7 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
 
     output = workshop.make("train", {**inputs, "arguments": arguments}, work)
     path = output.folder / "best.pt"
-    return Weights(path, file_sha256(path) if path.exists() else output.key, settings.licence)
+    return Weights(path, _sha256(path) if path.exists() else output.key, settings.licence)
 
 
 def _parsed(arguments: list[str], **given: object) -> argparse.Namespace:

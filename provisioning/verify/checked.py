@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from edged.core.bundle import Bundle
-from edged.core.errors import DataError, EdgedError
+from edged.core.errors import EdgedError
 from provisioning.frames.frameset import FrameSet
 from provisioning.revision import revise
 from provisioning.store import Store
-from provisioning.verify.gate import REMEDY, Gate, Verdict
-from provisioning.verify.report import summary
+from provisioning.verify.gate import Gate, Verdict
+from provisioning.verify.report import REPORT, read_report
 from provisioning.verify.stage import verify_bundle
 
 
@@ -44,17 +43,12 @@ def verified(
     """
     taken = FrameSet.read(frames)
     files = verify_bundle(bundle, taken, gate or Gate(), labelled=labelled, threads=threads, device=device)
-    facts = json.loads(files["report.json"])
-    revise(store, bundle, files, report=summary(facts))
+    report = read_report(files[REPORT])
+    revise(store, bundle, files, report=report.summary)
     if out is not None:
         _write(out, files)
-    verdict = Verdict(**facts["verdict"])
-    if not verdict.passed:
-        raise DataError(
-            f"{bundle.manifest.name} is not activated: {verdict.reason}",
-            remedy=REMEDY,
-        )
-    return verdict
+    report.verdict.require_passed(bundle.manifest.name)
+    return report.verdict
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edged.core.errors import DataError
 from provisioning.verify.agreement import Agreement
 
 REMEDY = "give more frames, or such that show more objects; calibrate by another method; or choose fp16"
@@ -39,6 +40,20 @@ class Verdict:
 
     passed: bool
     reason: str
+
+    def require_passed(self, name: str, *, report: str = "") -> None:
+        """Raise unless it passed.
+
+        Args:
+            name: of the bundle.
+            report: where a person finds the report, if not in the bundle.
+
+        Raises:
+            DataError: the model is below the gate.
+        """
+        if not self.passed:
+            see = f" (see {report})" if report else ""
+            raise DataError(f"{name} is not activated: {self.reason}{see}", remedy=REMEDY)
 
 
 def judge_labelled(gate: Gate, reference: Precision, candidate: Precision) -> Verdict:

@@ -10,13 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edged.core.errors import EdgedError
+from edged.core.errors import DataError, EdgedError
 from edged.core.manifest import FileRecord, Manifest
 from edged.core.types import Detections, Pixels
 from edged.cpu.processors import processor_name
 from provisioning.frames.frameset import FrameSet
 from provisioning.verify.compare import Comparison
+from provisioning.verify.gate import Verdict
 
+REPORT = "report.json"
 PICTURES = 4
 _PICTURE_WIDTH = 640
 _GREEN, _ORANGE = (80, 200, 80), (30, 140, 255)  # BGR: float32, candidate
@@ -51,7 +53,7 @@ def report_files(subject: Subject, comparison: Comparison, frames: FrameSet) -> 
             pictures[f"report-{chosen.index(place) + 1}.jpg"] = _drawn(pixels, *found)
     facts = report_facts(subject, comparison)
     text = _markdown(subject, comparison, facts, sorted(pictures))
-    return {"report.json": (json.dumps(facts, indent=2) + "\n").encode(), "report.md": text.encode(), **pictures}
+    return {REPORT: (json.dumps(facts, indent=2) + "\n").encode(), "report.md": text.encode(), **pictures}
 
 
 def report_facts(subject: Subject, comparison: Comparison) -> dict[str, Any]:
@@ -85,15 +87,38 @@ def report_facts(subject: Subject, comparison: Comparison) -> dict[str, Any]:
     return facts
 
 
-def summary(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a report goes into the manifest."""
-    kept = {
-        "candidate": facts["candidate"],
-        "passed": facts["verdict"]["passed"],
-        "verdict": facts["verdict"]["reason"],
-    }
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What programs take from `report.json`.
+
+    Attributes:
+        verdict: whether the model passed, and why.
+        summary: the part that goes into the manifest.
+    """
+
+    verdict: Verdict
+    summary: dict[str, Any]
+
+
+def read_report(content: str | bytes) -> Report:
+    """Read the content of `report.json`.
+
+    Raises:
+        DataError: it is not what `report_files` writes.
+    """
+    try:
+        facts = json.loads(content)
+        verdict = Verdict(bool(facts["verdict"]["passed"]), str(facts["verdict"]["reason"]))
+        return Report(verdict, _summary(facts, verdict))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise DataError(f"not the report of a verification: {exc!r}") from exc
+
+
+def _summary(facts: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     return {
-        **kept,
+        "candidate": facts["candidate"],
+        "passed": verdict.passed,
+        "verdict": verdict.reason,
         "file": facts["file"],
         "processor": facts["processor"],
         "f1": facts["agreement"]["f1"],
