@@ -118,7 +118,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "evaluation": {"data", "model"},
     "training": {"data", "evaluation", "model"},
     "peer": {"evaluation", "model"},
-    "importing": {"cut", "data", "export", "fetch", "model", "names", "store"},
+    "importing": {"cut", "data", "export", "fetch", "files", "model", "names", "store"},
     "quantize": {"files", "frames", "plain"},
     "revision": {"patch", "quantize", "store"},
     "build": {"revision", "store"},
