@@ -9,7 +9,7 @@ from edged.core.decode import Decode
 
 OPERATOR = "YoloLayer_TRT"
 VERSION = "1"
-NAMESPACE = "edged"  # of our own: several plugins named YoloLayer_TRT, version 1, are about
+NAMESPACE = "edged"  # our own: other projects have plugins named YoloLayer_TRT, version 1, too
 HEADS = 3
 MAX_ANCHORS = 8  # per head; as in decode.cu
 OUTPUTS = ("DecodeNumDetection", "DecodeDetectionBoxes", "DecodeDetectionScores", "DecodeDetectionClasses")
@@ -17,13 +17,13 @@ OUTPUTS = ("DecodeNumDetection", "DecodeDetectionBoxes", "DecodeDetectionScores"
 
 @dataclass(frozen=True, slots=True)
 class YoloLayer:
-    """One node's attributes, checked at birth.
+    """The attributes of one node, checked when it is made.
 
     Attributes:
-        max_stride: network pixels a cell of p5; p4 and p3 have a half and a quarter of it.
-        num_classes: of the model.
-        anchors: p3's, p4's, then p5's (width, height) pairs in network pixels, flat.
-        threshold: `prenms_score_threshold`, 0..1; a score must exceed it.
+        max_stride: side of a cell of p5 in network pixels; p4's is a half of it, p3's a quarter.
+        num_classes: classes of the model, 1 or more.
+        anchors: (width, height) pairs in network pixels as one flat tuple: those of p3, of p4, then of p5.
+        threshold: `prenms_score_threshold`, 0..1 (1 excluded); only boxes with a higher score are reported.
     """
 
     max_stride: int
@@ -49,15 +49,15 @@ class YoloLayer:
 
     @classmethod
     def of(cls, decode: Decode, *, classes: int, threshold: float) -> YoloLayer:
-        """The node for a model.
+        """The attributes for a model.
 
         Args:
-            decode: of its heads.
-            classes: their number.
-            threshold: a score must exceed it.
+            decode: anchors and strides of its three heads.
+            classes: number of classes.
+            threshold: only boxes with a higher score are reported.
 
         Raises:
-            ValueError: this decode does not serve such heads.
+            ValueError: the node cannot decode such heads (number, strides or anchors), or a value is out of range.
         """
         flat = tuple(float(side) for head in decode.anchors for anchor in head for side in anchor)
         if len(decode.strides) != HEADS:
@@ -69,20 +69,20 @@ class YoloLayer:
 
     @property
     def anchors_per_head(self) -> int:
-        """Boxes a cell can hold."""
+        """Anchors of each grid cell, the same for every head."""
         return len(self.anchors) // (2 * HEADS)
 
     @property
     def channels(self) -> int:
-        """Of every head."""
+        """Channels of every head: anchors * (5 + classes)."""
         return self.anchors_per_head * (5 + self.num_classes)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Network pixels a cell, p3 to p5."""
+        """Side of a grid cell in network pixels, for p3, p4 and p5."""
         return tuple(self.max_stride >> (HEADS - 1 - head) for head in range(HEADS))
 
     def head_anchors(self, head: int) -> tuple[float, ...]:
-        """(width, height) pairs of one head, flat."""
+        """(width, height) pairs of one head (0 is p3) as one flat tuple, network pixels."""
         length = 2 * self.anchors_per_head
         return self.anchors[head * length : (head + 1) * length]

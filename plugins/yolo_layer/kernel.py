@@ -1,4 +1,4 @@
-"""The decode kernel's two launches, made from shapes and addresses; nothing here touches a device."""
+"""Describes the two launches of the decode kernel, from shapes and addresses; does not touch a device."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from plugins.yolo_layer.contract import HEADS, MAX_ANCHORS, YoloLayer
 from plugins.yolo_layer.launch import Launch
 
 SOURCE = Path(__file__).with_name("decode.cu")
-_BLOCK = 256  # DECODE_BLOCK of the source
-_ALIGNMENT = 256  # of the parts of the workspace, bytes
+_BLOCK = 256  # threads of a block; DECODE_BLOCK in decode.cu
+_ALIGNMENT = 256  # bytes; each part of the workspace starts at a multiple
 
 
 class DecodeHead(ctypes.Structure):
-    """As in decode.cu."""
+    """Mirrors `struct DecodeHead` in decode.cu, field by field: one feature map and its anchors."""
 
     _fields_ = (
         ("map", ctypes.c_void_p),
@@ -29,7 +29,7 @@ class DecodeHead(ctypes.Structure):
 
 
 class DecodeArgs(ctypes.Structure):
-    """As in decode.cu."""
+    """Mirrors `struct DecodeArgs` in decode.cu, field by field: all that both kernels are given."""
 
     _fields_ = (
         ("heads", DecodeHead * HEADS),
@@ -50,13 +50,13 @@ class DecodeArgs(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class DecodeOutputs:
-    """Device addresses of the outputs; N is `cell_count`, and beyond an image's count nothing is written.
+    """Device addresses of the outputs; N is `cell_count`. Entries beyond an image's count are not written.
 
     Attributes:
-        count: int32 (B,).
-        boxes: float32 (B, N, 4).
-        scores: float32 (B, N).
-        classes: int32 (B, N).
+        count: int32 (B,), boxes found in each image.
+        boxes: float32 (B, N, 4), x1, y1, x2, y2 in network pixels, not clipped.
+        scores: float32 (B, N), 0..1.
+        classes: int32 (B, N), class ids.
     """
 
     count: int
@@ -66,12 +66,12 @@ class DecodeOutputs:
 
 
 def cell_count(layer: YoloLayer, sizes: Sequence[tuple[int, int]]) -> int:
-    """Anchor cells of all heads: the decode's N. `sizes` are (rows, columns) of p3, p4, p5."""
+    """Most boxes of an image (N): one for each anchor of each cell. `sizes` are (rows, columns) of p3, p4, p5."""
     return layer.anchors_per_head * sum(rows * cols for rows, cols in sizes)
 
 
 def workspace_bytes(layer: YoloLayer, sizes: Sequence[tuple[int, int]], batch: int) -> int:
-    """Device memory that the two launches share; its content need not outlive them."""
+    """Bytes of device memory that the two launches share; free to be used for other things afterwards."""
     cells = cell_count(layer, sizes)
     return 2 * _aligned(batch * cells * 4) + _aligned(batch * _blocks(cells) * 4)
 
@@ -87,16 +87,16 @@ def decode_launches(
     half: bool = False,
     live_threshold: int = 0,
 ) -> tuple[Launch, Launch]:
-    """The two launches that decode a batch, to be put on one stream in this order.
+    """The two launches that decode a batch. Put them on one stream in this order.
 
     Args:
         layer: the node's attributes.
         sizes: (rows, columns) of p3, p4, p5.
-        batch: images.
+        batch: number of images.
         heads: device addresses of the three maps, (batch, channels, rows, columns) each.
         outputs: where the results go.
-        workspace: device address of `workspace_bytes`, aligned to 4 bytes.
-        half: the maps are float16, else float32.
+        workspace: device address of a buffer of `workspace_bytes`, aligned to 4 bytes.
+        half: the three maps are float16; float32 otherwise.
         live_threshold: device address of one float32 to use in place of the layer's threshold; 0 for none.
     """
     cells = cell_count(layer, sizes)

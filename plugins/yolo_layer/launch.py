@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A launch that any number of streams may repeat.
+    """A launch that can be repeated on any number of streams.
 
     Attributes:
         kernel: the kernel's name in its source.
         grid: blocks in x, y, z.
-        block: threads of a block in x, y, z.
-        args: the kernel's single argument, a structure passed by value; the caller keeps the memory it points at.
+        block: threads of one block in x, y, z.
+        args: the kernel's only argument, a structure passed by value; the caller keeps the memory alive to which it
+            points.
     """
 
     kernel: str
@@ -25,4 +26,4 @@ class Launch:
 
 
 LaunchOn = Callable[[Launch, int], None]
-"""Puts a launch on the stream with the given handle; raises when the device refuses it."""
+"""Puts a launch on the CUDA stream with the given handle; raises if the device refuses it."""

@@ -1,7 +1,7 @@
 """`YoloLayer_TRT` for TensorRT 10.0 and up: a Python `IPluginV3` around the decode kernel, and its creator.
 
-TensorRT calls all of this back from C++: an exception here is printed to stderr and turned into a failed call, so
-whatever goes wrong is also logged. Every method is needed, as C++ defaults are not inherited from Python.
+TensorRT calls these methods from C++. It prints an exception to stderr and treats the call as failed; therefore errors
+are also logged here. Every method is needed: Python does not inherit the defaults of the C++ classes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 FIELDS = ("max_stride", "num_classes", "anchors", "prenms_score_threshold")
 _OUTPUT_TYPES = (trt.DataType.INT32, trt.DataType.FLOAT, trt.DataType.FLOAT, trt.DataType.INT32)
 _HEAD_TYPES = (trt.DataType.FLOAT, trt.DataType.HALF)
-_ROWS, _COLS = 2, 3  # axes of a head
-_registered: list[YoloLayerCreator] = []  # the registry keeps a bare pointer
+_ROWS, _COLS = 2, 3  # axes of a head (B, C, rows, cols)
+_registered: list[YoloLayerCreator] = []  # kept alive here: the registry holds a raw pointer only
 
 
 class YoloLayerPlugin(
@@ -33,11 +33,11 @@ class YoloLayerPlugin(
     trt.IPluginV3OneBuild,  # type: ignore[misc]
     trt.IPluginV3OneRuntime,  # type: ignore[misc]
 ):
-    """One node.
+    """One `YoloLayer_TRT` node.
 
     Args:
         layer: its attributes.
-        launch: puts the kernels on TensorRT's stream; the kernels are loaded already.
+        launch: puts the kernels, which are already loaded, on TensorRT's stream.
     """
 
     def __init__(self, layer: YoloLayer, launch: LaunchOn) -> None:
@@ -61,29 +61,29 @@ class YoloLayerPlugin(
         _keep_for_ever(self)
 
     def get_capability_interface(self, _kind: trt.PluginCapabilityType) -> YoloLayerPlugin:
-        """Core, build and run time are one object."""
+        """This object: it implements the interfaces for core, build and run time."""
         return self
 
     def clone(self) -> YoloLayerPlugin:
-        """The same node again."""
+        """A new plugin with the same attributes."""
         return YoloLayerPlugin(self.layer, self._launch)
 
     def attach_to_context(self, _resources: trt.IPluginResourceContext) -> YoloLayerPlugin:
-        """Contexts share nothing that changes."""
+        """A plugin of its own for the execution context."""
         return self.clone()
 
     def get_fields_to_serialize(self) -> trt.PluginFieldCollection:
-        """What an engine keeps of the node; the creator gets it back at deserialisation."""
+        """The attributes that an engine stores; at deserialisation the creator gets them back."""
         return self._collection
 
     def get_output_data_types(self, _input_types: Sequence[trt.DataType]) -> list[trt.DataType]:
-        """Count, boxes, scores, classes."""
+        """int32 count, float32 boxes, float32 scores, int32 classes."""
         return list(_OUTPUT_TYPES)
 
     def get_output_shapes(
         self, inputs: Sequence[trt.DimsExprs], _shape_inputs: Sequence[trt.DimsExprs], build: trt.IExprBuilder
     ) -> list[trt.DimsExprs]:
-        """[B, 1], [B, N, 4], [B, N], [B, N] with N all anchor cells."""
+        """(B, 1), (B, N, 4), (B, N), (B, N); N is one box for each anchor of each cell."""
         cells = build.constant(0)
         for head in inputs:
             area = build.operation(trt.DimensionOperation.PROD, head[_ROWS], head[_COLS])
@@ -96,7 +96,7 @@ class YoloLayerPlugin(
     def supports_format_combination(
         self, position: int, tensors: Sequence[trt.DynamicPluginTensorDesc], _num_inputs: int
     ) -> bool:
-        """Plain linear tensors; heads all float32 or all float16."""
+        """Whether TensorRT may use this format: linear layout; the heads all float32 or all float16."""
         tensor = tensors[position].desc
         if tensor.format != trt.TensorFormat.LINEAR:
             return False
@@ -119,11 +119,11 @@ class YoloLayerPlugin(
     def get_workspace_size(
         self, inputs: Sequence[trt.DynamicPluginTensorDesc], _outputs: Sequence[trt.DynamicPluginTensorDesc]
     ) -> int:
-        """For the largest batch of the profile."""
+        """Bytes of workspace for the largest batch of the profile."""
         return workspace_bytes(self.layer, [_size(head.max) for head in inputs], inputs[0].max[0])
 
     def set_tactic(self, _tactic: int) -> None:
-        """There is one way to do it."""
+        """Do nothing: the plugin has one implementation only."""
 
     def enqueue(
         self,
@@ -134,7 +134,7 @@ class YoloLayerPlugin(
         workspace: int,
         stream: int,
     ) -> None:
-        """Two launches; no allocation and no waiting, so that a graph can capture it."""
+        """Enqueue two kernels. Neither allocates nor waits, so a CUDA graph can capture it."""
         try:
             for launch in decode_launches(
                 self.layer,
@@ -157,10 +157,10 @@ class YoloLayerPlugin(
 
 
 class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
-    """Makes the node from ONNX attributes and from a serialised engine.
+    """Makes plugins, for TensorRT, from the attributes of an ONNX node or of a serialised engine.
 
     Args:
-        launch: given to every plugin made.
+        launch: passed to every plugin.
     """
 
     def __init__(self, launch: LaunchOn) -> None:
@@ -172,12 +172,13 @@ class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
         self._fields = [
             trt.PluginField(name, array, _field_type(array)) for name, array in zip(FIELDS, self._nothing, strict=True)
         ]
-        self.field_names = trt.PluginFieldCollection(self._fields)  # only what is named here arrives from the parser
+        # The parser passes only attributes that are named here.
+        self.field_names = trt.PluginFieldCollection(self._fields)
 
     def create_plugin(
         self, name: str, fields: trt.PluginFieldCollection, _phase: trt.TensorRTPhase
     ) -> YoloLayerPlugin | None:
-        """The node; None, which TensorRT reports, where an attribute is missing or impossible."""
+        """The plugin; None if an attribute is missing or out of range (logged here; TensorRT then fails to build)."""
         given = {field.name: np.array(field.data).ravel() for field in fields if field.name in FIELDS}
         missing = [field for field in FIELDS if field not in given or not given[field].size]
         if missing:
@@ -197,26 +198,33 @@ class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
 
 
 def register(launch: LaunchOn) -> None:
-    """Make the plugin known to TensorRT, before a model is parsed or an engine deserialised; once a process.
+    """Register the plugin with TensorRT. Call it before a model is parsed or an engine is deserialised.
+
+    A second call only replaces `launch`, for plugins that are made from then on.
 
     Args:
-        launch: puts the decode's kernels on a stream of the device that is current in the calling thread.
+        launch: puts the decode kernels on a stream of the CUDA device that is current in the calling thread.
 
     Raises:
         RuntimeError: the bindings cannot pass attributes to plugins, or the name is taken by another plugin.
     """
     _require_sound_fields()
     if _registered:
-        _registered[0]._launch = launch  # noqa: SLF001 - our own: for the plugins made from now on
+        _registered[0]._launch = launch  # noqa: SLF001 - our own class
         return
     creator = YoloLayerCreator(launch)
     if not trt.get_plugin_registry().register_creator(creator, NAMESPACE):
-        raise RuntimeError(f"TensorRT refused {OPERATOR} version {VERSION} in namespace {NAMESPACE!r}: it is taken")
+        raise RuntimeError(
+            f"TensorRT refused {OPERATOR} version {VERSION} in namespace {NAMESPACE!r}: the name is taken"
+        )
     _registered.append(creator)
 
 
 def _require_sound_fields() -> None:
-    """Bindings before 10.16 or so, built for numpy 1, read an array as its first element repeated under numpy 2."""
+    """Raise if the bindings misread arrays: those built for numpy 1 (about 10.15 and older) do under numpy 2.
+
+    They read an array as its first element, repeated.
+    """
     sample = np.array([1.0, 2.0], np.float32)
     field = trt.PluginField("sample", sample, trt.PluginFieldType.FLOAT32)
     if not np.array_equal(field.data, sample):
@@ -227,9 +235,9 @@ def _require_sound_fields() -> None:
 
 
 def _keep_for_ever(plugin: YoloLayerPlugin) -> None:
-    """Never let Python free it: seen with 10.3, freeing an object of several bases of the bindings ends in a crash.
+    """Keep Python from ever freeing it: with TensorRT 10.3, freeing an object with several TensorRT bases crashed.
 
-    TensorRT makes a few dozen while building and two or three while running, each a few hundred bytes.
+    This leaks little: a few dozen plugins in a build, two or three at run time, a few hundred bytes each.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(plugin))
 

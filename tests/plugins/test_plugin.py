@@ -228,7 +228,7 @@ def test_register_taken_name_is_an_error(sound: types.ModuleType, monkeypatch: p
     other = sound.YoloLayerCreator(launch)
     registry.register_creator(other, NAMESPACE)
     try:
-        with pytest.raises(RuntimeError, match="it is taken"):
+        with pytest.raises(RuntimeError, match="the name is taken"):
             sound.register(launch)
     finally:
         registry.deregister_creator(other)
