@@ -1,1 +1,1 @@
-"""TensorRT engines, built in a child process: for the very device that runs them, or by that for RTX for others."""
+"""Builds TensorRT engines in a child process: for the GPU of this machine or, with TensorRT for RTX, for others."""

@@ -1,4 +1,4 @@
-"""Engines of a bundle: built for one of the store, kept beside others, or given way to a later one."""
+"""Builds engines and adds them to bundles; decides which earlier engines stay in the bundle."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def add_engine(
     batch: tuple[int, int, int],
     workspace_mb: int,
 ) -> Bundle:
-    """Build an engine of the bundle and add it; those that it makes useless give way, what is active stays.
+    """Build an engine and add it to the bundle. Engines that it replaces are removed; the active bundle stays active.
 
     Args:
         store: that holds the bundle.
         bundle: opened from there.
         maker: builds on this machine.
         precision: fp32, fp16, or int8 of a quantised bundle.
-        batch: smallest, optimal and largest.
-        workspace_mb: device memory for the build.
+        batch: smallest, optimal and largest batch size.
+        workspace_mb: device memory for the build, MiB.
 
     Raises:
-        BundleMismatch: int8 is wanted of a bundle that was never quantised.
+        BundleMismatch: int8 is wanted, but the bundle is not quantised.
         DataError: a file of the bundle is damaged.
         EdgedError: TensorRT failed, the store or the disk cannot be written, or the model was replaced meanwhile.
     """
     typed = maker.typed and precision != "fp32"
     model, threshold = model_for(bundle, precision), bundle.manifest.min_confidence
     models = engine_models(bundle.manifest, model, typed=typed, threshold=threshold)
-    _requirereadable(bundle)
+    _require_readable(bundle)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -80,40 +80,47 @@ def save_engine_models(folder: Path, models: EngineModels) -> None:
 def build_engine(
     maker: EngineMaker, models: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
 ) -> EngineRecord:
-    """Build into `folder` from what `save_engine_models` wrote into `models`; raises as `EngineMaker.build`."""
+    """Build an engine into `folder` from the graphs that `save_engine_models` wrote into `models`.
+
+    Raises:
+        EdgedError: TensorRT failed.
+    """
     source = models / (PLUGIN_MODEL if maker.decode == "plugin" else HEADS_MODEL)
     return maker.build(source, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
 
 
 def engine_files(folder: Path, record: EngineRecord) -> dict[str, bytes | Path]:
-    """What a build left in a folder, by the names that it has in a bundle."""
+    """The files of a build in `folder`, by their names in a bundle: the engine and, if any, the timing cache."""
     timing = folder / TIMING_CACHE
     files: dict[str, bytes | Path] = {record.file: folder / ENGINE}
     return {**files, TIMING_CACHE: timing} if timing.is_file() and timing.stat().st_size else files
 
 
 def remaining(engines: Iterable[EngineRecord], new: EngineRecord) -> tuple[EngineRecord, ...]:
-    """Without those whose every device a new one serves in the same precision, by the same kind of TensorRT."""
+    """The engines that `new` does not replace.
+
+    It replaces those of the same precision and kind of TensorRT, if it runs on every device that they run on.
+    """
     return tuple(engine for engine in engines if not _gives_way(engine, new))
 
 
 def is_of(engine: EngineRecord, before: Manifest, files: Mapping[str, FileRecord], now: Manifest) -> bool:
-    """Whether an engine of a manifest is still one of the model that a bundle of the same name holds now.
+    """Whether an engine was built from the model that the bundle of the same name holds now.
 
     Args:
         engine: built from the model of `before`.
         before: the manifest then.
-        files: of the bundle now.
-        now: its manifest.
+        files: the files of the bundle now, by name.
+        now: its manifest; its `files` may still be empty.
     """
     sources = (MODEL, MODEL_INT8) if engine.precision == "int8" else (MODEL,)
     same = all(name in files and before.files.get(name) == files[name] for name in sources)
-    # An engine that decodes has the threshold baked in.
+    # The plugin has the threshold built in.
     return same and (engine.decode != "plugin" or before.min_confidence == now.min_confidence)
 
 
 def readable(bundle: Bundle, engines: Iterable[EngineRecord]) -> list[EngineRecord]:
-    """Those whose files are whole; a damaged one must not keep a new one out."""
+    """The engines whose files are intact. A damaged one is logged and left out, so it cannot prevent a new build."""
     whole = []
     for engine in engines:
         try:
@@ -134,8 +141,8 @@ def _gives_way(old: EngineRecord, new: EngineRecord) -> bool:
     return (old.gpu, old.compute_capability) == (new.gpu, new.compute_capability)
 
 
-def _requirereadable(bundle: Bundle) -> None:
-    """Before a build that takes long: what is to be kept of the bundle, engines aside."""
+def _require_readable(bundle: Bundle) -> None:
+    """Raise DataError if a file other than an engine is damaged: better before a long build than after it."""
     engines = {engine.file for engine in bundle.manifest.engines}
     for name in bundle.manifest.files.keys() - engines:
         bundle.read(name)

@@ -1,4 +1,4 @@
-"""Known causes of failed builds, recognised in TensorRT's log: what it means and how to mend it."""
+"""Known causes of failed builds, recognised in TensorRT's log, each with its meaning and remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a pattern in the log stands for."""
+    """A pattern of a log line, what it means, and what to do about it."""
 
     pattern: re.Pattern[str]
     meaning: str
@@ -22,7 +22,7 @@ def _cause(pattern: str, meaning: str, remedy: str) -> Cause:
     return Cause(re.compile(pattern, re.IGNORECASE), meaning, remedy)
 
 
-# The first that matches wins: the more particular come first.
+# The first match wins, so specific patterns come first.
 _OF_INSTALLATIONS = (
     _cause(
         r"nvinfer_builder_resource",
@@ -74,7 +74,7 @@ _OF_BUILDS = (
 
 
 CAUSES = (*_OF_INSTALLATIONS, *_OF_DEVICES, *_OF_BUILDS)
-# Of a build that needs no GPU: where there is no driver, the log says so, and it is never the reason.
+# For builds that need no GPU: their log mentions a missing driver, but that is never the reason.
 PORTABLE_CAUSES = (
     _cause(
         r"out ?of ?memory|OutOfMemory",
@@ -87,11 +87,11 @@ PORTABLE_CAUSES = (
 
 
 def explain(log: Sequence[str], causes: Sequence[Cause] = CAUSES) -> tuple[str, str]:
-    """The known meaning and remedy of a log, the latest line that is recognised first; empty texts if none is.
+    """Meaning and remedy of the last line that matches a known cause; two empty texts if none does.
 
     Args:
-        log: what the child and TensorRT said.
-        causes: to be recognised.
+        log: lines of the child process and of TensorRT, oldest first.
+        causes: to look for.
     """
     for line in reversed(log):
         for cause in causes:
@@ -101,6 +101,6 @@ def explain(log: Sequence[str], causes: Sequence[Cause] = CAUSES) -> tuple[str, 
 
 
 def tail(log: Sequence[str]) -> str:
-    """The end of the log, indented, each line once in a row."""
+    """The last TAIL_LINES lines, indented; a line that repeats is shown once."""
     lines = [line for place, line in enumerate(log) if place == 0 or line != log[place - 1]]
     return "\n".join(f"    {line[:300]}" for line in lines[-TAIL_LINES:])

@@ -1,6 +1,6 @@
-"""The child process that builds: TensorRT may crash, hang or be killed for memory here without taking the caller along.
+"""The child process that builds: TensorRT may crash, hang or be killed here without ending the caller.
 
-Speaks JSON lines on standard output: `{"progress": [phase, step, steps]}`, then `{"result": ...}` or `{"error": ...,
+Writes JSON lines to standard output: `{"progress": [phase, step, steps]}`, then `{"result": ...}` or `{"error": ...,
 "log": [...]}`. Standard error is left to native libraries.
 """
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from edged.gpu.cuda import Cuda
 
 _PR_SET_PDEATHSIG = 1
-_PREFERRED_VICTIM = "800"  # so that the kernel, short of memory, ends this process and not the daemon
+_PREFERRED_VICTIM = "800"  # short of memory, the kernel then ends this process rather than the daemon
 
 
 def main(arguments: list[str]) -> int:
-    """`probe KIND DEVICE`, or `build JOB` (base64 of JSON); 0 when a result was said."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no build outlives the one who asked for it
+    """Run `probe KIND DEVICE` or `build JOB` (base64 of JSON). Returns 0 if a result was written, 1 for an error."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the build ends with the process that asked for it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_PREFERRED_VICTIM, "ascii")
     try:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 class BuildFailed(EdgedError):
-    """A build that TensorRT refused, with the end of its log."""
+    """TensorRT failed to build. `log` holds its last errors and warnings."""
 
     def __init__(self, message: str, log: list[str]) -> None:
         super().__init__(message)
@@ -54,9 +54,13 @@ class BuildFailed(EdgedError):
 
 
 def probe(kind: str, device: str) -> dict[str, Any]:
-    """A TensorRT's version and abilities, and the device; raises where one of them is missing.
+    """Version and abilities of a TensorRT (`tensorrt` or `rtx`), and the device; the fields of `Machine`.
 
-    One whose engines are portable needs no device: its name and capability are empty where there is none.
+    A TensorRT with portable engines needs no device: without one, name and capability are empty.
+
+    Raises:
+        NotInstalled: a package is missing.
+        DetectorError: TensorRT or the device cannot be used.
     """
     from edged.gpu.tensorrt import load  # noqa: PLC0415 - only here TensorRT is imported
 
@@ -76,7 +80,11 @@ def probe(kind: str, device: str) -> dict[str, Any]:
 
 
 def build(job: Mapping[str, Any]) -> dict[str, int]:
-    """Build as told; the files are in the job's folder afterwards."""
+    """Build the engine that `job` (see TensorRtMaker.build) describes; writes ENGINE and TIMING_CACHE into its folder.
+
+    Raises:
+        BuildFailed: whatever went wrong, with TensorRT's log.
+    """
     from edged.gpu.tensorrt import load  # noqa: PLC0415 - only here TensorRT is imported
     from provisioning.build import tensorrt_build  # noqa: PLC0415 - beside it
 
@@ -104,13 +112,13 @@ def build(job: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _opened(device: str) -> tuple[str, str]:
-    """Name and capability of the chosen GPU, which is opened: an engine is made on it."""
+    """Name and compute capability of the chosen GPU. It is opened, because the engine is built on it."""
     gpu = _open(device, with_kernels=False)
     return gpu.name, ".".join(map(str, gpu.compute_capability))
 
 
 def _card(device: str) -> tuple[str, str, str]:
-    """The same without opening it, or empty and why this machine has none."""
+    """Name, compute capability and an empty text, without opening the GPU; or two empty texts and why there is none."""
     try:
         from edged.gpu.choice import select  # noqa: PLC0415 - needs nvidia-ml-py
         from edged.gpu.nvml import read_gpus  # noqa: PLC0415
@@ -122,7 +130,7 @@ def _card(device: str) -> tuple[str, str, str]:
 
 
 def _open(device: str, *, with_kernels: bool) -> Cuda:
-    """The chosen GPU, current in this thread; with our kernels loaded where the plugin will launch them."""
+    """Open the chosen GPU and make it current in this thread; load our kernels if the plugin will launch them."""
     from edged.gpu.choice import select  # noqa: PLC0415 - from here on CUDA's packages are needed
     from edged.gpu.cuda import Cuda  # noqa: PLC0415
     from edged.gpu.device import open_gpu  # noqa: PLC0415

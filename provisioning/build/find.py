@@ -1,4 +1,4 @@
-"""Which of the installed TensorRTs builds here."""
+"""Chooses which of the installed TensorRTs builds engines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REMEDY = "install TensorRT (on a Jetson it is there: apt install python3-libnvi
 
 
 def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], work: Path) -> TensorRtMaker:
-    """What builds engines here.
+    """Find what builds engines on this machine.
 
     Args:
         tensorrt: `tensorrt`, `rtx`, or `auto`: the first of them that is installed and works.
@@ -26,7 +26,7 @@ def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], 
         work: folder for what is kept from build to build: the timing caches lie below it.
 
     Raises:
-        NotInstalled: none is.
+        NotInstalled: no TensorRT is installed.
         DetectorError: none of them works here; the message says why.
         BundleMismatch, UsageError: it does not build what was asked for.
     """
@@ -42,7 +42,7 @@ def find_maker(*, tensorrt: str, device: str, decode: str, gpus: Sequence[str], 
 
 
 def _first_that_works(device: str, gpus: Sequence[str]) -> tuple[Machine, str]:
-    """It, and why those before it do not."""
+    """The first TensorRT that works, and why those before it do not (empty if it is the first)."""
     kinds = installed()
     if not kinds:
         raise NotInstalled(NONE_INSTALLED, remedy=_REMEDY)

@@ -1,4 +1,4 @@
-"""TensorRT's log of one build: its last errors and warnings, so that a flood of one does not push out the other."""
+"""Keeps the last errors and the last warnings of TensorRT's log, so that many of one do not push out the other."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import deque
 from types import ModuleType
 from typing import Any
 
-LOG_LINES = 50  # of each
+LOG_LINES = 50  # kept of errors, and as many of warnings
 
 
 class BuildLog:
-    """Keeps what TensorRT says while it builds; one for each process, as TensorRT wants it."""
+    """The log of one build. TensorRT wants one logger a process, so make only one."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -21,14 +21,14 @@ class BuildLog:
 
     @property
     def lines(self) -> list[str]:
-        """Errors and warnings, in the order in which they came."""
+        """Errors and warnings in the order in which they came, e.g. `ERROR: out of memory`."""
         return [line for _, line in sorted([*self._errors, *self._warnings])]
 
     def add(self, severity: str, message: str) -> None:
-        """One line.
+        """Add one line.
 
         Args:
-            severity: as TensorRT names it; all but errors and warnings is left out.
+            severity: as TensorRT names it; only errors and warnings are kept.
             message: its text.
         """
         kept = {"INTERNAL_ERROR": self._errors, "ERROR": self._errors, "WARNING": self._warnings}.get(severity)
@@ -36,12 +36,16 @@ class BuildLog:
             kept.append((next(self._numbers), f"{severity}: {message}"))
 
     def attached(self, module: ModuleType) -> Any:  # noqa: ANN401 - a class of the module given
-        """A logger of that TensorRT which writes here."""
+        """A logger for TensorRT that writes into this log.
+
+        Args:
+            module: of TensorRT or of TensorRT for RTX; its `ILogger` is the base class.
+        """
         base: Any = module.ILogger
         add = self.add
 
         class Attached(base):  # type: ignore[misc] # its base is known at run time only
-            """Hands every line on."""
+            """Passes every line to the BuildLog."""
 
             def __init__(self) -> None:
                 base.__init__(self)
@@ -50,5 +54,5 @@ class BuildLog:
                 """Called by TensorRT from any thread; never raises."""
                 add(severity.name, msg)
 
-        self._attached = Attached()  # TensorRT keeps a bare pointer
+        self._attached = Attached()  # kept alive here: TensorRT holds a raw pointer only
         return self._attached

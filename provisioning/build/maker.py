@@ -1,4 +1,4 @@
-"""What the recipe knows of engine building: the machine's facts and one call. Fakes implement this."""
+"""The interface of what builds engines. `TensorRtMaker` implements it, and fakes in tests do."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from edged.core.manifest import EngineRecord
 
 ENGINE = "engine.plan"
 TIMING_CACHE = "timing.cache"
-GPU_NAME = re.compile(r"this|all|\d{1,2}\.\d")  # what a portable engine is built for, see `targets`
+GPU_NAME = re.compile(r"this|all|\d{1,2}\.\d")  # `this` GPU, `all` capabilities, or one such as 8.6
 MOST_BATCH = 64
-WORKSPACE_MB = (16, 1 << 20)  # least and most
+WORKSPACE_MB = (16, 1 << 20)  # smallest and largest allowed
 DecodeBy = Literal["plugin", "kernel"]
 
 
 def engine_file(precision: str, gpu: str, capabilities: Sequence[str]) -> str:
-    """An engine's name in a bundle, one for each precision and what it was built for.
+    """An engine's file name in a bundle, different for each precision and target.
 
     Args:
         precision: fp32, fp16 or int8.
         gpu: name of the device; empty for an engine of TensorRT for RTX.
-        capabilities: of the latter, e.g. `8.6`.
+        capabilities: compute capabilities of an engine of TensorRT for RTX, e.g. `8.6`.
     """
     device = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
     target = device or "rtx-sm" + "-".join(each.replace(".", "") for each in capabilities)
@@ -40,7 +40,7 @@ class EngineMaker(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What an engine is bound to: TensorRT's version, the device, the plugin's version."""
+        """Everything that an engine depends on beside the model: TensorRT's version, device, plugin version."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class EngineMaker(Protocol):
 
     @property
     def decode(self) -> DecodeBy:
-        """Where boxes are decoded: by the plugin inside the engine or by our kernel behind it."""
+        """Where boxes are decoded: by the plugin inside the engine, or by our kernel after it."""
         ...
 
     @property
@@ -65,19 +65,27 @@ class EngineMaker(Protocol):
 
     @property
     def passed_over(self) -> str:
-        """Which TensorRT was to build before it, and why it does not; empty if none was."""
+        """Why TensorRTs that come first were not taken; empty if none was passed over."""
         ...
 
     def warning(self, precision: str) -> str:
-        """What speaks against building in a precision here; empty if nothing."""
+        """Why this precision (fp32, fp16 or int8) is a bad choice here; empty if it is not."""
         ...
 
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
     ) -> EngineRecord:
-        """Build an engine from an ONNX file into `folder` (`engine.plan`, `timing.cache`).
+        """Build an engine from an ONNX file into `folder` (files ENGINE and TIMING_CACHE).
 
-        The record's `file` is the engine's name in a bundle.
+        Args:
+            model: the ONNX file.
+            folder: exists and is writable.
+            precision: fp32, fp16 or int8.
+            batch: smallest, optimal and largest batch size.
+            workspace_mb: device memory for the build, MiB.
+
+        Returns:
+            What the manifest says of the engine; `file` is its name in a bundle.
 
         Raises:
             EdgedError: TensorRT failed; the message has the cause where it is known, and the log's tail.

@@ -1,4 +1,4 @@
-"""Runs a child that speaks as `provisioning.build.child` does; every way in which it can end becomes a message."""
+"""Runs `provisioning.build.child`, reads its JSON lines, and turns every way in which it can end into a message."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tqdm import tqdm
 from edged.core.errors import BundleMismatch, ConfigError, DetectorError, EdgedError, NotInstalled, UsageError
 from provisioning.build.causes import CAUSES, Cause, explain, tail
 
-# Errors of the child that are no failure of TensorRT or the device: they say all, and keep their exit codes.
-_TOLD_AS_THEY_ARE = {kind.__name__: kind for kind in (BundleMismatch, ConfigError, NotInstalled, UsageError)}
+# Errors of the child that are no failure of TensorRT or the device: raised here again, with their exit codes.
+_RAISED_AGAIN = {kind.__name__: kind for kind in (BundleMismatch, ConfigError, NotInstalled, UsageError)}
 
 
 def run_child(
     command: Sequence[str], *, what: str, timeout_s: float | None = None, causes: Sequence[Cause] = CAUSES
 ) -> dict[str, Any]:
-    """Run a child that speaks as `provisioning.build.child` does; its result.
+    """Run a child process that writes JSON lines as `provisioning.build.child` does. Returns its result.
 
     Args:
         command: with its arguments.
-        what: is at work, for messages.
-        timeout_s: after which it is killed; None waits for ever, as builds take minutes to an hour.
-        causes: to be recognised in what it says.
+        what: name of what is working, for messages.
+        timeout_s: after which it is killed; None for no limit, as builds take minutes to an hour.
+        causes: to look for in its output.
 
     Raises:
-        DetectorError: it said an error, was killed, crashed, or ended without a result.
-        BundleMismatch, ConfigError, NotInstalled, UsageError: it raised one.
+        DetectorError: it reported an error, was killed, crashed, or ended without a result.
+        BundleMismatch, ConfigError, NotInstalled, UsageError: the child raised one of these.
     """
     with tempfile.TemporaryFile() as native:
         try:
@@ -49,7 +49,7 @@ def run_child(
             try:
                 said = _listen(process, timeout_s)
             finally:
-                process.kill()  # nothing to a child that has ended; Ctrl-C must not leave one behind
+                process.kill()  # no effect if it has ended; after Ctrl-C it must not stay behind
         log = _lines(native)
     if "result" in said:
         result: dict[str, Any] = said["result"]
@@ -58,7 +58,7 @@ def run_child(
 
 
 def _listen(process: subprocess.Popen[str], timeout_s: float | None) -> dict[str, Any]:
-    """Events until the child ends; the last word of it that is no progress."""
+    """Read events until the child ends. Returns the last one that is not progress; empty if there was none."""
     said: dict[str, Any] = {}
     if timeout_s is not None:
         try:
@@ -86,7 +86,7 @@ def _events(lines: Sequence[str] | IO[str]) -> Iterator[dict[str, Any]]:
         try:
             event = json.loads(line)
         except ValueError:
-            continue  # a library that prints
+            continue  # a library printed something
         if isinstance(event, dict):
             yield event
 
@@ -97,8 +97,8 @@ def _lines(native: IO[bytes]) -> list[str]:
 
 
 def _failure(what: str, status: int, said: Mapping[str, Any], native: list[str], causes: Sequence[Cause]) -> EdgedError:
-    """Why the child gave no result, in one message with the log's tail."""
-    if kind := _TOLD_AS_THEY_ARE.get(said.get("kind", "")):
+    """The error to raise where the child gave no result, with the end of the log."""
+    if kind := _RAISED_AGAIN.get(said.get("kind", "")):
         return kind(str(said["error"]))
     if "error" in said:
         log = [*native, *said["log"], str(said["error"])]

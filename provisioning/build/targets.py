@@ -1,4 +1,4 @@
-"""Which compute capabilities a portable engine is built for."""
+"""Chooses the compute capabilities that a portable engine is built for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def targets(machine: Machine, wanted: Sequence[str]) -> tuple[str, ...]:
     """The capabilities to build for, ascending; empty where engines are not portable.
 
     Args:
-        machine: TensorRT and the device that is here, if any.
-        wanted: capabilities such as `8.6`; or `this`, the device that is here; or `all` that TensorRT knows. Empty for
-            this machine's device, and for all where there is none.
+        machine: TensorRT and the GPU of this machine, if any.
+        wanted: capabilities such as `8.6`; `this` for the GPU of this machine; `all` for every one that TensorRT knows.
+            Empty means `this`, or `all` on a machine without GPU.
 
     Raises:
-        BundleMismatch: the device, or a capability that was asked for, is none that TensorRT builds for.
-        UsageError: engines of this TensorRT are for the device that is here only, or there is none.
+        BundleMismatch: TensorRT does not build for this GPU or for a wanted capability.
+        UsageError: this TensorRT builds for the GPU of this machine only, or `this` was asked for without a GPU.
     """
     if not machine.portable:
         if set(wanted) - {THIS}:

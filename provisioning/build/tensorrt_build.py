@@ -1,4 +1,4 @@
-"""ONNX to a TensorRT engine, versions 8.5 to 11 and that for RTX, by one code path that asks what the one at hand can.
+"""Builds an engine from ONNX with TensorRT 8.5 to 11 or TensorRT for RTX, by one code path that asks for abilities.
 
 The only module of provisioning that touches TensorRT; it runs in a child process.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_PROFILES = 8  # each one lengthens the build
 
-Progress = Callable[[str, int, int], None]  # phase, step, of how many
+Progress = Callable[[str, int, int], None]  # phase, step, number of steps (0 if unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Order:
 
     Attributes:
         precision: fp32, fp16 or int8; a strongly typed network takes it from the graph instead.
-        batch: smallest, optimal and largest.
-        workspace_bytes: device memory for tactics.
+        batch: smallest, optimal and largest batch size.
+        workspace_bytes: device memory that kernels may use as scratch.
         timing_cache: of an earlier build on this machine, or empty.
-        capabilities: what a portable engine is built for, e.g. `8.6`, or `current`: the device that is there.
+        capabilities: of a portable engine, e.g. `8.6`, or CURRENT for the GPU of this machine.
     """
 
     precision: str
@@ -45,21 +45,21 @@ CURRENT = "current"
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine and what makes the next build faster."""
+    """A serialised engine, and the timing cache that makes the next build faster (empty if there is none)."""
 
     plan: bytes
     timing_cache: bytes
 
 
 def build(tensorrt: TensorRt, model: bytes, order: Order, log: BuildLog, progress: Progress) -> Built:
-    """Build an engine, on the current device where it is not portable.
+    """Build an engine; on the current device, unless it is portable.
 
     Args:
-        tensorrt: builds.
-        model: ONNX; typed FP16 where `tensorrt.typed`.
+        tensorrt: the loaded TensorRT.
+        model: content of an ONNX file; already converted to FP16 where `tensorrt.typed` and FP16 is wanted.
         order: what to build.
         log: gets TensorRT's messages.
-        progress: called where the version can tell (9.1 and up).
+        progress: called during the build, by TensorRT 9.1 and later.
 
     Raises:
         EdgedError: the parser or the builder refused; the reasons are in `log` or in the message.
@@ -87,7 +87,7 @@ def build(tensorrt: TensorRt, model: bytes, order: Order, log: BuildLog, progres
 
 
 def _network_flags(tensorrt: TensorRt) -> int:
-    """By name: numbers of flags differ between versions, and 11 has neither of the two."""
+    """Flags by name, because their numbers differ between versions; TensorRT 11 has neither of the two."""
     if not tensorrt.flags_types:
         return 0
     flags = tensorrt.module.NetworkDefinitionCreationFlag
@@ -95,7 +95,7 @@ def _network_flags(tensorrt: TensorRt) -> int:
 
 
 def _set_targets(tensorrt: TensorRt, config: Any, capabilities: tuple[str, ...]) -> None:  # noqa: ANN401 - of RTX alone
-    """The compute capabilities of a portable engine, and that CUDA graphs can hold it."""
+    """Set the compute capabilities of a portable engine, and make it usable in CUDA graphs."""
     rtx: Any = tensorrt.module  # only it has these names
     known = rtx.ComputeCapability
     names = ["CURRENT" if each == CURRENT else f"SM{each.replace('.', '')}" for each in capabilities]
@@ -103,7 +103,8 @@ def _set_targets(tensorrt: TensorRt, config: Any, capabilities: tuple[str, ...])
     for index, name in enumerate(names):
         if not hasattr(known, name) or not config.set_compute_capability(getattr(known, name), index):
             raise EdgedError(f"{tensorrt.title} does not build for SM {capabilities[index]}")
-    config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else a run may allocate, and no graph holds it
+    # Else a run may allocate memory, which a CUDA graph cannot capture.
+    config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def _parse(tensorrt: TensorRt, model: bytes, network: trt.INetworkDefinition, log: trt.ILogger) -> None:
@@ -115,7 +116,7 @@ def _parse(tensorrt: TensorRt, model: bytes, network: trt.INetworkDefinition, lo
 
 
 def _parser_error(error: trt.ParserError) -> str:
-    """Node, operator and reason; 8.x knows the node's number only."""
+    """Node, operator and reason; TensorRT 8 knows only the node's number."""
     named = getattr(error, "node_name", None)
     operator = getattr(error, "node_operator", None)
     node = f"{named()} ({operator()})" if named and operator else f"node {error.node()}"
@@ -123,7 +124,7 @@ def _parser_error(error: trt.ParserError) -> str:
 
 
 def _without_foreign_kernels(tensorrt: TensorRt, config: trt.IBuilderConfig) -> None:
-    """TensorRT's own kernels suffice for convolutions; cuDNN and cuBLAS, where it still knows them, may be missing."""
+    """Turn off cuDNN and cuBLAS, which may not be installed; TensorRT's own kernels suffice for convolutions."""
     sources = getattr(tensorrt.module, "TacticSource", None)
     foreign = [getattr(sources, name, None) for name in ("CUBLAS", "CUBLAS_LT", "CUDNN")]
     mask = sum(1 << int(source) for source in foreign if source is not None)
@@ -132,7 +133,7 @@ def _without_foreign_kernels(tensorrt: TensorRt, config: trt.IBuilderConfig) -> 
 
 
 def _set_precision(tensorrt: TensorRt, config: trt.IBuilderConfig, precision: str) -> None:
-    """Flags for a weakly typed network; INT8 lets the rest run as FP16."""
+    """Set the flags of a weakly typed network; with INT8, layers without Q/DQ may run in FP16."""
     if tensorrt.typed or precision == "fp32":
         return
     for name in ("FP16", "INT8")[: 2 if precision == "int8" else 1]:
@@ -142,8 +143,9 @@ def _set_precision(tensorrt: TensorRt, config: trt.IBuilderConfig, precision: st
 def profile_batches(tensorrt: TensorRt, batch: tuple[int, int, int]) -> list[tuple[int, int, int]]:
     """Smallest, optimal and largest batch of each optimisation profile.
 
-    Kernels are chosen for a profile's optimal batch. A single frame is what a daemon runs most, so it has a profile of
-    its own. Where contexts that live side by side need a profile each (before TensorRT 10), every batch size gets one.
+    TensorRT chooses kernels for the optimal batch of a profile. A daemon mostly runs single frames, so batch 1 has a
+    profile of its own. Before TensorRT 10, contexts cannot share a profile, so every batch size gets one, up to
+    MOST_PROFILES.
     """
     smallest, best, largest = batch
     if not tensorrt.shared_profiles:
@@ -157,7 +159,7 @@ def profile_batches(tensorrt: TensorRt, batch: tuple[int, int, int]) -> list[tup
 def _profile(
     builder: trt.Builder, network: trt.INetworkDefinition, batch: tuple[int, int, int]
 ) -> trt.IOptimizationProfile:
-    """Shapes of the one input: its own size, the batch range in front."""
+    """A profile with the given smallest, optimal and largest batch; the other sides of the input are fixed."""
     images = network.get_input(0)
     rest = tuple(images.shape)[1:]
     profile = builder.create_optimization_profile()
@@ -166,7 +168,7 @@ def _profile(
 
 
 def _timing_cache(config: trt.IBuilderConfig, blob: bytes) -> Any:  # noqa: ANN401 - ITimingCache or None by version
-    """A cache for this build, filled by an earlier one where TensorRT accepts it; must live as long as the build."""
+    """A timing cache for this build, filled with `blob` if TensorRT accepts it. It must live as long as the build."""
     for content in dict.fromkeys((blob, b"")):
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
@@ -175,13 +177,13 @@ def _timing_cache(config: trt.IBuilderConfig, blob: bytes) -> Any:  # noqa: ANN4
 
 
 def _monitor(tensorrt: TensorRt, progress: Progress) -> Any:  # noqa: ANN401 - a class that older versions do not have
-    """A progress monitor, or None before 9.1."""
+    """A progress monitor; None before TensorRT 9.1."""
     base: Any = getattr(tensorrt.module, "IProgressMonitor", None)
     if base is None:
         return None
 
     class Monitor(base):  # type: ignore[misc] # its base is known at run time only
-        """Hands the steps of each phase on."""
+        """Passes the steps of each phase to `progress`."""
 
         def __init__(self) -> None:
             base.__init__(self)

@@ -1,4 +1,4 @@
-"""Implements `EngineMaker` with TensorRT in a child process."""
+"""Builds engines with TensorRT in a child process."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A TensorRT and the device that it was found with.
+    """A TensorRT and the GPU that it uses.
 
     Attributes:
         kind: `tensorrt` or `rtx`.
         tensorrt: its version.
-        gpu: name of the device; empty where a portable TensorRT found none.
-        compute_capability: of it, e.g. `8.7`; likewise.
+        gpu: name of the GPU; empty if there is none, which only TensorRT for RTX allows.
+        compute_capability: of the GPU, e.g. `8.7`; empty without one.
         typed: networks are strongly typed.
         python_plugins: a plugin written in Python can be part of an engine.
-        portable: engines are built without a GPU.
-        capabilities: for which, e.g. `8.6`.
-        no_gpu: why none was found.
+        portable: engines can be built without a GPU, for several compute capabilities.
+        capabilities: those that it builds for, e.g. `8.6`; only if portable.
+        no_gpu: why no GPU was found; empty if one was.
     """
 
     kind: str
@@ -59,15 +59,16 @@ class TensorRtMaker:
 
     Args:
         machine: from `probe`.
-        decode: `auto` takes the plugin where Python plugins exist and our kernel behind the heads otherwise.
+        decode: `plugin`, `kernel`, or `auto`: the plugin if this TensorRT takes plugins written in Python, else our
+            kernel after the engine.
         timing_caches: folder where the timing cache is kept from build to build.
         device: `auto`, an index, or the UUID of a GPU or MIG instance, as in `[engine] device`.
         targets: compute capabilities of a portable engine.
-        passed_over: which TensorRT was to build before it, and why it does not.
-        child: the command of the child process.
+        passed_over: why TensorRTs that come first were not taken; empty if none was.
+        child: command of the child process; tests give another.
 
     Raises:
-        UsageError: `plugin` was asked of a TensorRT that takes none.
+        UsageError: `plugin` was asked for, and this TensorRT takes none.
     """
 
     def __init__(
@@ -98,10 +99,10 @@ class TensorRtMaker:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What an engine is bound to."""
+        """Everything that an engine depends on beside the model."""
         machine = self._machine
         decode = {"decode": self.decode, "plugin": VERSION if self.decode == "plugin" else ""}
-        if machine.portable:  # whichever card is here
+        if machine.portable:  # whatever GPU is in this machine
             return {"kind": machine.kind, "tensorrt": machine.tensorrt, "targets": ", ".join(self._targets), **decode}
         device = {"gpu": machine.gpu, "compute_capability": machine.compute_capability}
         return {"tensorrt": machine.tensorrt, **device, **decode}
@@ -118,7 +119,7 @@ class TensorRtMaker:
         return self._machine.title
 
     def warning(self, precision: str) -> str:
-        """What speaks against building in a precision here; empty if nothing."""
+        """Why this precision (fp32, fp16 or int8) is a bad choice here; empty if it is not."""
         if self._machine.portable and precision == "int8":
             return (
                 f"{self.title} very probably computes INT8 convolutions in floating point (NVIDIA lists INT8 for "
@@ -129,7 +130,7 @@ class TensorRtMaker:
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
     ) -> EngineRecord:
-        """Build in a child process; a progress bar where TensorRT tells its progress."""
+        """Build in a child process, as `EngineMaker.build` says; with a progress bar if TensorRT reports progress."""
         machine = self._machine
         kept = self._caches / f"timing-{machine.tensorrt}-sm{machine.compute_capability}.cache"
         job = {
@@ -174,10 +175,10 @@ class TensorRtMaker:
 
 
 def probe(kind: str, device: str = AUTO, *, child: Sequence[str] = CHILD) -> Machine:
-    """A TensorRT and the device that an engine would be built for.
+    """Ask a child process for a TensorRT and the GPU that an engine would be built for.
 
     Raises:
-        DetectorError: one of them is missing or unusable; the message says which, and how to mend it.
+        DetectorError: one of them cannot be used; the message says why and what to do.
         NotInstalled: a Python package is missing.
     """
     said = run_child([*child, "probe", kind, device], what=TITLES[kind], timeout_s=PROBE_TIMEOUT_S)
