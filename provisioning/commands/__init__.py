@@ -1,1 +1,1 @@
-"""One module a subcommand: NAME, HELP, add_arguments(parser), run(args) -> exit code."""
+"""The subcommands, one module each: NAME, HELP, add_arguments(parser), run(args) -> exit code."""

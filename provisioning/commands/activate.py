@@ -13,19 +13,19 @@ DESCRIPTION = """\
 Make a bundle the active one, after checking every byte of it. The one before stays for `rollback`; bundles that are
 neither named nor active nor previous are removed.
 
-A quantised model or an engine must have passed `edged-provision verify`; --unverified insists without.
+A quantised model or an engine must have passed `edged-provision verify`; --unverified skips that.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("name", help="as `list` shows it")
-    parser.add_argument("--unverified", action="store_true", help="also what never passed the accuracy gate")
+    parser.add_argument("--unverified", action="store_true", help="even if it has not passed the accuracy gate")
     add_store_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Activate; 0."""
+    """Activate. Returns 0."""
     bundle = Store(args.store).activate(args.name, unverified=args.unverified)
     say(active_line(bundle))
     return 0

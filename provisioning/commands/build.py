@@ -1,4 +1,4 @@
-"""edged-provision build: a TensorRT engine, for this very device or, by TensorRT for RTX, for others."""
+"""edged-provision build: make a TensorRT engine, for this GPU or, with TensorRT for RTX, for others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ a process of its own; minutes on a desktop, up to an hour on a small device. A t
 
 
 def gpu_names(text: str) -> tuple[str, ...]:
-    """`this`, `all`, or `8.6,8.9` as an argparse type."""
+    """Parse `this`, `all`, or `8.6,8.9`; an argparse type."""
     from provisioning.build.maker import GPU_NAME
 
     names = tuple(name.strip() for name in text.split(","))
@@ -42,7 +42,7 @@ def gpu_names(text: str) -> tuple[str, ...]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="(default: the bundle's)")
     parser.add_argument("--decode", choices=("auto", "plugin", "kernel"), default="auto", help="(default: auto)")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensorrt",
         choices=("auto", "tensorrt", "rtx"),
         default="auto",
-        help="what builds: TensorRT itself, that for RTX, or the first that is installed and works (default: auto)",
+        help="what builds: TensorRT, TensorRT for RTX, or the first that is installed and works (default: auto)",
     )
     parser.add_argument(
         "--gpus",
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build, verify where frames are given, say what was made; 0."""
+    """Build the engine, verify it if frames are given, and activate it if asked. Returns 0."""
     from edged.gpu.fit import built_for
     from provisioning.build.bundle_engine import add_engine
     from provisioning.build.find import find_maker

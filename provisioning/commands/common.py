@@ -1,4 +1,4 @@
-"""What several subcommands share: the store's place, sizes on the command line, output."""
+"""Shared by the subcommands: common options and argument types, output, and which store is used."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SIZE = re.compile(r"(\d{1,5})(?:[xX](\d{1,5}))?")
 
 
 def default_store() -> Path:
-    """Where bundles are kept unless the command line says otherwise."""
+    """The store's directory: the environment variable EDGED_STORE, else the daemon's model directory."""
     return Path(os.environ.get(STORE_VARIABLE) or MODELS)
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
-    """`--store DIR`."""
+    """Add `--store DIR`."""
     parser.add_argument(
         "--store",
         type=Path,
@@ -38,12 +38,12 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
-    """`--json`."""
+    """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def size_wh(text: str) -> tuple[int, int]:
-    """`640` or `640x384` (width x height) as an argparse type."""
+    """Parse `640` or `640x384` into (width, height) in pixels; an argparse type."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"expected 640 or 640x384 (width x height), got {text!r}")
@@ -52,7 +52,7 @@ def size_wh(text: str) -> tuple[int, int]:
 
 
 def anchor_numbers(text: str) -> tuple[float, ...]:
-    """`10,13,16,30,...` as an argparse type: positive numbers, separated by commas or blanks."""
+    """Parse positive numbers separated by commas or blanks, such as `10,13,16,30`; an argparse type."""
     try:
         numbers = tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError as exc:
@@ -63,11 +63,12 @@ def anchor_numbers(text: str) -> tuple[float, ...]:
 
 
 def opened_to_change(store: Store, name: str) -> Bundle:
-    """A bundle that a command is going to revise.
+    """Open the bundle that a command is going to change.
 
     Raises:
-        UsageError: `active`, which is no name: whose bundle would be changed?
-        BundleMismatch, DataError: as the store raises.
+        UsageError: `name` is `active`, a link that may lead to a bundle of any name.
+        BundleMismatch: there is no such bundle, or this version cannot read it.
+        DataError: it is damaged.
     """
     if name == ACTIVE:
         raise UsageError(f"{ACTIVE!r} names no bundle", remedy=f"say which one: {', '.join(store.names())}")
@@ -75,18 +76,18 @@ def opened_to_change(store: Store, name: str) -> Bundle:
 
 
 def command_line(*words: str | Path, store: Path | None = None) -> str:
-    """A command of ours to be typed, quoted for a shell; with `--store` where that is not the usual one."""
+    """An `edged-provision` command for people to type, quoted for a shell; with `--store` unless it is the default."""
     at = ("--store", store) if store is not None and store != default_store() else ()
     return shlex.join(map(str, ("edged-provision", *words, *at)))
 
 
 def say(text: str) -> None:
-    """One line of result, on standard output."""
+    """Print one line to standard output."""
     sys.stdout.write(f"{text}\n")
 
 
 def say_taken(data: Path) -> None:
-    """Which file of a data set's folder is read, on standard error; nothing when the file itself was named."""
+    """If `data` is a folder, say on standard error which data-set file in it is read."""
     from provisioning.data.spec import spec_file
 
     if os.path.isdir(data):
@@ -94,16 +95,16 @@ def say_taken(data: Path) -> None:
 
 
 def say_json(value: object) -> None:
-    """A result for scripts, on standard output."""
+    """Print a result as JSON to standard output, for scripts."""
     say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def active_line(bundle: Bundle) -> str:
-    """What to say after a bundle was made the active one."""
+    """The message after a bundle was activated."""
     name, digest = bundle.manifest.name, bundle.directory.name[:12]
     return f"active: {name} ({digest}); the daemon takes it at its next start or reload"
 
 
 def human_bytes(count: int) -> str:
-    """`7.5 MB`; decimal units, as disks are sold."""
+    """A size such as `7.5 MB`, in decimal units (1 MB = 1,000,000 bytes)."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"  # noqa: PLR2004

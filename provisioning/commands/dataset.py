@@ -40,7 +40,7 @@ _SHOWN = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The three actions and their options."""
+    """Add the three actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read everything once; report counts and every defect")
     check.add_argument("data", type=Path, metavar="DATA", help="the YAML or obj.data, or the folder that holds it")
@@ -78,9 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the action; 0, or 65 when a check found errors."""
+    """Run the action. Returns 0, or 65 if `check` found errors."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold bytes that are not UTF-8
     return {"check": _check, "convert": _convert, "render": _render}[args.action](args)
 
 
@@ -179,7 +179,7 @@ def _say_split(split: str, counts: SplitCounts, names: tuple[str, ...]) -> None:
     say(f"{split}: {counts.pictures} pictures, {counts.background} of them background; {counts.boxes} boxes")
     for number, name in enumerate(names):
         boxes, pictures = counts.boxes_by_class[number], counts.pictures_by_class[number]
-        if boxes or len(names) <= 20:  # noqa: PLR2004  # of many classes only those that occur
+        if boxes or len(names) <= 20:  # noqa: PLR2004  # of many classes, only those that occur
             say(f"  {name}: {boxes} boxes in {pictures} pictures")
     if counts.sizes_px:
         heading = "  ".join(f"{quantile:7.0%}" for quantile in QUANTILES)

@@ -24,14 +24,14 @@ Write weights as ONNX: `images` (B, 3, H, W) in, three sigmoided heads `p3 p4 p5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_model_arguments(parser)
     parser.add_argument("--batch", type=int, metavar="N", help="a fixed batch (default: free)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, say what was written; 0."""
+    """Write the ONNX file. Returns 0."""
     if args.batch is not None and args.batch < 1:
         raise UsageError(f"--batch must be at least 1, got {args.batch}")
     # torch and onnx take seconds to load: only when there is work
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     content = export_model(
         args.weights,
-        name="export",  # of a bundle, which this is not going to be
+        name="export",  # required for a bundle, but none is made here
         input_wh=args.size,
         names=read_names(args.names) if args.names else (),
         anchors=args.anchors,

@@ -17,13 +17,13 @@ Download weights by the name of an official YOLOv5 release or by their address, 
   edged-provision fetch yolov5s@6.2 --trust-first
   edged-provision fetch https://example.org/best.pt --sha256 4f18...
 
-A broken download is taken up again where it broke. Only yolov5n of release 7.0 is pinned here; for the others give
---sha256, or --trust-first to record what comes and to expect the same from then on. Official weights are AGPL-3.0.
+A broken download is resumed. The SHA-256 is known only for yolov5n of release 7.0; for other weights give --sha256, or
+--trust-first to accept the first download and expect the same from then on. Official weights are AGPL-3.0.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "weights", metavar="NAME|URL", help="yolov5n, s, m, l or x, with @RELEASE (default 7.0); or a URL"
     )
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch, say what came; 0."""
+    """Download and verify. Returns 0."""
     from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
 
     source = resolve(args.weights, sha256=args.sha256, licence=args.licence)

@@ -1,4 +1,4 @@
-"""edged-provision import: weights or an ONNX export in, a bundle out."""
+"""edged-provision import: make a bundle from weights or an ONNX export."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ The first bundle of a store becomes the active one.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("--name", required=True, help="what to call the bundle")
     add_model_arguments(parser)
     parser.add_argument("--licence", default="", help="of the weights, where the file does not say")
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Import, say what was made; 0."""
+    """Import, and activate if asked or if no bundle is active yet. Returns 0."""
     # torch and onnx take seconds to load: only when there is work
     from provisioning.importing import export_model, read_names
     from provisioning.store import Store, require_name

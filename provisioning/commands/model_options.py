@@ -1,4 +1,4 @@
-"""Options of the commands that read a model file: what it is, and what it does not say itself."""
+"""Options of the commands that read a model file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provisioning.commands.common import anchor_numbers, size_wh
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """`WEIGHTS --size --names --anchors`."""
+    """Add `WEIGHTS --size --names --anchors`."""
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="a .pt or .onnx file")
     parser.add_argument(
         "--size",
@@ -25,5 +25,5 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=anchor_numbers,
         default=(),
         metavar="W,H,...",
-        help="ONNX without decode: the 18 numbers of its yaml file, pixels, by rising stride",
+        help="ONNX without decode: the 18 numbers of its yaml file, pixels, smallest stride first",
     )

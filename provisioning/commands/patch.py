@@ -1,4 +1,4 @@
-"""edged-provision patch: the decode node appended to a bundle's graph."""
+"""edged-provision patch: append the decode node to a bundle's graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Prints the graph before and after. `edged-provision build` does this by itself.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("name", help="of the bundle")
     parser.add_argument(
         "--threshold",
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Patch, print both tables; 0."""
+    """Append the node, store the graph in the bundle, print both graphs as tables. Returns 0."""
     from provisioning.graph_table import before_and_after
     from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
     from provisioning.store import Store

@@ -1,4 +1,4 @@
-"""edged-provision quantize: INT8 for a bundle."""
+"""edged-provision quantize: add INT8 graphs to a bundle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ YOLOv5 accuracy). The calibration is reused while weights, frames and preprocess
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--frames", type=Path, required=True, metavar="DIR", help="made by `edged-provision sample`")
     parser.add_argument("--method", choices=("percentile", "minmax", "entropy"), default="percentile")
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantise, say what was made; 0."""
+    """Calibrate and add the INT8 graphs to the bundle. Returns 0."""
     import tempfile
 
     import onnx

@@ -1,4 +1,4 @@
-"""edged-provision without a subcommand: everything that is out of date, by `[provision]` of edged.toml."""
+"""edged-provision without a subcommand: make what is out of date, as `[provision]` of edged.toml says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ weights (fetched or trained) -> ONNX -> frames -> INT8 -> decode plugin -> engin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the whole chain."""
+    """Add the options."""
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="(default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="make every stage anew")
     parser.add_argument("--dry-run", action="store_true", help="make nothing, say what would be made")
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the chain; 0."""
+    """Run the recipe. Returns 0."""
     from provisioning.recipe.run import run_recipe
     from provisioning.recipe.settings import read_settings
 
@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _quiet(_line: str) -> None:
-    """Scripts get one JSON object at the end instead."""
+    """Print nothing: with --json, one object at the end says everything."""

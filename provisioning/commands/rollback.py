@@ -9,16 +9,18 @@ from provisioning.store import Store
 
 NAME = "rollback"
 HELP = "go back to the bundle that was active before"
-DESCRIPTION = "Make the previously active bundle active again, after checking every byte of it. Twice is back again."
+DESCRIPTION = """\
+Make the previously active bundle active again, after checking every byte of it. A second rollback undoes the first.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_store_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Roll back; 0."""
+    """Roll back. Returns 0."""
     bundle = Store(args.store).rollback()
     say(active_line(bundle))
     return 0

@@ -15,26 +15,26 @@ Choose frames, spread over the sources, without near-duplicates, and keep them a
   edged-provision sample yard.mp4 night.mp4 --out frames
   edged-provision sample rtsp://user:password@camera/stream --every 30 --count 500 --out frames
 
-Take them from the cameras that the model will watch, over day, night and weather: 200 frames do for a fixed scene,
-500 to 1000 calibrate better. Some are kept apart for verification: calibration never sees them.
+Take them from the cameras that the model will watch, over day, night and weather: 200 frames suffice for a fixed scene,
+500 to 1000 calibrate better. Some are kept for verification: calibration never uses them.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="a video, a folder of pictures, a camera or stream"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--count", type=int, default=200, help="frames for calibration (default: %(default)s)")
     parser.add_argument("--verification", type=int, default=50, help="frames kept apart (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random choice (default: %(default)s)")
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between frames of a live stream")
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sample, say what was taken; 0."""
+    """Choose the frames and write them. Returns 0."""
     from provisioning.frames.sample import sample
 
     taken = sample(

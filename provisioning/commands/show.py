@@ -1,4 +1,4 @@
-"""edged-provision show: what a bundle is."""
+"""edged-provision show: describe a bundle."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ Say what a bundle is: network, classes, input, licence, origin, files, engines a
   edged-provision show street     a bundle of the store
   edged-provision show ./street   a bundle anywhere
 """
-_PLUGIN_MODEL = "model.plugin.onnx"
 _CLASSES_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("bundle", nargs="?", default=ACTIVE, metavar="NAME|DIR", help="default: the active one")
     add_store_argument(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the manifest's summary and the graph; 0."""
+    """Print the manifest's summary and the graph. Returns 0."""
     store = Store(args.store)
     bundle = Bundle.open(Path(args.bundle)) if "/" in args.bundle else store.open(args.bundle)
     if args.json:
@@ -79,12 +78,13 @@ def _classes(manifest: Manifest) -> str:
 
 
 def _graph(bundle: Bundle) -> str:
-    """The graph's table, before and after the decode was appended where it was."""
+    """The graph as a table; if the decode node was appended, before and after that."""
     import onnx
 
     from provisioning.graph_table import before_and_after, graph_table
+    from provisioning.revision import PLUGIN_MODEL
 
     before = onnx.load_from_string(bundle.read(MODEL))
-    if _PLUGIN_MODEL not in bundle.manifest.files:
+    if PLUGIN_MODEL not in bundle.manifest.files:
         return graph_table(before)
-    return before_and_after(before, onnx.load_from_string(bundle.read(_PLUGIN_MODEL)))
+    return before_and_after(before, onnx.load_from_string(bundle.read(PLUGIN_MODEL)))

@@ -1,4 +1,4 @@
-"""edged-provision list: what the store has."""
+"""edged-provision list: list the bundles of the store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DESCRIPTION = "List the bundles of the store: which is active, which one `rollba
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_store_argument(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a bundle; 0."""
+    """Print one line for each bundle. Returns 0."""
     store = Store(args.store)
     entries = store.entries()
     if args.json:
@@ -44,7 +44,7 @@ def _mark(entry: Entry) -> str:
 def _summary(store: Store, entry: Entry) -> str:
     try:
         manifest = store.open(entry.name).manifest
-    except EdgedError as exc:  # one damaged bundle must not hide the others
+    except EdgedError as exc:  # a damaged bundle must not hide the others
         return f"damaged: {exc}"
     width, height = manifest.input_wh
     return f"{manifest.architecture} {width}x{height}, {len(manifest.classes)} classes, licence {manifest.licence}"

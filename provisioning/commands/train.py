@@ -1,4 +1,4 @@
-"""edged-provision train: a detector for your own classes."""
+"""edged-provision train: train a detector for your own classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Train YOLOv5 on a data set in YOLO format (see `edged-provision dataset --help`)
   torchrun --nproc-per-node 4 -m provisioning train --data yard.yaml --batch-size 64 --device cuda --name yard
 
 The run's folder holds last.pt and best.pt (tensors and plain data only), results.csv and TensorBoard's events. Ctrl-C
-keeps a checkpoint; --resume goes on with the very losses of an uninterrupted run. Then:
+keeps a checkpoint; --resume continues; its losses are those of an uninterrupted run. Then:
 
   edged-provision val --data yard.yaml --model runs/yard/best.pt --size 320
   edged-provision import runs/yard/best.pt --name yard --size 320
@@ -28,12 +28,12 @@ The hyper-parameters, with their meaning and default: --show-hyper.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_train_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 0."""
+    """Train, or print the hyper-parameters. Returns 0."""
     if args.show_hyper:
         from provisioning.training.hyper import DEFAULTS
 

@@ -1,4 +1,4 @@
-"""edged-provision val: how good a model is on a data set."""
+"""edged-provision val: evaluate a model on a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Evaluate a model on labelled pictures: the table of P, R, mAP50 and mAP50-95, cu
   edged-provision val --data people.yaml --model /var/lib/edged/models/people --plots report
   edged-provision val --data people.yaml --model people --json people.json
 
-A checkpoint (.pt) runs in torch. A bundle runs in the daemon's own detector: what is measured is what runs. Classes are
+A checkpoint (.pt) runs in torch. A bundle runs in the daemon's own detector. Classes are
 matched by name, so a model of 80 classes can be measured on a data set of one of them. mAP is COCO's: precision at 101
 recalls, mean over IoU 0.50 to 0.95. In torch a box counts for every class that passes, as in YOLOv5's own evaluation;
 the daemon reports the best class of each box, which costs a model of many classes about 0.01.
@@ -30,7 +30,7 @@ the daemon reports the best class of each box, which costs a model of many class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("--data", type=Path, required=True, metavar="DATA", help="YAML or obj.data, or its folder")
     parser.add_argument("--model", required=True, metavar="MODEL", help="a .pt file, a bundle, or a name in the store")
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the table, write what was asked for; 0."""
+    """Measure, print the table, write the plots and the JSON file if asked. Returns 0."""
     from provisioning.evaluation.measure import MeasureSettings, measure
     from provisioning.evaluation.report import speed_line, table
 

@@ -1,4 +1,4 @@
-"""edged-provision verify: a bundle against float32."""
+"""edged-provision verify: compare a bundle with its float32 model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from provisioning.commands.common import (
 )
 
 NAME = "verify"
-HELP = "hold a bundle's INT8 graph or engine against float32"
+HELP = "compare a bundle's INT8 graph or engine with float32"
 DESCRIPTION = """\
-Run what shall run and the float32 model over frames that calibration never saw, and add the report to the bundle.
+Run the INT8 graph or the engine, and the float32 model, over frames that calibration did not use. The report is added
+to the bundle.
 
   edged-provision verify street --frames frames --activate
   edged-provision verify street --frames frames --data yard.yaml --max-fall 0.01
@@ -28,7 +29,7 @@ pictures (--data) when mAP50-95 falls by no more than --max-fall. Below that it 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("name", help="of the bundle")
     parser.add_argument("--frames", type=Path, required=True, metavar="DIR", help="made by `edged-provision sample`")
     parser.add_argument("--data", type=Path, metavar="DATA.yaml", help="labelled pictures; their `val` decides")
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify, say the verdict; 0 when it passed."""
+    """Verify, and activate if asked. Returns 0; a model that does not pass raises DataError."""
     from provisioning.store import Store
     from provisioning.verify.checked import verified
     from provisioning.verify.gate import Gate
