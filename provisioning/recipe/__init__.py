@@ -1,1 +1,1 @@
-"""The chain from weights to an activated bundle; only what is out of date is made."""
+"""The chain of stages from weights to an activated bundle; only what is out of date is made."""

@@ -41,8 +41,8 @@ class Chain:
 
     Attributes:
         settings: what to make.
-        workshop: where outputs are kept.
-        maker: builds engines on this machine; None where it cannot.
+        workshop: keeps the outputs of the stages.
+        maker: builds engines; None if this machine cannot.
     """
 
     settings: ProvisionSettings
@@ -50,10 +50,10 @@ class Chain:
     maker: EngineMaker | None
 
     def run(self, weights: Weights) -> Output:
-        """Everything up to a verified bundle; the last output holds it, and the report.
+        """Make everything up to a bundle, verified if possible. The last output holds it and, if any, the report.
 
         Raises:
-            EdgedError: a stage failed; outputs made before it stay.
+            EdgedError: a stage failed; the outputs of the stages before it stay.
         """
         exported = self._export(weights)
         needs_frames = self.settings.precision == "int8" or (self.maker is not None and bool(self.settings.frames))
@@ -69,7 +69,7 @@ class Chain:
 
     @property
     def _can_verify(self) -> bool:
-        """What shall run can run here: the engine, or, of INT8, the CPU's graph."""
+        """Whether this machine can run what has to be verified: the engine, or the INT8 graph for the CPU."""
         return self.settings.precision == "int8" or self._runs_engine
 
     @property
@@ -100,7 +100,7 @@ class Chain:
         inputs = {**counts, "sources": [of_source(source) for source in settings.frames]}
 
         def work(folder: Path) -> None:
-            folder.rmdir()  # `sample` makes it, whole
+            folder.rmdir()  # `sample` makes it itself, complete or not at all
             sample(settings.frames, folder, **counts, every_s=settings.frames_every_s)
 
         return self.workshop.make("frames", inputs, work)
@@ -111,9 +111,8 @@ class Chain:
         inputs = {"export": exported.key, "frames": frames.key, "method": settings.calibration, "graphs": graphs}
 
         def work(folder: Path) -> None:
-            cache = (
-                self.workshop.root / CALIBRATION
-            )  # of the last calibration: another method may find its ranges there
+            # Shared by all runs: after a change of the method, the ranges of the last calibration may be used again.
+            cache = self.workshop.root / CALIBRATION
             result = quantize(
                 onnx.load(str(exported.folder / MODEL)),
                 FrameSet.read(frames.folder),
@@ -215,7 +214,11 @@ class Chain:
 
 
 def bundle_content(output: Output) -> tuple[Manifest, dict[str, bytes | Path]]:
-    """Manifest and files of the bundle that the chain ended with, the report among them."""
+    """Manifest and files (by name) of the bundle in the chain's last output; the report is among them.
+
+    Raises:
+        DataError: the report is damaged.
+    """
     directory = output.folder / _BUNDLE
     manifest = Bundle.open(directory).manifest
     files: dict[str, bytes | Path] = {name: directory / name for name in manifest.files}

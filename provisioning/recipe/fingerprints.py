@@ -1,4 +1,4 @@
-"""What tells whether something outside the workshop changed: names, sizes and times of its files."""
+"""Fingerprints of files outside the workshop, by name, size and modification time: they tell whether one changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from provisioning.frames.sources import is_stream
 
 
 def of_source(source: str) -> str:
-    """Of a source of frames: the files of a video or folder, of a camera its address.
+    """SHA-256 (hex) for a source of frames: of the files of a video or folder, or of the address of a camera.
 
     Raises:
         DataError: it does not exist.
@@ -27,7 +27,8 @@ def of_source(source: str) -> str:
     path = Path(source)
     if is_stream(source):
         remember_source(source)
-        return hashlib.sha256(hide(source).encode()).hexdigest()  # of a weak password even a hash tells too much
+        # Without the password: a weak one can be guessed from a hash.
+        return hashlib.sha256(hide(source).encode()).hexdigest()
     if not path.exists():
         raise DataError(f"{redact(source)} does not exist", remedy="correct frames in [provision]")
     below = (file for file in path.rglob("*") if file.is_file() and not is_hidden(file, below=path))
@@ -35,7 +36,7 @@ def of_source(source: str) -> str:
 
 
 def of_dataset(file: Path) -> str:
-    """Of a data set: its YAML, its classes, every picture that it names, and their labels.
+    """SHA-256 (hex) for a data set: its YAML, its classes, every picture that it names, and their labels.
 
     Raises:
         DataError: the YAML or one of its sources for train and val cannot be read.
@@ -47,9 +48,8 @@ def of_dataset(file: Path) -> str:
     pictures = list_pictures(sources, root=spec.folder)
     labels = [label_path(picture, root=spec.folder) for picture in pictures]
     files = _of_files([spec.file, *filter(os.path.exists, [*pictures, *labels])])
-    return hashlib.sha256(
-        json.dumps([files, spec.names]).encode()
-    ).hexdigest()  # names may stand in a file of their own
+    facts = [files, spec.names]  # the names may come from another file than the YAML
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _of_files(files: Iterable[Path]) -> str:

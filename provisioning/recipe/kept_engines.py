@@ -1,4 +1,4 @@
-"""Engines that were added to a bundle by hand: the recipe keeps those of the same model, and tells of the others."""
+"""Keeps engines that a user added to a bundle by hand, if they are of the same model; reports the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ ENGINE_RECORD = "engine.json"
 
 
 def records_of(files: Mapping[str, bytes | Path]) -> dict[str, FileRecord]:
-    """What a manifest will say of these files; of those on disk."""
+    """Digest and size of the files that are on disk, as a manifest will record them.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     paths = {name: path for name, path in files.items() if isinstance(path, Path)}
     return {name: FileRecord(file_sha256(path), path.stat().st_size) for name, path in paths.items()}
 
@@ -26,13 +30,16 @@ def records_of(files: Mapping[str, bytes | Path]) -> dict[str, FileRecord]:
 def with_kept_engines(
     store: Store, manifest: Manifest, files: Mapping[str, bytes | Path], shop: Workshop
 ) -> tuple[Manifest, dict[str, bytes | Path]]:
-    """The bundle that the recipe made, with those engines of the store's bundle of that name that still belong to it.
+    """Add to a new bundle the engines of the store's bundle of the same name that still fit it.
 
     Args:
-        store: that holds the bundle as it is.
-        manifest: as the recipe made it.
-        files: by name.
-        shop: whose own engines are left out: what made them has changed.
+        store: may hold an earlier bundle of that name.
+        manifest: of the new bundle.
+        files: of the new bundle, by name.
+        shop: engines that it made itself are left out: their inputs have changed.
+
+    Returns:
+        Manifest and files of the bundle to store.
     """
     try:
         before = store.open(manifest.name)

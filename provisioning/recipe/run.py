@@ -23,13 +23,13 @@ from provisioning.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         outputs: of every stage, in order.
-        bundle: in the store and active; None after a dry run.
+        bundle: the active bundle in the store; None after a dry run.
         changed: whether anything was made or activated.
-        left: what this machine could not do, and the command that does it elsewhere; empty if nothing.
+        left: what this machine could not do, and the command that does it elsewhere; empty if nothing is left.
     """
 
     outputs: tuple[Output, ...]
@@ -42,14 +42,15 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
     """Make what is out of date, put the bundle into the store and activate it.
 
     Args:
-        settings: `[provision]`.
+        settings: the `[provision]` table.
         force: make every stage anew.
         dry_run: only say what would be made.
-        say: gets one line a stage.
+        say: called with one line for each stage.
 
     Raises:
-        DataError: the model is below the gate, or an input is not what it should be; the active bundle is untouched.
-        EdgedError: a stage failed, another run is under way, or the disk is full; likewise.
+        DataError: the model did not pass verification, or an input is damaged or missing.
+        EdgedError: a stage failed, another run is under way, or the disk is full. After any error the active bundle is
+            what it was before.
     """
     workshop = Workshop(Path(settings.work), force=force, dry_run=dry_run, say=say)
     with workshop.locked():
@@ -72,7 +73,7 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
 
 
 def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | None, reason: str) -> str:
-    """What this machine could not do, and the command that does it on the device."""
+    """What this machine could not do, and the command that does it on the device; empty if nothing is left."""
     frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
     if maker is None:
         by = ["--tensorrt", settings.tensorrt] if settings.tensorrt != "auto" else []
@@ -113,7 +114,7 @@ def maker_or_reason(settings: ProvisionSettings) -> tuple[EngineMaker | None, st
 
 
 def _stored(settings: ProvisionSettings, workshop: Workshop, last: Output) -> tuple[Bundle, bool]:
-    """The bundle in the store, active; and whether that took any change."""
+    """Put the bundle into the store and activate it. Returns it, and whether the store was changed."""
     made, content = bundle_content(last)
     store = Store(Path(settings.store))
     with store.locked():
@@ -123,13 +124,13 @@ def _stored(settings: ProvisionSettings, workshop: Workshop, last: Output) -> tu
             store.add(manifest, files)
         named = next(entry for entry in store.entries() if entry.name == settings.name)
         if not named.active:
-            # The gate was asked already; an engine without frames to judge it by was said to be unverified.
+            # The verdict was checked before; the user was told if an engine could not be verified.
             return store.activate(settings.name, unverified=True), True
         return store.open(settings.name), added
 
 
 def _holds(store: Store, manifest: Manifest, files: Mapping[str, bytes | Path]) -> bool:
-    """Whether the store's bundle of that name is this very one."""
+    """Whether the store has this bundle already, with the same manifest and files."""
     if manifest.name not in store.names():
         return False
     try:

@@ -26,35 +26,37 @@ Batch = Annotated[int, Field(ge=1, le=MOST_BATCH)]
 
 
 class ProvisionSettings(BaseModel):
-    """The keys of `[provision]`; each has a default but one of `weights` and `dataset`.
+    """The keys of `[provision]`. Exactly one of `weights` and `dataset` is needed; the others have defaults.
 
     Attributes:
         name: of the bundle in the store.
         weights: an official name (`yolov5n`, `yolov5s@6.2`), an address, or a `.pt` or `.onnx` file.
-        dataset: a data-set YAML to train on instead; `train_arguments` go to `edged-provision train`.
-        train_arguments: further options of the training.
-        sha256, trust_first: what a download must hash to, or that the first one is believed.
-        licence: of the weights, where they do not say.
+        dataset: a data-set YAML to train on, in place of `weights`.
+        train_arguments: further options of `edged-provision train`.
+        sha256: expected digest of the download, 64 hexadecimal digits.
+        trust_first: accept the first download if no digest is known, and expect its digest from then on.
+        licence: of the weights, if the file does not say.
         size: network input, `640` or `640x384` (width x height).
         precision: fp32, fp16 or int8.
-        tensorrt: what builds the engine: `tensorrt`, `rtx` (that for RTX), or the first that is installed and works.
-        gpus: compute capabilities that an engine of TensorRT for RTX is built for, `this` or `all`; empty for this
-            machine's GPU, and for all where there is none.
-        decode: where boxes are decoded in an engine: `plugin`, `kernel`, or what the installed TensorRT can.
+        tensorrt: what builds the engine: `tensorrt`, `rtx` (TensorRT for RTX), or `auto`: the first that works.
+        gpus: compute capabilities that TensorRT for RTX builds for, or `this`, or `all`; empty means `this`, or `all`
+            on a machine without GPU.
+        decode: where boxes are decoded: `plugin`, `kernel`, or `auto`: the plugin if the installed TensorRT takes it.
         frames: videos, folders, cameras for calibration and verification.
-        frames_count, frames_verification: how many for each.
+        frames_count, frames_verification: number of frames for calibration and for verification.
         frames_every_s: seconds between two frames of a live source.
-        seed: of the choice of frames.
+        seed: of the random choice of frames.
         calibration: `percentile`, `minmax` or `entropy`.
         batch: smallest, optimal and largest batch of the engine.
-        workspace_mb: device memory that TensorRT may use while it builds.
-        prenms_score_threshold: baked into the engine; the daemon's confidence cannot go below it.
-        max_fall: of mAP50-95 against float32 on `labelled`.
-        min_f1, min_boxes: against float32 boxes where nothing is labelled.
-        labelled: a data-set YAML whose `val` decides instead.
-        store: where bundles are kept.
-        work: where the outputs of the stages are kept; may be deleted at any time.
-        threads: of ONNX Runtime, 0 for every core.
+        workspace_mb: device memory that TensorRT may use while it builds, MiB.
+        prenms_score_threshold: 0..1, built into the engine; the daemon reports no lower score.
+        max_fall: how far mAP50-95 may fall below float32 on `labelled`, 0..1.
+        min_f1: without `labelled`: F1 that the model must reach against the float32 boxes.
+        min_boxes: without `labelled`: number of float32 boxes that the frames must show.
+        labelled: a data-set YAML whose `val` split decides, in place of the frames.
+        store: directory of the bundles.
+        work: directory of the stages' outputs; may be deleted between runs.
+        threads: of ONNX Runtime; 0 for every core.
         device: the GPU to build for: `auto`, an index, or the UUID of a GPU or MIG instance.
     """
 
@@ -125,16 +127,16 @@ class ProvisionSettings(BaseModel):
 
     @property
     def input_wh(self) -> tuple[int, int]:
-        """Network input, pixels."""
+        """Network input (width, height), pixels."""
         width, _, height = self.size.partition("x")
         return int(width), int(height or width)
 
 
 def read_settings(path: Path) -> ProvisionSettings:
-    """The checked `[provision]` table of a configuration file.
+    """Read and check the `[provision]` table of a configuration file.
 
     Raises:
-        ConfigError: one line a problem, `file:line: [provision] key: problem; remedy`.
+        ConfigError: the file cannot be read, or has problems: one line each, `file:line: [provision] key: problem`.
     """
     if unread := sorted(name for name in os.environ if name.upper().startswith(_VARIABLE)):
         raise ConfigError(f"environment {unread[0]}: not read", remedy=f"write it below [{SECTION}] in {path}")

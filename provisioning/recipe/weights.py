@@ -1,4 +1,4 @@
-"""Where the weights of a recipe come from: a file, a download, or a training."""
+"""Gets the weights of a recipe: from a file, a download, or a training."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Weights:
     """A weights file.
 
     Attributes:
-        path: of the file; it may be missing in a dry run.
-        sha256: of its content, or in a dry run what stands for it.
-        licence: as configured or known from its origin; empty where the file itself has to say.
+        path: of the file; it may not exist in a dry run.
+        sha256: of its content; in a dry run without the file, a text that stands for it.
+        licence: as configured, or as known for official weights; empty if the file itself may say it.
     """
 
     path: Path
@@ -37,11 +37,12 @@ class Weights:
 
 
 def obtain(settings: ProvisionSettings, workshop: Workshop) -> Weights:
-    """The weights that `[provision]` asks for; fetched or trained unless they are there.
+    """Get the weights that `[provision]` asks for; downloads or trains them unless that was done before.
 
     Raises:
-        UsageError: neither a file nor a name nor an address, or no digest is known for a download.
-        DataError: a file that cannot be read, or a download that is not what it should be.
+        UsageError: `weights` is neither a file nor an official name nor an address, no digest is known for a download,
+            or the options of the training are wrong.
+        DataError: a file cannot be read, or a download has another digest.
         Unreachable: the download failed.
     """
     if settings.dataset:
@@ -76,7 +77,7 @@ def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:
 
 
 def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
-    """A training is kept outside the outputs until it is done, so that an interrupted one goes on where it was."""
+    """Train. The run's folder is outside the outputs until it is done, so an interrupted training can be resumed."""
     spec = Path(settings.dataset).expanduser()
     if settings.input_wh[0] != settings.input_wh[1]:
         raise UsageError(f"training needs a square size, got {settings.size}", remedy="train first, then import")
@@ -103,7 +104,7 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
 
 
 def _parsed(arguments: list[str], **given: object) -> argparse.Namespace:
-    """The options of a training: the user's over those that the recipe gives."""
+    """Parse the options of a training; `given` are defaults that the user's arguments override."""
     parser = argparse.ArgumentParser(prog="[provision] train_arguments", exit_on_error=False)
     add_train_options(parser)
     parser.set_defaults(**given)

@@ -1,6 +1,6 @@
-"""Outputs of stages in a folder, each named by the hash of its inputs: what is there is up to date.
+"""Keeps the outputs of stages in a folder. Each is named by the hash of its inputs: if it exists, it is up to date.
 
-An output is made under another name and renamed when it is whole, so that a kill leaves nothing that looks done.
+An output is made under a temporary name and renamed when it is complete: a kill leaves nothing that looks finished.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a stage made, or would make.
+    """The output of a stage. In a dry run it may not exist.
 
     Attributes:
-        stage: its name.
-        key: hash of its inputs; stands for the output where it is an input itself.
-        folder: holds its files; does not exist yet after a dry run.
-        fresh: whether this run made it, or would have.
+        stage: name of the stage.
+        key: hash of its inputs; later stages use it as one of their inputs.
+        folder: holds its files.
+        fresh: whether this run made it; in a dry run, whether it would have to be made.
     """
 
     stage: str
@@ -48,13 +48,13 @@ class Output:
 
 
 class Workshop:
-    """One run over the stages.
+    """Makes outputs, or finds that they are up to date, in one run over the stages.
 
     Args:
-        root: of the outputs; may be deleted at any time.
-        force: make everything anew.
-        dry_run: make nothing, only say what would be.
-        say: gets one line a stage.
+        root: folder of the outputs; may be deleted between runs.
+        force: make every output again.
+        dry_run: make nothing, only say what would be made.
+        say: called with one line for each stage.
     """
 
     def __init__(self, root: Path, *, force: bool, dry_run: bool, say: Callable[[str], None]) -> None:
@@ -66,10 +66,10 @@ class Workshop:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out; nothing is locked in a dry run.
+        """Hold a lock that excludes other runs. A dry run takes none.
 
         Raises:
-            EdgedError: another run is under way (it is named), or the folder cannot be made or written.
+            EdgedError: another run is under way (the message says which), or the folder cannot be made or written.
         """
         if self.dry_run:
             yield
@@ -86,15 +86,15 @@ class Workshop:
             ) from exc
 
     def make(self, stage: str, inputs: Mapping[str, object], work: Callable[[Path], None]) -> Output:
-        """The output of `stage` for `inputs`, made by `work` in an empty folder unless it is there already.
+        """The output of `stage` for `inputs`. Unless it exists, `work` makes it.
 
         Args:
             stage: lower-case letters.
             inputs: everything the output depends on, as JSON values; other outputs by their key.
-            work: writes into the folder that it is given.
+            work: called with an empty folder; writes the output into it.
 
         Raises:
-            Whatever `work` raises; the output does not exist then.
+            Exception: whatever `work` raises; the output does not exist then.
         """
         text = json.dumps({"stage": stage, "inputs": inputs}, sort_keys=True, indent=1)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -103,7 +103,7 @@ class Workshop:
         if not fresh:
             self.say(f"{stage:<9} up to date ({key})")
             if not self.dry_run:
-                os.utime(folder)  # the newest few of each stage are kept
+                os.utime(folder)  # marks it as used: `prune` keeps the newest of each stage
         elif self.dry_run:
             self.say(f"{stage:<9} would run ({key})")
         else:
@@ -114,7 +114,7 @@ class Workshop:
         return output
 
     def prune(self) -> None:
-        """Remove all but the newest few outputs of each stage; those of this run always stay."""
+        """Remove old outputs: this run's stay, and up to KEPT_PER_STAGE - 1 others of each stage, the newest."""
         kept = {output.folder.name for output in self.outputs}
         by_stage: dict[str, list[Path]] = {}
         for folder in self.root.iterdir():
@@ -148,10 +148,10 @@ class Workshop:
 
 
 def read_kept(path: Path, parse: Callable[[str], _T]) -> _T:
-    """What a stage left in its output.
+    """Read a file of an output with `parse`, which takes its text.
 
     Raises:
-        DataError: the file is missing or damaged; names what to remove.
+        DataError: the file is missing or damaged; the remedy says what to remove.
     """
     try:
         return parse(path.read_text("utf-8"))
@@ -160,7 +160,7 @@ def read_kept(path: Path, parse: Callable[[str], _T]) -> _T:
 
 
 def _sync(folder: Path) -> None:
-    """Bring every file of a folder to the disk before its name says that it is whole."""
+    """Sync every file of a folder to the disk, before its final name says that it is complete."""
     for path in folder.rglob("*"):
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)

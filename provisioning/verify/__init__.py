@@ -1,1 +1,1 @@
-"""Holds a quantised or built model against the float32 one, and decides whether it may run."""
+"""Compares a quantised model or an engine with the float32 model, and decides whether it may run."""

@@ -1,4 +1,4 @@
-"""How far two detectors agree on the same pictures."""
+"""Measures how far two detectors agree on the same pictures."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from provisioning.evaluation.matching import matched_objects, pairwise_iou
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A candidate's boxes against the reference's, matched by class at IoU 0.5, best score first.
+    """Agreement of a candidate's boxes with the reference's: pairs of one class, IoU 0.5 or more.
 
     Attributes:
-        frames: looked at by both.
-        reference_boxes: found by the reference.
-        candidate_boxes: found by the candidate.
+        frames: number of pictures.
+        reference_boxes: boxes of the reference.
+        candidate_boxes: boxes of the candidate.
         matched: pairs.
-        mean_iou: of the pairs; 0 without any.
-        mean_score_difference: mean |difference| of the pairs' scores.
-        max_score_difference: the largest one.
+        mean_iou: of the pairs; 0 without pairs.
+        mean_score_difference: mean absolute difference of the pairs' scores; 0 without pairs.
+        max_score_difference: the largest absolute difference; 0 without pairs.
     """
 
     frames: int
@@ -35,13 +35,17 @@ class Agreement:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall, the reference taken as truth; 1 where neither found anything."""
+        """Harmonic mean of precision and recall with the reference as truth; 1 if neither found anything."""
         total = self.reference_boxes + self.candidate_boxes
         return 2 * self.matched / total if total else 1.0
 
 
 def agreement(reference: Sequence[Detections], candidate: Sequence[Detections]) -> Agreement:
-    """Compare picture by picture; both in the same order."""
+    """Compare picture by picture; one `Detections` each, in the same order.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
     overlaps: list[float] = []
     differences: list[float] = []
     for expected, found in zip(reference, candidate, strict=True):

@@ -1,4 +1,4 @@
-"""Verification of a bundle of the store: the report is added to it, a verdict below the gate is an error."""
+"""Verifies a bundle of the store and adds the report to it; a model that does not pass is an error."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ def verified(
     threads: int = 0,
     device: str | None = "auto",
 ) -> Verdict:
-    """Verify and keep the report in the bundle, passed or not.
+    """Verify a bundle and add the report to it, whether it passed or not.
 
     Args:
-        store: that holds it.
+        store: that holds the bundle.
         bundle: opened from there.
         frames: folder that `sample` made.
-        gate: the limits; the usual ones if None.
-        labelled: a data-set YAML whose `val` decides instead.
-        out: gets a copy of the report.
+        gate: the limits; the defaults of `Gate` if None.
+        labelled: a data-set YAML whose `val` split decides, in place of the frames.
+        out: folder for a copy of the report; None for no copy.
         threads: of ONNX Runtime; 0 for every core.
-        device: the GPU that runs an engine; None for the INT8 graph of a CPU, although there is an engine.
+        device: the GPU that runs an engine; None verifies the INT8 graph for the CPU even if there is an engine.
 
     Raises:
-        DataError: below the gate, or an input is not what it should be.
-        EdgedError: the report cannot be written; and as `verify_bundle` raises.
+        DataError: the model did not pass, or an input is damaged or missing.
+        UsageError: the bundle has only the float32 model.
+        BundleMismatch, DetectorError: a model cannot be used here.
+        EdgedError: the report cannot be written.
     """
     taken = FrameSet.read(frames)
     files = verify_bundle(bundle, taken, gate or Gate(), labelled=labelled, threads=threads, device=device)

@@ -1,4 +1,4 @@
-"""Verification: the model that shall run against float32, over frames that calibration never saw."""
+"""Compares a model with the float32 one, over frames that calibration did not use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Labelled:
 
     Attributes:
         samples: pictures with their objects.
-        class_ids: of the model, by class id of the data set.
+        class_ids: class id of the model for each class id of the data set.
     """
 
     samples: tuple[Sample, ...]
@@ -34,7 +34,7 @@ class Labelled:
 
     @classmethod
     def read(cls, spec_file: Path, classes: Sequence[str], *, split: str = "val") -> Labelled:
-        """Read a data-set YAML; its classes are found in the model's by name.
+        """Read a data-set YAML; its classes are matched with the model's `classes` by name.
 
         Raises:
             DataError: no such split, defective labels, or a class that the model does not know.
@@ -52,11 +52,11 @@ class Comparison:
     """Both models over the same frames.
 
     Attributes:
-        reference: float32.
-        candidate: what shall run.
+        reference: what the float32 model found.
+        candidate: what the other model found.
         agreement: of the two.
-        precisions: of reference and candidate over labelled pictures; empty without any.
-        verdict: by the gate.
+        precisions: of reference and candidate on labelled pictures; empty without these.
+        verdict: whether the candidate passed the gate.
     """
 
     reference: Observation
@@ -73,17 +73,17 @@ def compare(
     gate: Gate,
     labelled: Labelled | None = None,
 ) -> Comparison:
-    """Run both over the verification frames, and over labelled pictures where there are any.
+    """Run both models over the verification frames, and over labelled pictures if there are any.
 
     Args:
         reference: the float32 model.
-        candidate: the model that shall run.
-        frames: those for verification are looked at, never those of calibration.
+        candidate: the model to be verified.
+        frames: only those for verification are used.
         gate: the limits.
-        labelled: decides instead of the frames where given.
+        labelled: decides in place of the frames, if given.
 
     Raises:
-        DataError: no frames for verification, or one that cannot be read.
+        DataError: there are no frames for verification, or one cannot be read.
         DetectorError: a device or model failed.
     """
     total = len(frames.of("verification"))

@@ -1,4 +1,4 @@
-"""The accuracy gate: what a quantised or built model may lose against the float32 one."""
+"""The accuracy gate: how much a quantised model or an engine may lose against the float32 model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REMEDY = "give more frames, or such that show more objects; calibrate by another
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Limits.
+    """The limits.
 
     Attributes:
-        max_fall: of mAP50-95, where labelled pictures were given.
-        min_f1: against the float32 boxes at IoU 0.5, where they were not.
-        min_boxes: float32 boxes below which the frames prove nothing.
+        max_fall: with labelled pictures: how far mAP50-95 may fall, 0..1.
+        min_f1: without them: F1 against the float32 boxes (IoU 0.5) that must be reached, 0..1.
+        min_boxes: without them: float32 boxes that the frames must show; with fewer, the model does not pass.
     """
 
     max_fall: float = 0.010
@@ -27,7 +27,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Average precision over a labelled split."""
+    """Average precision (0..1) on a labelled split of `pictures` pictures."""
 
     pictures: int
     map50: float
@@ -36,7 +36,7 @@ class Precision:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the model may run, and why."""
+    """Whether the model passed, and the reason, for people."""
 
     passed: bool
     reason: str
@@ -57,7 +57,7 @@ class Verdict:
 
 
 def judge_labelled(gate: Gate, reference: Precision, candidate: Precision) -> Verdict:
-    """By the fall of mAP50-95."""
+    """Judge by the fall of mAP50-95."""
     fall = reference.map50_95 - candidate.map50_95
     said = (
         f"mAP50-95 {candidate.map50_95:.4f} against {reference.map50_95:.4f} in float32 on {reference.pictures} "
@@ -67,7 +67,7 @@ def judge_labelled(gate: Gate, reference: Precision, candidate: Precision) -> Ve
 
 
 def judge_unlabelled(gate: Gate, found: Agreement) -> Verdict:
-    """By the F1 against the float32 boxes, if there are enough of them."""
+    """Judge by F1 against the float32 boxes; with too few of these the model does not pass."""
     if found.reference_boxes < gate.min_boxes:
         said = (
             f"the {found.frames} frames show too little: float32 finds {found.reference_boxes} boxes in them, "

@@ -1,4 +1,4 @@
-"""Runs pictures through a detector, one at a time, and keeps what it found and how long each stage took."""
+"""Runs pictures through a detector, one at a time; records the boxes and the time of each stage."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tqdm import tqdm
 from edged.core.protocols import TunableDetector
 from edged.core.types import Detections, Frame, FrameMeta, Pixels, Thresholds
 
-SERVICE = Thresholds()  # as the daemon reports by default
-METRICS = Thresholds(confidence=0.001, iou=0.6, max_detections=300)  # as average precision is measured
+SERVICE = Thresholds()  # the daemon's defaults
+METRICS = Thresholds(confidence=0.001, iou=0.6, max_detections=300)  # as usual for measuring average precision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a detector said of some pictures.
+    """What a detector found in some pictures, and what that took.
 
     Attributes:
-        detections: one a picture, in its pixels.
-        timings_ms: median milliseconds a frame, by stage.
-        memory_bytes: what this process held resident after the last picture.
+        detections: of each picture, in its pixels.
+        timings_ms: median milliseconds per frame, by stage.
+        memory_bytes: resident memory of this process after the last picture.
     """
 
     detections: tuple[Detections, ...]
@@ -37,12 +37,12 @@ class Observation:
 def observe(
     detector: TunableDetector, pictures: Iterable[Pixels], *, limits: Thresholds, label: str, total: int
 ) -> Observation:
-    """Look at every picture.
+    """Run the detector on every picture.
 
     Args:
-        detector: its thresholds are set to `limits`.
+        detector: its thresholds are set to `limits` and stay so.
         pictures: (H, W, 3) uint8 BGR, any sizes.
-        limits: what counts as found.
+        limits: confidence, IoU of NMS and number of boxes.
         label: for the progress bar.
         total: how many pictures, for the progress bar.
 
@@ -63,7 +63,7 @@ def observe(
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds in RAM."""
+    """Resident memory of this process, bytes."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

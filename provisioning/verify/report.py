@@ -1,4 +1,4 @@
-"""Writes down a verification: `report.json` for programs, `report.md` with pictures for people."""
+"""Reports a verification: `report.json` for programs, `report.md` with pictures for people."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Subject:
 
     Attributes:
         manifest: of the bundle.
-        files: its sizes.
-        candidate: what ran beside float32, for people, e.g. `model.int8.cpu.onnx on ONNX Runtime`.
-        file: that ONNX Runtime ran; empty for an engine.
-        one_core_ms: of float32 and of `file`, a run on one core; empty for an engine.
+        files: of the bundle, with their sizes.
+        candidate: what was compared with float32, for people, e.g. `model.int8.cpu.onnx on ONNX Runtime`.
+        file: the graph that ONNX Runtime ran; empty for an engine.
+        one_core_ms: milliseconds of one inference on one core, of float32 and of `file`; empty for an engine.
     """
 
     manifest: Manifest
@@ -44,7 +44,7 @@ class Subject:
 
 
 def report_files(subject: Subject, comparison: Comparison, frames: FrameSet) -> dict[str, bytes]:
-    """The report as files of a bundle: `report.json`, `report.md` and up to PICTURES pictures."""
+    """The report as files by name: `report.json`, `report.md` and up to PICTURES pictures."""
     chosen = _most_telling(comparison)
     pictures: dict[str, bytes] = {}
     for place, pixels in enumerate(frames.pictures("verification")):
@@ -198,7 +198,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]] | list[tuple[
 
 
 def _most_telling(comparison: Comparison) -> list[int]:
-    """Places of the frames to show: by how many boxes they differ, then by how many they show."""
+    """Indices of the frames to show: first those that differ most in number of boxes, then those with most boxes."""
     pairs = list(zip(comparison.reference.detections, comparison.candidate.detections, strict=True))
     order = sorted(range(len(pairs)), key=lambda place: (-abs(len(pairs[place][0]) - len(pairs[place][1])), place))
     differing = [place for place in order if len(pairs[place][0]) != len(pairs[place][1])]

@@ -1,4 +1,4 @@
-"""How long ONNX Runtime takes for graphs of a bundle on one core: what decides the rate of several cameras."""
+"""Measures ONNX Runtime's time for graphs of a bundle on one core, which limits the rate of several cameras."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUNS = 15
 
 
 def one_core_ms(bundle: Bundle, files: Sequence[str]) -> tuple[float, ...]:
-    """Median milliseconds of each file's graph, run in turn so that noise of the machine falls on all of them alike.
+    """Median milliseconds of one inference of each file. The graphs run in turn, so other load slows all alike.
 
     Raises:
         DataError, DetectorError: a graph cannot be loaded or run.

@@ -1,4 +1,4 @@
-"""Verification of a bundle on this machine: opens what shall run and the float32 model, compares, writes the report."""
+"""Verifies a bundle on this machine: opens both models, compares them and makes the report."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def verify_bundle(
 
     Args:
         bundle: to be verified.
-        frames: with some for verification.
-        gate: the limits; the verdict is in the report, nothing is raised for it.
-        labelled: a data-set YAML whose `val` decides instead of the frames.
+        frames: some of them must be for verification.
+        gate: the limits. The verdict is in the report; a model that does not pass is no error here.
+        labelled: a data-set YAML whose `val` split decides, in place of the frames.
         threads: of ONNX Runtime; 0 for every core.
-        device: the GPU that runs an engine, as in `[engine] device`; None where none here does: the INT8 graph of a
-            CPU is verified, the engine is left out.
+        device: the GPU that runs an engine, as in `[engine] device`; None ignores engines and verifies the INT8 graph
+            for the CPU.
 
     Returns:
-        The files of the report.
+        The files of the report, by name.
 
     Raises:
-        UsageError: the bundle has nothing but the float32 model.
+        UsageError: the bundle has only the float32 model.
         BundleMismatch, DataError, DetectorError: a model or frame cannot be used here.
     """
     spec = Labelled.read(labelled, bundle.manifest.classes) if labelled is not None else None
@@ -60,7 +60,7 @@ def verify_bundle(
 
 @contextlib.contextmanager
 def _candidate(bundle: Bundle, threads: int, device: str | None) -> Iterator[tuple[TunableDetector, str, str]]:
-    """What shall run, what it is for people, and the file that ONNX Runtime runs."""
+    """The detector to verify, its name for people, and the file that ONNX Runtime runs (empty for an engine)."""
     if device is not None and any(engine.precision == bundle.manifest.precision for engine in bundle.manifest.engines):
         from edged.gpu.backend import open_detector  # noqa: PLC0415 - only where there is an engine
 
