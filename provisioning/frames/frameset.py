@@ -1,4 +1,4 @@
-"""A folder of sampled frames with the list that says what each one is and where it came from."""
+"""A folder of sampled frames, with a list of what each is and where it came from."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class FrameRecord:
     """One sampled frame.
 
     Attributes:
-        file: its PNG inside the folder.
-        sha256: of its size and pixels, whatever file format holds them.
+        file: name of its PNG in the folder.
+        sha256: hex digest of its shape and pixels, independent of the file format.
         source: where it came from, without credentials.
-        index: number of the frame in the video or of the picture in the sorted folder.
-        use: `calibration`, or `verification` for those that calibration must not see.
+        index: number of the frame in the video or stream, or of the picture in the sorted folder.
+        use: `calibration`, or `verification` for frames that calibration must not use.
     """
 
     file: str
@@ -45,9 +45,9 @@ class FrameSet:
 
     Attributes:
         folder: holds the PNGs and the list.
-        seed: of the choice.
+        seed: of the random choice.
         frames: in the order of sampling.
-        skipped: what was left out, counted by reason, e.g. `near-duplicate`, `unreadable`.
+        skipped: number of frames left out, by reason: `near-duplicate`, `unreadable`.
     """
 
     folder: Path
@@ -57,10 +57,10 @@ class FrameSet:
 
     @classmethod
     def read(cls, folder: Path) -> FrameSet:
-        """The set that `sample` wrote into `folder`.
+        """Read the list that `sample` wrote into `folder`; the frames are read by `pictures`.
 
         Raises:
-            DataError: no list there, or one of another shape.
+            DataError: there is no list, or it cannot be understood.
         """
         path = folder / LIST_FILE
         try:
@@ -75,7 +75,11 @@ class FrameSet:
             raise DataError(f"{path} is no list of frames ({exc})", remedy="run: edged-provision sample") from exc
 
     def write_list(self) -> None:
-        """Write the list beside the frames."""
+        """Write the list into the folder.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         record = {
             "schema": SCHEMA,
             "seed": self.seed,
@@ -89,14 +93,14 @@ class FrameSet:
         return tuple(frame for frame in self.frames if frame.use == use)
 
     def digest(self, use: Use) -> str:
-        """SHA-256 over the pixels of all frames for one use, in their order."""
+        """SHA-256 (hex) over the digests of all frames for one use, in their order."""
         return hashlib.sha256("\n".join(frame.sha256 for frame in self.of(use)).encode()).hexdigest()
 
     def pictures(self, use: Use) -> Iterator[Pixels]:
         """The frames' pixels, (H, W, 3) uint8 BGR, one at a time.
 
         Raises:
-            DataError: a frame is missing or is not the one that was sampled.
+            DataError: a frame is missing, cannot be read, or is not the one that was sampled.
         """
         for frame in self.of(use):
             pixels = read_picture(self.folder / frame.file)
@@ -106,14 +110,14 @@ class FrameSet:
 
 
 def pixels_sha256(pixels: Pixels) -> str:
-    """SHA-256 of a picture's shape and pixels."""
+    """SHA-256 (hex) of a picture's shape and pixels."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
 def uses(count: int, verification: int) -> Sequence[Use]:
-    """Which of `count` frames serve verification: `verification` of them, spread evenly."""
+    """The use of each of `count` frames: `verification` of them, evenly spread, are for verification."""
     if not verification:
         return ["calibration"] * count
     step = count / verification

@@ -1,4 +1,4 @@
-"""Chooses frames: spread over each source, seeded, without near-duplicates, unreadable ones reported."""
+"""Chooses frames: spread over each source, by a seed, without near-duplicates; reports unreadable ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ logger = logging.getLogger(__name__)
 DEFAULT_COUNT = 200
 DEFAULT_VERIFICATION = 50
 _THUMBNAIL_WH = (48, 27)
-_SAME_GREYS = 12.0  # a thumbnail pixel that moves more than this has seen something move, not noise
+_SAME_GREYS = 12.0  # grey levels; a thumbnail pixel that differs more shows movement, not noise
 
 
 class Distinct:
-    """Remembers pictures as small grey thumbnails and tells near-duplicates."""
+    """Recognises near-duplicates; it remembers pictures as small grey thumbnails."""
 
     def __init__(self) -> None:
         self._seen = np.empty((0, _THUMBNAIL_WH[0] * _THUMBNAIL_WH[1]), np.float32)
 
     def admit(self, pixels: Pixels) -> bool:
-        """Whether nothing alike was admitted before; if so it is remembered.
+        """Whether no similar picture was admitted before; if so, this one is remembered.
 
         Args:
             pixels: (H, W, 3) uint8 BGR.
@@ -58,20 +58,20 @@ def sample(
     seed: int = 0,
     every_s: float = 2.0,
 ) -> FrameSet:
-    """Choose frames, write them as PNG with their list into `folder`, whole or not at all.
+    """Choose frames and write them as PNG, with their list, into `folder`: all of them or nothing.
 
     Args:
         sources: video files, folders of pictures, picture lists, cameras and streams; each gives an equal share.
-        folder: must not exist yet or be empty.
+        folder: must not exist, or be empty.
         count: frames for calibration.
-        verification: frames kept apart for verification.
-        seed: the same sources, counts and seed choose the same frames.
-        every_s: of a live stream, seconds between two frames.
+        verification: frames for verification, which calibration does not use.
+        seed: the same files, counts and seed choose the same frames.
+        every_s: seconds between two frames of a live stream, > 0.
 
     Raises:
-        UsageError: no source, nothing to choose, or `folder` holds something.
-        DataError: a source that cannot be read at all, or no frame in any.
-        CameraError: a stream that cannot be opened.
+        UsageError: there is no source, a number is out of range, or `folder` is not empty.
+        DataError: a source cannot be read, or no source has a usable frame.
+        CameraError: a stream cannot be opened.
         EdgedError: `folder` cannot be written.
     """
     if not sources or count < 1 or verification < 0:
@@ -101,7 +101,7 @@ def sample(
 def _assigned(frames: Sequence[FrameRecord], verification: int) -> tuple[FrameRecord, ...]:
     if not frames:
         raise DataError("no frame could be sampled", remedy="see the warnings above; name other sources")
-    # Where frames are short, both uses are: a gate that sees nothing is none.
+    # With too few frames, verification keeps up to half of them: without any it could not judge the model.
     kept_apart = min(verification, len(frames) // 2)
     return tuple(
         FrameRecord(frame.file, frame.sha256, frame.source, frame.index, use)
@@ -120,7 +120,8 @@ def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, ever
 
     with tqdm(total=count, desc="sample", unit="frame", disable=None) as bar:
         for number, source in enumerate(sources):
-            wanted = -(-(count - len(frames)) // (len(sources) - number))  # what is left, over the sources left
+            # The frames still wanted, divided by the sources still to come, rounded up.
+            wanted = -(-(count - len(frames)) // (len(sources) - number))
             with _tolerating_a_lost_stream(frames):
                 for stratum in _candidates(source, wanted, rng, unreadable, every_s=every_s):
                     found = _first_distinct(stratum, distinct, skipped)
@@ -132,7 +133,7 @@ def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, ever
 
 @contextlib.contextmanager
 def _tolerating_a_lost_stream(frames: Sequence[FrameRecord]) -> Iterator[None]:
-    """A camera that goes away after it gave frames costs the rest of its share, not the frames."""
+    """Keep the frames of a camera that fails later; an error only if it has given none."""
     before = len(frames)
     try:
         yield

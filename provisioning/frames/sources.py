@@ -1,4 +1,4 @@
-"""Where frames come from: candidates of a folder, a video file or a live stream, as (index, pixels)."""
+"""Reads candidate frames of a folder, a video file or a live stream, as (index, pixels)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from provisioning.data.samples import list_pictures
 if TYPE_CHECKING:
     from edged.capture.sources.ffmpeg import FfmpegStream
 
-TRIES = 4  # candidates for each wanted frame: the later ones are looked at when the first are duplicates
-TIMEOUT_S = 10.0
-_SEEK_GAP = 300  # frames; beyond it a seek is cheaper than decoding what lies between
+TRIES = 4  # candidates for each wanted frame: the next one is used if the one before is a near-duplicate
+TIMEOUT_S = 10.0  # for opening a stream, and for each read
+_SEEK_GAP = 300  # frames; over a larger gap, seeking is faster than decoding
 
 Unreadable = Callable[[str], None]
 
 
 def is_stream(source: str) -> bool:
-    """Whether `source` is read as it comes: a camera of any kind, as opposed to a file or folder."""
+    """Whether `source` is live: a camera of any kind, not a file or folder."""
     return not is_path(source) or source.startswith("/dev/")
 
 
 def strata(length: int, wanted: int, rng: np.random.Generator) -> list[list[int]]:
-    """`wanted` equal stretches of 0..length: a seeded place in each, then up to TRIES - 1 later ones, ascending."""
+    """Candidates in each of `wanted` equal parts of 0..length: a random index, then up to TRIES - 1 larger ones."""
     edges = np.linspace(0, length, min(wanted, length) + 1).astype(int)
     return [_places(int(rng.integers(low, high)), int(high)) for low, high in itertools.pairwise(edges)]
 
@@ -49,10 +49,12 @@ def _places(first: int, end: int) -> list[int]:
 def folder_candidates(
     source: Path, wanted: int, rng: np.random.Generator, unreadable: Unreadable
 ) -> Iterator[Iterator[tuple[int, Pixels]]]:
-    """Per stretch of the sorted pictures below `source` (a folder, a picture or a list of them), its candidates.
+    """Candidates for each of `wanted` equal parts of the sorted pictures of a folder, a picture or a picture list.
+
+    `unreadable` is called with the problem of each picture that cannot be read.
 
     Raises:
-        DataError: no picture there.
+        DataError: there is no picture.
     """
     pictures = list_pictures([source])
     if not pictures:
@@ -72,10 +74,12 @@ def folder_candidates(
 def video_candidates(
     source: Path, wanted: int, rng: np.random.Generator, unreadable: Unreadable
 ) -> Iterator[Iterator[tuple[int, Pixels]]]:
-    """Per stretch of a video file, its candidates, in playing order.
+    """Candidates for each of `wanted` equal parts of a video file, in playing order.
+
+    `unreadable` is called with the problem of each frame that cannot be read.
 
     Raises:
-        DataError: not a video, or one without frames.
+        DataError: the file is not a video, or has no frames.
     """
     with closing(_Video(source)) as video:
 
@@ -91,10 +95,10 @@ def video_candidates(
 
 
 class _Video:
-    """A video file whose frames are asked for by number, upwards.
+    """A video file whose frames are read by number, in ascending order.
 
     Raises:
-        DataError: not a video, or one without frames.
+        DataError: the file is not a video, or has no frames.
     """
 
     def __init__(self, source: Path) -> None:
@@ -115,7 +119,7 @@ class _Video:
 
         Raises:
             CameraError: the video ends before it.
-            DataError: this one cannot be decoded.
+            DataError: this frame cannot be decoded or reached.
         """
         if place - self._at > _SEEK_GAP and self._seekable:
             self._seek(place)
@@ -124,7 +128,7 @@ class _Video:
                 raise CameraError(f"the video ends at frame {self._at}")
             self._at += 1
         if self._at > place:
-            raise DataError("it cannot be sought for in this video")
+            raise DataError("seeking in this video is not exact enough to reach it")
         return self._stream.retrieve(None)
 
     def close(self) -> None:
@@ -136,7 +140,7 @@ class _Video:
         self._seekable = self._stream.seek(place / rate) and self._stream.grab()
         if self._seekable:
             self._at = round(self._stream.position_s * rate)
-        else:  # where it stands now nobody knows
+        else:  # the position is unknown now
             self._reopen()
             self._stream.grab()
             self._at = 0
@@ -151,7 +155,7 @@ class _Video:
         return FfmpegStream(self._spec, Kind.VIDEO, awaits=lambda _reason: None)
 
     def _counted(self) -> int:
-        """Frames of a file that does not say how many, such as a raw stream."""
+        """Count the frames of a file that does not say how many it has, such as a raw stream."""
         length = 0
         while self._stream.grab():
             length += 1
@@ -160,10 +164,10 @@ class _Video:
 
 
 def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[Iterator[tuple[int, Pixels]]]:
-    """Frames of a live stream, one each `every_s` seconds; up to TRIES for each wanted frame.
+    """Candidates of a live stream, one every `every_s` seconds, up to TRIES for each wanted frame.
 
     Raises:
-        CameraError: it cannot be opened or stops answering.
+        CameraError: it cannot be opened, or ends, or stops answering.
         UsageError: `every_s` is not positive, or `source` cannot be a camera.
     """
     if every_s <= 0:
@@ -186,7 +190,7 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
 
 
 def _next_after(reader: FrameReader, index: int, wait_s: float) -> tuple[int, Pixels]:
-    """Let frames pass for `wait_s`, then decode one."""
+    """Skip frames for `wait_s` seconds, then decode one. Returns its index and pixels."""
     until = time.monotonic() + wait_s
     while True:
         if reader.advance() is None:
@@ -196,4 +200,4 @@ def _next_after(reader: FrameReader, index: int, wait_s: float) -> tuple[int, Pi
             try:
                 return index, reader.retrieve(None)
             except DataError:
-                continue  # the reader gives a stream up that shows nothing for long
+                continue  # `advance` raises if this lasts too long

@@ -1,1 +1,1 @@
-"""INT8 by explicit Q/DQ nodes: ranges measured over frames, a threshold per tensor, placement; and FP16 typing."""
+"""Makes INT8 graphs (calibration over frames, then Q/DQ nodes) and FP16 graphs for strongly typed networks."""

@@ -19,7 +19,7 @@ from provisioning.quantize.placement import activations
 logger = logging.getLogger(__name__)
 
 SCHEMA = "edged.calibration/2"
-# Changes whenever the way from pixels to ranges does, so that older caches no longer match.
+# Change this text whenever the computation from pixels to ranges changes: older caches then no longer match.
 PREPROCESSING = "letterbox 114, bilinear, RGB, 1/255, NCHW; ranges 1"
 
 
@@ -28,12 +28,12 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a calibration belongs to; each part a SHA-256 or a text.
+    """Identifies what a calibration was made from.
 
     Attributes:
-        model: of the float32 graph, weights included.
-        frames: of the calibration frames' pixels.
-        preprocessing: how frames became network inputs, the input size included.
+        model: SHA-256 (hex) of the float32 graph, weights included.
+        frames: SHA-256 (hex) over the calibration frames' pixels.
+        preprocessing: how frames became network inputs, with the input size, as text.
     """
 
     model: str
@@ -42,12 +42,12 @@ class Key:
 
     @classmethod
     def of(cls, model: onnx.ModelProto, frames_sha256: str, input_wh: tuple[int, int]) -> Key:
-        """The key of a calibration.
+        """Make the key of a calibration.
 
         Args:
-            model: float32, named nodes.
-            frames_sha256: over the frames' pixels.
-            input_wh: the network's input, pixels.
+            model: float32, every node with a name.
+            frames_sha256: hex digest over the frames' pixels.
+            input_wh: network input (width, height), pixels.
         """
         content = model.SerializeToString(deterministic=True)
         size = f"{input_wh[0]}x{input_wh[1]}"
@@ -55,7 +55,7 @@ class Key:
 
 
 def load_thresholds(path: Path, key: Key, method: str, model: onnx.ModelProto) -> dict[str, float] | None:
-    """The cached thresholds of `method`, or None where the cache is missing, torn, or of anything else than `key`."""
+    """The cached threshold of each tensor by `method`; None if the cache is missing, damaged, or has another key."""
     try:
         raw = _read(path, key)
         found = {str(name): float(value) for name, value in raw["thresholds"][method].items()} if raw else None
@@ -71,7 +71,7 @@ def load_thresholds(path: Path, key: Key, method: str, model: onnx.ModelProto) -
 
 
 def load_ranges(path: Path, key: Key, tensors: Sequence[str]) -> Ranges | None:
-    """The cached ranges for the CPU, or None where the cache is missing, torn, or of anything else than `key`."""
+    """The cached (low, high) of each tensor for the CPU; None if the cache is missing, damaged, or has another key."""
     try:
         raw = _read(path, key)
         found = {str(name): (float(low), float(high)) for name, (low, high) in raw["cpu"].items()} if raw else None
@@ -84,10 +84,10 @@ def load_ranges(path: Path, key: Key, tensors: Sequence[str]) -> Ranges | None:
 
 
 def _read(path: Path, key: Key) -> dict[str, Any] | None:
-    """The cache's content where it belongs to `key`.
+    """The cache's content; None if it is missing or has another key.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: it is torn.
+        ValueError, KeyError, TypeError, AttributeError: it is damaged.
     """
     try:
         raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -104,14 +104,14 @@ def _read(path: Path, key: Key) -> dict[str, Any] | None:
 def save_cache(
     path: Path, key: Key, frames: int, *, thresholds: Mapping[str, Mapping[str, float]], cpu: Ranges
 ) -> None:
-    """Write the cache whole or not at all.
+    """Write the cache, completely or not at all.
 
     Args:
         path: of the file.
-        key: what it belongs to.
-        frames: how many were looked at.
-        thresholds: per method, per tensor.
-        cpu: smallest and largest value per tensor of the CPU's graph.
+        key: what the calibration was made from.
+        frames: number of calibration frames.
+        thresholds: by method, then by tensor.
+        cpu: (low, high) of each tensor of the graph for the CPU.
 
     Raises:
         EdgedError: it cannot be written.

@@ -1,8 +1,8 @@
-"""Ranges of a network's activations over calibration frames, one frame in memory at a time.
+"""Measures the ranges of a network's activations over calibration frames, with one frame in memory at a time.
 
-Two passes: the first lets ONNX Runtime reduce every tensor to its minimum and maximum; the second, only where the
-method needs it, fills histograms whose range is known by then. ONNX Runtime's own entropy calibrator keeps every
-activation of every frame, which 24 GB do not hold for 200 frames at 640.
+The first pass lets ONNX Runtime reduce every tensor to its minimum and maximum. The second, for methods that need it,
+fills histograms over that range. ONNX Runtime's own entropy calibrator is not used: it keeps every activation of every
+frame, for which 24 GB were not enough with 200 frames at 640.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from edged.cpu.session import open_session
 from provisioning.quantize.placement import activations
 from provisioning.quantize.thresholds import BINS, Histogram, Method, entropy_threshold, percentile_threshold
 
-TAIL = 1e-4  # of a frame's values on either side: clipping fewer or none costs accuracy at 640, see README.md
-SAMPLE = 100_000  # values of a tensor that its quantiles are taken from: enough, and twice as fast as all at 640
+TAIL = 1e-4  # share of a frame's values clipped on each side; less costs accuracy at 640 (provisioning/README.md)
+SAMPLE = 100_000  # values of a tensor used for its quantiles: enough, and twice as fast as all of them at 640
 SMALLEST_THRESHOLD = 1e-2  # keeps scales above 6e-5, the smallest that FP16 holds with full precision
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Smallest and largest value of one tensor over all frames."""
+    """The smallest and the largest value of a tensor over all frames."""
 
     low: float
     high: float
 
     @property
     def limit(self) -> float:
-        """The largest magnitude, never so small that its scale would vanish in FP16."""
+        """The largest magnitude, at least SMALLEST_THRESHOLD."""
         return max(abs(self.low), abs(self.high), SMALLEST_THRESHOLD)
 
 
 def measure_ranges(
     model: onnx.ModelProto, blobs: Iterable[Floats], *, total: int, threads: int = 0
 ) -> dict[str, Range]:
-    """First pass: minimum and maximum per tensor of `activations`.
+    """First pass: minimum and maximum of each tensor of `activations`.
 
     Args:
-        model: float32, named nodes.
-        blobs: (1, 3, H, W) float32 network inputs.
-        total: how many, for the progress bar.
+        model: float32, every node with a name.
+        blobs: network inputs, (1, 3, H, W) float32.
+        total: number of blobs, for the progress bar.
         threads: of ONNX Runtime; 0 for every core.
 
     Raises:
-        DataError: no frame at all, or a value that is not finite.
+        DataError: there are no frames, or a value is not finite.
     """
     tensors = activations(model)
     session = _session(_with_extremes(model, tensors), threads)
@@ -75,13 +75,13 @@ def measure_ranges(
 def measure_histograms(
     model: onnx.ModelProto, blobs: Iterable[Floats], ranges: dict[str, Range], *, total: int, threads: int = 0
 ) -> dict[str, Histogram]:
-    """Second pass: (BINS,) int64 counts of magnitudes over 0..limit per tensor, zeros left out.
+    """Second pass: a histogram of magnitudes for each tensor, (BINS,) int64 over 0..limit.
 
     Args:
         model: the same as for `measure_ranges`.
         blobs: the same frames.
-        ranges: what the first pass found.
-        total: how many frames, for the progress bar.
+        ranges: result of the first pass.
+        total: number of blobs, for the progress bar.
         threads: of ONNX Runtime; 0 for every core.
     """
     tensors = tuple(ranges)
@@ -96,15 +96,15 @@ def measure_histograms(
 def measure_quantiles(
     model: onnx.ModelProto, tensors: Sequence[str], blobs: Iterable[Floats], *, total: int, threads: int = 0
 ) -> dict[str, Range]:
-    """Per tensor, what all but the outermost TAIL of a frame's values lie within, over all frames; 0 always does.
+    """The range of each tensor without the outermost TAIL of each frame's values on each side; it always contains 0.
 
-    From a regular sample of each tensor's values.
+    The quantiles are those of a regular sample of up to about SAMPLE values of each tensor and frame.
 
     Args:
-        model: float32, named nodes.
-        tensors: of its activations.
-        blobs: (1, 3, H, W) float32 network inputs.
-        total: how many, for the progress bar.
+        model: float32, every node with a name.
+        tensors: names of activations.
+        blobs: network inputs, (1, 3, H, W) float32.
+        total: number of blobs, for the progress bar.
         threads: of ONNX Runtime; 0 for every core.
 
     Raises:
@@ -130,7 +130,7 @@ def _span(values: Floats) -> tuple[float, float]:
 
 
 def magnitude_histogram(values: Floats, limit: float) -> Histogram:
-    """Counts of |value| in BINS equal bins over 0..limit; larger ones count into the last bin.
+    """Counts of |value| in BINS equal bins over 0..limit, (BINS,) int64; larger values count into the last bin.
 
     Args:
         values: any shape, float32.
@@ -145,7 +145,7 @@ def magnitude_histogram(values: Floats, limit: float) -> Histogram:
 
 
 def thresholds(method: Method, ranges: dict[str, Range], histograms: dict[str, Histogram]) -> dict[str, float]:
-    """Per tensor, the largest magnitude that INT8 represents, by `method`; `minmax` needs no histograms."""
+    """The largest magnitude that INT8 represents, for each tensor, by `method`; `minmax` needs no histograms."""
     if method == "minmax":
         return {name: span.limit for name, span in ranges.items()}
     choose = entropy_threshold if method == "entropy" else percentile_threshold
@@ -154,7 +154,7 @@ def thresholds(method: Method, ranges: dict[str, Range], histograms: dict[str, H
 
 
 def _with_extremes(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """A copy whose outputs are the minimum and the maximum of each tensor, in turn."""
+    """A copy whose outputs are the minimum and the maximum of the first tensor, then of the second, and so on."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     del twin.graph.output[:]

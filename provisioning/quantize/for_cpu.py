@@ -1,8 +1,8 @@
-"""The INT8 graph for ONNX Runtime on a CPU: 8 bits but for the first two convolutions and the heads'.
+"""Makes the INT8 graph for ONNX Runtime on a CPU: 8 bits except for the first two convolutions and the heads.
 
-The rules are ONNX Runtime's: activations unsigned with a zero point of their own, weights signed and per output
-channel, bias INT32, a Q/DQ pair on every input and output, so that each convolution, sigmoid and multiplication becomes
-one integer kernel. TensorRT wants the opposite in each of these points (see placement.py): hence a graph of its own.
+ONNX Runtime wants unsigned activations with a zero point, signed weights per output channel, an INT32 bias, and a Q/DQ
+pair on every input and output; each convolution, sigmoid and multiplication then becomes one integer kernel. TensorRT
+wants symmetric activations, a float bias and no Q/DQ on outputs (placement.py), so each runtime has its own graph.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from onnxruntime.quantization import QuantType
 from provisioning.quantize.placement import head_convolutions, quantised
 
 OPERATORS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize")
-STEM = 2  # convolutions at the input that stay float: in 8 bits they cost accuracy and gain no time, see README.md
-_PICTURES = {"Resize": 1}  # how many of the inputs hold activations, where not all do
+STEM = 2  # first convolutions, which stay float: in 8 bits they cost accuracy and save no time (provisioning/README.md)
+_PICTURES = {"Resize": 1}  # number of inputs that are activations, where not all are
 _QDQ_OPTIONS = {
     "ActivationSymmetric": False,
     "WeightSymmetric": True,
@@ -28,10 +28,13 @@ _QDQ_OPTIONS = {
 
 
 def quantised_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The activations that become 8 bits, in graph order: what the quantised operators read and write.
+    """Names of the activations that become 8 bits, in graph order: what the quantised operators read and write.
 
     Args:
-        model: with named nodes.
+        model: float32, every node with a name.
+
+    Raises:
+        DataError: an output is not a Sigmoid of a convolution.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     kept = _kept(model)
@@ -46,17 +49,17 @@ def quantised_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
-    """The INT8 graph.
+    """Make the INT8 graph.
 
     Args:
-        model: float32, named nodes, heads `p3 p4 p5`.
-        ranges: per tensor of `quantised_tensors`, the smallest and the largest value that 8 bits represent; 0 within.
+        model: float32, every node with a name, heads `p3 p4 p5`.
+        ranges: (low, high) that 8 bits represent, for each tensor of `quantised_tensors`; low <= 0 <= high.
 
     Returns:
         A copy with QuantizeLinear/DequantizeLinear pairs; it passes `onnx.checker`.
 
     Raises:
-        DataError: a tensor without a range.
+        DataError: a tensor has no range, or an output is not a Sigmoid of a convolution.
     """
     return quantised(
         model,
@@ -70,9 +73,9 @@ def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -
 
 
 def _kept(model: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that stay as they are.
+    """Names of the nodes that stay float.
 
-    Those are the stem, the heads, for a box of 8 bits is off by pixels, and what computes with shapes, not activations.
+    These are the stem, the heads (a box in 8 bits is wrong by pixels), and nodes that compute shapes.
     """
     nodes = model.graph.node
     outputs = {output.name for output in model.graph.output}

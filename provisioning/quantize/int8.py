@@ -1,4 +1,4 @@
-"""From a float32 model and sampled frames to the INT8 graphs, calibrated or taken from the cache."""
+"""Makes the INT8 graphs of a float32 model, with a new calibration on sampled frames or a cached one."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
 from provisioning.quantize.placement import named, with_qdq
 from provisioning.quantize.thresholds import METHODS, Method
 
-CALIBRATION = "calibration.json"  # the cache of ranges, in a bundle
-FEW_FRAMES = 20  # a tenth of what `sample` takes for a fixed scene: with fewer, ranges are those of single pictures
-CPU_FRAMES = 32  # at most, spread over those for calibration
+CALIBRATION = "calibration.json"  # the calibration cache, as a file of a bundle
+FEW_FRAMES = 20  # a tenth of the default of `sample`: with fewer, single pictures decide the ranges
+CPU_FRAMES = 32  # at most so many calibration frames, evenly spread, are used for the CPU's ranges
 
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """The INT8 graphs and how they came about.
+    """The INT8 graphs and how they were made.
 
     Attributes:
         model: for TensorRT, with explicit Q/DQ.
         cpu: for ONNX Runtime on a CPU.
-        method: of calibration.
-        frames: how many it saw.
-        frames_sha256: over their pixels.
-        reused: whether the cache spared the calibration.
+        method: of calibration, for TensorRT.
+        frames: number of calibration frames.
+        frames_sha256: hex digest over their pixels.
+        reused: whether the calibration came from the cache.
     """
 
     model: onnx.ModelProto
@@ -47,17 +47,21 @@ class Quantised:
     reused: bool
 
     def facts(self) -> dict[str, object]:
-        """What the manifest says of the calibration."""
+        """The calibration as the manifest records it; JSON values."""
         return {"method": self.method, "frames": self.frames, "frames_sha256": self.frames_sha256}
 
     def files(self, cache: Path) -> dict[str, bytes]:
-        """What a bundle gets of it, by name: both graphs, and the cache that `quantize` left."""
+        """The files for a bundle, by name: both graphs, and the cache that `quantize` wrote.
+
+        Raises:
+            OSError: the cache cannot be read.
+        """
         graphs = {MODEL_INT8: self.model.SerializeToString(), MODEL_INT8_CPU: self.cpu.SerializeToString()}
         return {**graphs, CALIBRATION: cache.read_bytes()}
 
     @property
     def warning(self) -> str:
-        """What speaks against the calibration, or nothing."""
+        """Why the calibration may be poor; empty if it saw enough frames."""
         if self.frames >= FEW_FRAMES:
             return ""
         return (
@@ -67,21 +71,21 @@ class Quantised:
 
 
 def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache: Path, threads: int = 0) -> Quantised:
-    """Calibrate on the frames kept for it, through the daemon's own letterbox, and place Q/DQ.
+    """Calibrate on the calibration frames, preprocessed as the daemon does it, and make both INT8 graphs.
 
     Args:
         model: float32, heads `p3 p4 p5`, input (B, 3, H, W).
-        frames: sampled; those for verification are never looked at.
-        method: for TensorRT; `minmax` needs one pass over the frames, `entropy` and `percentile` a second one.
-        cache: read if it belongs to this model, these frames and this preprocessing, else written.
+        frames: those for verification are not used.
+        method: for TensorRT; `minmax` needs one pass over the frames, `entropy` and `percentile` need two.
+        cache: file; used if it was made from this model, these frames and this preprocessing, else overwritten.
         threads: of ONNX Runtime; 0 for every core.
 
     Raises:
-        DataError: no frames, a graph that is no YOLOv5, values that are not finite.
+        DataError: there are no frames, the graph is not that of a YOLOv5, or values are not finite.
         EdgedError: the cache cannot be written.
     """
     input_wh = _input_wh(model)
-    model = named(without_shape_arithmetic(model))  # imports of earlier releases have some
+    model = named(without_shape_arithmetic(model))  # bundles of earlier releases may have shape arithmetic
     count = len(frames.of("calibration"))
     digest = frames.digest("calibration")
     key = Key.of(model, digest, input_wh)
@@ -99,7 +103,7 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
 def _calibrate(
     model: onnx.ModelProto, frames: FrameSet, input_wh: tuple[int, int], *, method: Method, threads: int
 ) -> dict[str, dict[str, float]]:
-    """Thresholds of `method`, and of the others where the same passes give them too."""
+    """Thresholds by method and tensor: of `method`, and of other methods that need no further pass."""
     total = len(frames.of("calibration"))
     ranges = measure_ranges(model, _blobs(frames, input_wh), total=total, threads=threads)
     if method == "minmax":
@@ -111,7 +115,7 @@ def _calibrate(
 def _cpu_ranges(
     model: onnx.ModelProto, frames: FrameSet, input_wh: tuple[int, int], tensors: tuple[str, ...], *, threads: int
 ) -> Ranges:
-    """From some of the frames: every tensor of each is looked at, which takes several times its inference."""
+    """The CPU's ranges, from up to CPU_FRAMES frames: reading every tensor takes several times an inference."""
     total = len(frames.of("calibration"))
     step = -(-total // CPU_FRAMES)
     blobs = _blobs(frames, input_wh, step=step)
@@ -120,7 +124,7 @@ def _cpu_ranges(
 
 
 def _blobs(frames: FrameSet, input_wh: tuple[int, int], *, step: int = 1) -> Iterator[Floats]:
-    """(1, 3, H, W) float32 of every `step`th frame, one buffer overwritten for each."""
+    """Network inputs, (1, 3, H, W) float32, of every `step`-th frame, in one buffer that is overwritten each time."""
     preprocess = Preprocessor(input_wh)
     for pixels in islice(frames.pictures("calibration"), None, None, step):
         preprocess(pixels)

@@ -1,10 +1,10 @@
-"""Where Q/DQ nodes go: on the input and the weights of every convolution but the heads', none on outputs.
+"""Places Q/DQ nodes for TensorRT: on input and weights of every convolution except the heads, not on outputs.
 
-The rules are TensorRT's for convolutional networks: symmetric, activations per tensor, weights per output channel, bias
-left float. A tensor has one pair that all its readers share, so the skip input of a residual Add is quantised while its
-other input stays float and Conv, SiLU and Add fuse. The heads' convolutions compute in float; where their input also
-feeds a quantised convolution they read the shared pair (giving them the unrounded tensor made the heads' error on
-real pictures 1.6 % smaller, and would cost TensorRT a second output of the fused layer before).
+TensorRT wants symmetric ranges, per tensor for activations and per output channel for weights, and a float bias. All
+readers of a tensor share one Q/DQ pair: the skip input of a residual Add is then quantised, its other input is float,
+and TensorRT fuses Conv, SiLU and Add. The heads' convolutions compute in float. If their input also feeds a quantised
+convolution, they read it behind the shared pair: reading it unrounded made the heads' error on real pictures only 1.6 %
+smaller, and the fused layer before would need a second output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QDQ_OPTIONS = {
 
 
 def head_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the convolutions that make the outputs: they stay float, INT8 there costs most accuracy.
+    """Names of the convolutions that make the outputs. They stay float: INT8 costs most accuracy there.
 
     Raises:
         DataError: an output is not a Sigmoid of a convolution.
@@ -51,7 +51,7 @@ def head_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a name of its own: quantisers tell nodes apart by it."""
+    """A copy in which every node has a unique name, by which quantisers identify nodes."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     seen: set[str] = set()
@@ -63,10 +63,13 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def activations(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The tensors that get Q/DQ, in graph order: inputs of all convolutions but the heads'.
+    """Names of the tensors that get Q/DQ, in graph order: inputs of all convolutions except the heads.
 
     Args:
-        model: with named nodes.
+        model: float32, every node with a name.
+
+    Raises:
+        DataError: an output is not a Sigmoid of a convolution.
     """
     heads = head_convolutions(model)
     inputs = [node.input[0] for node in model.graph.node if node.op_type == "Conv" and node.name not in heads]
@@ -74,17 +77,17 @@ def activations(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.ModelProto:
-    """The INT8 graph.
+    """Make the INT8 graph for TensorRT.
 
     Args:
-        model: float32, named nodes, heads `p3 p4 p5`.
-        thresholds: per tensor of `activations`, the largest magnitude that INT8 represents, > 0.
+        model: float32, every node with a name, heads `p3 p4 p5`.
+        thresholds: the largest magnitude that INT8 represents, > 0, for each tensor of `activations`.
 
     Returns:
         A copy with QuantizeLinear/DequantizeLinear pairs, every zero point 0; it passes `onnx.checker`.
 
     Raises:
-        DataError: a tensor without a threshold.
+        DataError: a tensor has no threshold, or an output is not a Sigmoid of a convolution.
     """
     return quantised(
         model,
@@ -107,19 +110,22 @@ def quantised(
     activation_type: QuantType,
     options: Mapping[str, object],
 ) -> onnx.ModelProto:
-    """A copy with Q/DQ by ONNX Runtime's quantiser, weights signed and per output channel; it passes `onnx.checker`.
+    """A copy with Q/DQ nodes by ONNX Runtime's quantiser; weights are signed, per output channel.
 
     Args:
-        model: float32, named nodes.
-        ranges: per tensor, the smallest and the largest value that 8 bits represent.
-        tensors: that need a range.
+        model: float32, every node with a name.
+        ranges: (low, high) that 8 bits represent, by tensor.
+        tensors: names of the tensors that need a range.
         kept: names of the nodes that stay float.
-        operators: types of those that do not.
-        activation_type: signed or not.
-        options: of the quantiser.
+        operators: types of the nodes that are quantised.
+        activation_type: signed or unsigned 8 bits.
+        options: `extra_options` of ONNX Runtime's QDQQuantizer.
+
+    Returns:
+        The copy; it passes `onnx.checker`.
 
     Raises:
-        DataError: a tensor without a range.
+        DataError: a tensor has no range.
     """
     missing = [name for name in tensors if name not in ranges]
     if missing:
@@ -141,7 +147,7 @@ def quantised(
     )
     quiet = logging.getLogger()
     level = quiet.level
-    quiet.setLevel(logging.ERROR)  # it logs advice through the root logger
+    quiet.setLevel(logging.ERROR)  # the quantiser logs advice through the root logger
     try:
         quantizer.quantize_model()
     finally:

@@ -1,4 +1,4 @@
-"""From the distribution of a tensor's magnitudes to the largest magnitude that INT8 shall represent."""
+"""Chooses the largest magnitude that INT8 represents, from the histogram of a tensor's magnitudes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy.typing as npt
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
 BINS = 2048
-PERCENTILE = 99.9999  # 99.99 already costs accuracy at 640, see README.md
-_LEVELS = 128  # magnitudes of a symmetric INT8
-_STEP = 16  # bins between the candidates that entropy compares
+PERCENTILE = 99.9999  # 99.99 already costs accuracy at 640 (provisioning/README.md)
+_LEVELS = 128  # number of magnitudes of symmetric INT8
+_STEP = 16  # bins between two candidates of the entropy method
 
 Histogram = npt.NDArray[np.int64]
 
 
 def percentile_threshold(histogram: Histogram, limit: float, *, percentile: float = PERCENTILE) -> float:
-    """The magnitude below which `percentile` per cent of all values lie.
+    """The magnitude below which `percentile` per cent of all values lie, > 0, at most `limit`.
 
     Args:
         histogram: (BINS,) int64, counts of magnitudes over 0..limit.
@@ -31,11 +31,11 @@ def percentile_threshold(histogram: Histogram, limit: float, *, percentile: floa
 
 
 def entropy_threshold(histogram: Histogram, limit: float) -> float:
-    """The clipping magnitude whose INT8 distribution diverges least from the real one.
+    """The clipping magnitude for which the INT8 distribution differs least from the real one.
 
-    Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017: for each candidate the tail is clipped onto its last
-    bin (P), the rest is quantised to 128 levels and spread over the bins that were not empty (Q); the smallest
-    Kullback-Leibler divergence of P from Q wins.
+    Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017. For each candidate, P is the histogram with the tail
+    added to the last bin; Q is the clipped histogram, quantised to 128 levels and spread over the bins that were not
+    empty. The candidate with the smallest Kullback-Leibler divergence of P from Q wins.
 
     Args:
         histogram: (BINS,) int64, counts of magnitudes over 0..limit.
@@ -59,6 +59,6 @@ def _divergence(histogram: Histogram, bins: int) -> float:
         return np.inf
     p, q = real / real.sum(), quantised / quantised.sum()
     present = p > 0
-    # A clipped tail on an empty bin has no counterpart in Q: as small a one as counts can be.
+    # A tail clipped onto an empty bin has no mass in Q: half a count avoids an infinite divergence.
     q = np.maximum(q, 0.5 / max(histogram.sum(), 1))
     return float(np.sum(p[present] * np.log(p[present] / q[present])))

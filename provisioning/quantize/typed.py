@@ -1,7 +1,7 @@
-"""The FP16 graph for strongly typed TensorRT networks, where the types of the graph are the types that run.
+"""Makes the FP16 graph for strongly typed TensorRT networks, which compute in the types of the graph.
 
-TensorRT 11 has no builder flags for precision and 10.12 deprecates them; older versions take the float32 graph and the
-flag instead. Input and heads are FP16, too: our kernels write and read it, and half the bytes cross the borders.
+TensorRT 11 has no builder flags for precision, and 10.12 deprecates them; older versions take the float32 graph and a
+flag. Input and heads are FP16, too: our kernels write and read it, and it halves the bytes that they move.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edged.core.errors import DataError
 from provisioning.plain import without_shape_arithmetic
 
 OPSET = 19  # the first in which the scales of Q/DQ may be FP16
-# What an exported and quantised YOLOv5 consists of; all of it computes in the type of its inputs.
+# The operators of exported and quantised YOLOv5 models; all of them compute in the type of their inputs.
 _OPERATORS = frozenset(
     (
         "Add", "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "DequantizeLinear", "Flatten",
@@ -23,12 +23,12 @@ _OPERATORS = frozenset(
     )
 )  # fmt: skip
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
-_SMALLEST_SCALE = float(np.finfo(np.float16).tiny)  # smaller ones lose precision, or become 0 and divide by it
+_SMALLEST_SCALE = float(np.finfo(np.float16).tiny)  # smaller scales lose precision or become 0, a division by 0
 _FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales are float32 by definition
 
 
 def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that takes, computes in and gives FP16, at opset 19.
+    """A copy whose inputs, outputs and computation are FP16, at opset 19.
 
     Args:
         model: float32, with or without Q/DQ, heads as outputs.
@@ -37,14 +37,14 @@ def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         The typed graph; it passes `onnx.checker` and strict shape inference.
 
     Raises:
-        DataError: an operator whose FP16 form is not known here, or a weight beyond FP16's range.
+        DataError: an operator that is not supported in FP16 here, or a weight beyond FP16's range.
     """
-    model = without_shape_arithmetic(model)  # imports of earlier releases have some
+    model = without_shape_arithmetic(model)  # bundles of earlier releases may have shape arithmetic
     strange = sorted({node.op_type for node in model.graph.node} - _OPERATORS)
     if strange:
         raise DataError(f"cannot type {', '.join(strange)} as FP16", remedy="use precision fp32 or int8")
     typed: onnx.ModelProto = version_converter.convert_version(model, OPSET)
-    del typed.graph.value_info[:]  # types of before
+    del typed.graph.value_info[:]  # the float32 types
     _convert_constants(typed.graph)
     for border in (*typed.graph.input, *typed.graph.output):
         border.type.tensor_type.elem_type = TensorProto.FLOAT16
@@ -55,7 +55,7 @@ def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _convert_constants(graph: onnx.GraphProto) -> None:
-    """Float32 weights, biases and scales to FP16, but for those that the standard wants in float32."""
+    """Convert float32 weights, biases and scales to FP16, in place, except those that ONNX defines as float32."""
     kept = {
         node.input[index]
         for node in graph.node
