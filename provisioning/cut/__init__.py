@@ -1,1 +1,1 @@
-"""A user's own YOLOv5 ONNX export, cut at its three heads: the decode goes, its anchors are recovered from it."""
+"""Cuts a user's YOLOv5 ONNX export at its three heads; the anchors are recovered from the decode that is cut off."""

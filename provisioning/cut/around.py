@@ -1,7 +1,7 @@
-"""What an export does beside the network, which the cut leaves out or the daemon does not know of: each is refused.
+"""Refuses exports that compute something before the network or after the decode, which the cut would lose.
 
-In front of the network, a graph may scale or reorder the picture's colours; behind the decode, it may reorder or change
-the scores. Either way the network alone would give other detections than the file.
+Before the network, a graph may scale the pixels or reorder the colours; after the decode, it may reorder or change the
+scores. In both cases the network alone would give other detections than the file.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from provisioning.plain import reads
 
 COLOURS = 3
 _BOX, _BOX_FIELDS = 4, 5  # x, y, w, h; with objectness
-_OTHER_WIDTHS = {1, _BOX, 6}  # scores, labels, boxes, boxes with score and label: whatever the number of classes is
-_NO_VALUES = frozenset({"Shape", "Size"})  # what they give depends on sizes alone
-_HARMLESS = frozenset({"Pad", "Identity"})  # a convolution's own padding, written apart
+_OTHER_WIDTHS = {1, _BOX, 6}  # scores or labels, boxes, boxes with score and label: no table of class scores
+_NO_VALUES = frozenset({"Shape", "Size"})  # their outputs depend on shapes only, not on values
+_HARMLESS = frozenset({"Pad", "Identity"})  # padding of a convolution, as a node of its own
 
 
 def kinds_on_the_way(model: onnx.ModelProto, starts: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The kinds of nodes that the values of `starts` passed, for each tensor with some before the next convolution."""
+    """For each tensor computed from `starts` without a convolution: the types of the nodes in between."""
     ways = dict.fromkeys(starts, frozenset[str]())
-    for node in model.graph.node:  # each follows what it reads
+    for node in model.graph.node:  # sorted: each node follows those that it reads
         taken = reads(node) & ways.keys()
         if taken and node.op_type not in _NO_VALUES and node.op_type != "Conv":
             passed = frozenset({node.op_type}).union(*(ways[name] for name in taken))
@@ -35,27 +35,27 @@ def kinds_on_the_way(model: onnx.ModelProto, starts: Iterable[str]) -> dict[str,
 
 
 def entries(model: onnx.ModelProto, picture: str) -> dict[str, frozenset[str]]:
-    """The tensors that the first convolutions see, and the kinds of nodes between the picture and them."""
+    """Inputs of the first convolutions that are not the picture itself, with the types of the nodes in between."""
     ways = kinds_on_the_way(model, [picture])
     seen = [node.input[0] for node in model.graph.node if node.op_type == "Conv" and node.input[0] in ways]
     return {name: ways[name] for name in seen if ways[name] - _HARMLESS}
 
 
 def suppressed(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The boxes and scores that a graph hands to its own NMS."""
+    """Names of the boxes and scores that a graph passes to its own NMS; empty without NMS."""
     return tuple(name for node in model.graph.node if node.op_type == "NonMaxSuppression" for name in node.input[:2])
 
 
 def require_picture(seen: Mapping[str, Floats], ways: Mapping[str, frozenset[str]], picture: Floats) -> None:
-    """Raise unless the first convolutions see the picture itself, or its pixels as YOLOv5's Focus puts them.
+    """Check that the first convolutions get the picture itself, or its pixels in the order of YOLOv5's Focus.
 
     Args:
-        seen: tensors by name, those of `ways` among them.
-        ways: what `entries` gave.
-        picture: (1, 3, H, W).
+        seen: tensors by name, at least those of `ways`.
+        ways: from `entries`.
+        picture: (1, 3, H, W) float32, the network's input.
 
     Raises:
-        DataError: the graph changes it.
+        DataError: the graph changes the picture.
     """
     for name, kinds in ways.items():
         if not (np.array_equal(seen[name], picture) or _is_focus(seen[name], picture)):
@@ -66,14 +66,14 @@ def require_picture(seen: Mapping[str, Floats], ways: Mapping[str, frozenset[str
 
 
 def require_scores(tensors: Mapping[str, Floats], table: Floats) -> None:
-    """Raise where a tensor behind the decode has other scores than it, or in another order.
+    """Check that no tensor after the decode has other scores than the decode, or in another order.
 
     Args:
-        tensors: by name, of any shape; those without a row or column a box are passed over.
-        table: (N, 5+classes), decoded.
+        tensors: by name, of any shape; those without one row or column for each box are ignored.
+        table: (N, 5+classes), the decoded boxes.
 
     Raises:
-        DataError: as said.
+        DataError: one has.
     """
     scores = table[:, _BOX_FIELDS:]  # (N, classes)
     classes = scores.shape[1]
@@ -95,7 +95,7 @@ def require_scores(tensors: Mapping[str, Floats], table: Floats) -> None:
 
 
 def _is_focus(seen: Floats, picture: Floats) -> bool:
-    """Whether each three channels are every second pixel of every second row, colours in order."""
+    """Whether each group of three channels is every second pixel of every second row, with the colours in order."""
     corners = [picture[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)]
     return seen.shape == (1, 4 * COLOURS, *corners[0].shape[2:]) and all(
         any(np.array_equal(seen[:, first : first + COLOURS], corner) for corner in corners)

@@ -1,4 +1,4 @@
-"""What an ONNX file is that is no YOLOv5 detector: told from its metadata and its last convolutions."""
+"""Says what an ONNX file is if it is no YOLOv5 detector, from its metadata and its last convolutions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _QUANTISED = frozenset(
 )
 _HEADS = 3
 _P6_HEADS = 4
-_DFL_CHANNELS = 64  # 4 sides of 16 bins
+_DFL_CHANNELS = 64  # of a head for boxes in YOLOv8 and later: 4 sides, 16 bins each
 _YOLOV5_ONLY = "YOLOv5 detectors with three heads are supported"
-# "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes it; its YOLOv5 is the anchor-free one.
+# "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes. Its "YOLOv5" is anchor-free, too.
 _ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
 _TASKS = {"segment": "segmentation", "pose": "poses", "obb": "oriented boxes", "classify": "classification"}
 
 
 def refuse_other_models(model: onnx.ModelProto) -> None:
-    """Raise for a file that says itself what it is, and that this is no YOLOv5 detector in float.
+    """Refuse files whose metadata, inputs or operators show that they are no float YOLOv5 detector.
 
     Raises:
-        DataError: quantised, made by Ultralytics' package for its later models, or of the DETR family.
+        DataError: the model is quantised, was exported by the `ultralytics` package, or is of the DETR family.
     """
     said = {entry.key: entry.value for entry in model.metadata_props}
     named = _ULTRALYTICS.search(said.get("description", ""))
@@ -49,11 +49,11 @@ def refuse_other_models(model: onnx.ModelProto) -> None:
 
 
 def not_yolov5(model: onnx.ModelProto, ends: Sequence[tuple[str, list[int]]]) -> DataError:
-    """Why a graph whose outputs come from these convolutions is no YOLOv5 detector.
+    """The error to raise for a graph whose last convolutions are not those of a YOLOv5 detector.
 
     Args:
         model: the graph.
-        ends: name and weight shape (outputs, inputs, height, width) of the last convolution on every way.
+        ends: name and weight shape (outputs, inputs, height, width) of the last convolution before each output.
     """
     channels = Counter(shape[0] for _, shape in ends if shape[2:] == [1, 1])
     equal, most = channels.most_common(1)[0] if channels else (0, 0)

@@ -1,4 +1,4 @@
-"""Graph surgery on a user's ONNX file: read it safely, find its head convolutions, keep only what leads to them."""
+"""Reads a user's ONNX file safely, finds its head convolutions, and keeps only the nodes that lead to them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from provisioning.plain import reads, sort_nodes
 
 _RANK = 4  # (B, 3, H, W)
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
-MIN_IR_VERSION = 4  # weights need be no inputs from here on
-MAX_IR_VERSION = 10  # what ONNX Runtime 1.20 reads
+MIN_IR_VERSION = 4  # the first in which weights need not be graph inputs
+MAX_IR_VERSION = 10  # the latest that ONNX Runtime 1.20 reads
 
-# What a head's values may pass on the way to an output that is not decoded: layout and one sigmoid, no arithmetic.
+# Nodes between a head and an output that is not decoded: layout and a sigmoid, no arithmetic.
 _LAYOUT = frozenset({"Sigmoid", "Reshape", "Transpose", "Identity", "Concat", "Unsqueeze", "Cast"})
-_JOINTS = frozenset({"Concat", "Reshape", "Transpose"})  # what YOLOv5's exporters end the decode with
+_JOINTS = frozenset({"Concat", "Reshape", "Transpose"})  # the last nodes of the decode in YOLOv5 exports
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Heads:
     """The head convolutions of a graph.
 
     Attributes:
-        tensors: their outputs, in no particular order.
-        channels: of each, A*(5+classes).
-        behind: kinds of the nodes that their values pass on the way to the graph's outputs.
-        between: tensors there that may hold decoded boxes, those next to the outputs first.
+        tensors: names of their outputs, in no particular order.
+        channels: of each head, A*(5+classes).
+        behind: types of the nodes between the heads and the graph's outputs.
+        between: names of tensors there that may hold decoded boxes, those nearest to the outputs first.
     """
 
     tensors: tuple[str, ...]
@@ -42,7 +42,7 @@ class Heads:
 
     @property
     def raw(self) -> bool:
-        """Whether nothing behind the heads decodes them."""
+        """Whether the graph does not decode the heads."""
         return self.behind <= _LAYOUT
 
 
@@ -50,8 +50,8 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
     """Parse and check an ONNX file.
 
     Raises:
-        DataError: empty, too large, truncated, invalid, with parts outside the file, sparse weights or operators of
-            other domains, or another model than YOLOv5 by its own word.
+        DataError: the file is empty, too large, truncated or invalid, has weights outside the file, sparse weights or
+            operators of other domains, or is a model that `refuse_other_models` refuses.
     """
     size = f"{len(content):,} bytes"
     if not content or len(content) > MAX_BYTES:
@@ -83,8 +83,8 @@ class Picture:
 
     Attributes:
         name: of the tensor.
-        batch: as exported; 1 where it is free.
-        size_wh: as exported, pixels; None where it is free.
+        batch: fixed batch size; 1 if it is free.
+        size_wh: fixed (width, height), pixels; None if it is free.
     """
 
     name: str
@@ -93,10 +93,10 @@ class Picture:
 
 
 def image_input(model: onnx.ModelProto) -> Picture:
-    """The picture input.
+    """Find the input for pictures.
 
     Raises:
-        DataError: not exactly one float32 input (B, 3, H, W).
+        DataError: the graph does not have exactly one float32 input (B, 3, H, W).
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
@@ -120,10 +120,10 @@ def image_input(model: onnx.ModelProto) -> Picture:
 
 
 def find_heads(model: onnx.ModelProto) -> Heads:
-    """Trace back from the outputs to the first convolution on every way.
+    """Follow the graph from its outputs back to the nearest convolution on every path.
 
     Raises:
-        DataError: these are not three 1x1 convolutions of equally many channels, as YOLOv5's heads are.
+        DataError: these are not YOLOv5's heads: three 1x1 convolutions with the same number of channels.
     """
     maker = {output: node for node in model.graph.node for output in node.output if output}
     waiting, seen = [value.name for value in model.graph.output], set[str]()
@@ -154,7 +154,7 @@ def find_heads(model: onnx.ModelProto) -> Heads:
 
 
 def with_outputs(model: onnx.ModelProto, tensors: tuple[str, ...]) -> bytes:
-    """The same model that gives these tensors too."""
+    """The model, serialised, with these tensors as further outputs."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     present = {value.name for value in twin.graph.output}
@@ -171,23 +171,25 @@ def cut(
     strides: tuple[int, ...],
     channels: int,
 ) -> onnx.ModelProto:
-    """What leads from the picture to the heads, a sigmoid behind each; free batch, fixed size, names as in our export.
+    """The part of the graph from the picture to the heads, with a sigmoid after each.
+
+    Its batch size is free, its picture size is fixed, and inputs and outputs have the names of our own exports.
 
     Args:
         model: the whole graph.
-        heads: tensors by rising stride.
-        input_wh: network input, pixels.
-        strides: of the heads.
+        heads: names of the heads' tensors, smallest stride first.
+        input_wh: network input (width, height), pixels.
+        strides: of the heads, pixels.
         channels: of each head.
 
     Raises:
-        DataError: an inner tensor has a name of ours.
+        DataError: an inner tensor has a name that we give to an input or output.
     """
     picture = image_input(model).name
     nodes = _upstream(model, heads)
     taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
     if taken:
-        raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, as edged calls its own")
+        raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, which edged uses for its own")
     needed = {name for node in nodes for name in reads(node)} | set(heads)
     sigmoids = [helper.make_node("Sigmoid", [h], [p], name=p) for h, p in zip(heads, OUTPUTS, strict=True)]
     for node in nodes:
@@ -214,7 +216,7 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _refuse_weights_elsewhere(model: onnx.ModelProto) -> None:
-    """Raise for numbers outside the file: every reader of ONNX would fetch them from any file that it may read."""
+    """Refuse weights outside the file: a reader of ONNX would load them from any path that the file names."""
     inside_functions = (tensor for function in model.functions for node in function.node for tensor in _stored(node))
     tensors = (*_kept_in(model.graph), *inside_functions)
     outside = [tensor.name for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
@@ -228,7 +230,7 @@ def _refuse_weights_elsewhere(model: onnx.ModelProto) -> None:
 
 
 def _kept_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Every tensor that a graph stores, those of its nodes' inner graphs too."""
+    """Every tensor stored in a graph and in the subgraphs of its nodes."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
@@ -237,7 +239,7 @@ def _kept_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
 
 
 def _stored(node: onnx.NodeProto) -> Iterator[TensorProto]:
-    for attribute in node.attribute:  # a field that is not set is empty
+    for attribute in node.attribute:  # fields that are not set are empty
         yield from (attribute.t, *attribute.tensors)
         for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
@@ -248,12 +250,12 @@ def _stored(node: onnx.NodeProto) -> Iterator[TensorProto]:
 def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Copies of the nodes that lead to `tensors`, in the graph's order."""
     wanted, kept = set(tensors), list[onnx.NodeProto]()
-    for node in reversed(model.graph.node):  # sorted topologically, which the checker has confirmed
+    for node in reversed(model.graph.node):  # sorted topologically: the checker has confirmed that
         if wanted.intersection(node.output):
             wanted |= reads(node)
             twin = onnx.NodeProto()
             twin.CopyFrom(node)
-            twin.ClearField("doc_string")  # exporters leave paths of the machine that they ran on
+            twin.ClearField("doc_string")  # exporters write paths of their machine into it
             twin.ClearField("metadata_props")
             kept.append(twin)
     return kept[::-1]

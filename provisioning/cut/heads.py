@@ -1,4 +1,4 @@
-"""Cuts a user's YOLOv5 ONNX export at its heads and proves on a picture that nothing else was lost."""
+"""Cuts a user's YOLOv5 ONNX export at its heads, and checks with pictures that the result computes the same."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class CutModel:
     """An imported ONNX model.
 
     Attributes:
-        onnx: the file: `images` -> `p3`, `p4`, `p5`, sigmoided, free batch.
-        names: of the classes.
-        anchors: per head, per anchor (width, height) in network pixels.
-        strides: pixels a cell, per head.
-        input_wh: network input, pixels.
+        onnx: content of the ONNX file: `images` -> `p3`, `p4`, `p5`, sigmoided, free batch size.
+        names: class names, by class id.
+        anchors: (width, height) in network pixels of each anchor of each head, smallest stride first.
+        strides: network pixels per cell of each head, ascending.
+        input_wh: network input (width, height), pixels.
     """
 
     onnx: bytes
@@ -65,26 +65,27 @@ def cut_at_heads(
     anchors: Sequence[float] = (),
     where: str = "the model",
 ) -> CutModel:
-    """Cut an export of YOLOv5, with or without the decode inside, at its three heads.
+    """Cut a YOLOv5 export, with or without the decode inside, at its three heads.
 
     Args:
-        content: the ONNX file.
-        input_wh: network input; None takes the file's own, or 640x640 where it is free.
-        names: of the classes; empty takes the file's metadata.
-        anchors: w, h, w, h, ... in pixels by rising stride; empty recovers them from the decode, or the metadata.
+        content: of the ONNX file.
+        input_wh: network input (width, height), pixels; None for the file's own, or 640x640 if that is free.
+        names: class names, by class id; empty for those of the file's metadata.
+        anchors: w, h, w, h, ... in pixels, smallest stride first. Only used for a file without decode; if empty, they
+            are taken from its metadata.
         where: the file, for messages.
 
     Raises:
-        DataError: damaged, not YOLOv5, a decode that is not YOLOv5's, or something done to the picture or the scores
-            beside it.
-        UsageError: names or anchors are needed and not given, or a size that the file was not exported for.
+        DataError: the file is damaged, not YOLOv5, its decode is not YOLOv5's, or it changes the picture before the
+            network or the scores after the decode.
+        UsageError: names or anchors are needed and not given, or the file was exported for another size.
         EdgedError: the cut model computes something else than the original.
     """
     model = in_float32(read_onnx(content))
     picture = image_input(model)
     size = _size(picture, input_wh, where)
     heads, ways = find_heads(model), entries(model, picture.name)
-    # Two pictures that differ: a network for any number of them must not mix them up.
+    # Two different pictures: in a batch, the network must not mix them.
     images = np.random.default_rng(0).random((2, picture.batch, 3, size[1], size[0]), np.float32)
     outputs = tuple(value.name for value in model.graph.output)
     watched = tuple(dict.fromkeys((*outputs, *heads.tensors, *ways, *suppressed(model))))
@@ -103,7 +104,7 @@ def cut_at_heads(
         raise _no_decode([seen[name] for name in outputs], heads.channels)
     classes = _names(names, model, {table.shape[1] for table in tables if not heads.raw}, heads.channels)
     per_head = [head.reshape(-1, _BOX_FIELDS + len(classes), *head.shape[2:]) for head in logits]
-    # Behind the decode, a graph may turn its boxes into corners or shares of the picture: then those within tell.
+    # After the decode, a graph may convert the boxes to corners or fractions: then its inner tensors are tried.
     if heads.raw:
         found = _stated(anchors, model, per_head)
     else:
@@ -127,7 +128,7 @@ def _size(picture: Picture, asked: tuple[int, int] | None, where: str) -> tuple[
 
 
 def _strides(heads: Sequence[Floats], size: tuple[int, int]) -> tuple[int, ...]:
-    """Pixels a cell of each head (1, C, H, W), which is the same across and down."""
+    """Network pixels per cell of each head (1, C, H, W); DataError unless cells are square."""
     width, height = size
     strides = tuple(width // head.shape[3] for head in heads)
     if any(head.shape[2:] != (height // s, width // s) for head, s in zip(heads, strides, strict=True)):
@@ -146,7 +147,7 @@ def _trunk(
     names: Sequence[str],
     anchors: Anchors,
 ) -> bytes:
-    """The model up to its heads in our form, described."""
+    """The model up to its heads, simplified, in the form of our own exports and with their metadata; serialised."""
     trunk = cut(model, tuple(heads), input_wh=size, strides=strides, channels=channels)
     slim = onnxslim.slim(at_opset(without_shape_arithmetic(trunk, batch=batch), OPSET, ir_version=IR_VERSION))
     _describe(slim, names, anchors, strides)
@@ -157,7 +158,7 @@ def _trunk(
 def _run(
     model: onnx.ModelProto, picture: str, tensors: tuple[str, ...], image: Floats, *, where: str
 ) -> dict[str, Floats]:
-    """Tensors of the original, of the first picture of a batch."""
+    """Run the original model. Returns tensors by name, for the first picture of the batch."""
     session = open_session(with_outputs(model, tensors), threads=1, where=where)
     try:
         values = cast("list[Floats]", session.run(list(tensors), {picture: image}))
@@ -171,7 +172,7 @@ def _run(
 
 
 def _tables(tensors: Sequence[Floats], logits: Sequence[Floats]) -> list[Floats]:
-    """(N, 5+classes) of each tensor that has a row for every anchor of every cell, as YOLOv5's decode does."""
+    """The tensors with one row for each anchor of each cell, as YOLOv5's decode has them; each (N, 5+classes)."""
     cells = sum(head.shape[2] * head.shape[3] for head in logits)
     channels = logits[0].shape[1]
     return [
@@ -193,7 +194,7 @@ def _no_decode(outputs: Sequence[Floats], channels: int) -> DataError:
 
 
 def _names(given: Sequence[str], model: onnx.ModelProto, widths: set[int], channels: int) -> tuple[str, ...]:
-    """Class names, as many as the heads have channels for; `widths` are 5+classes as the decode has them."""
+    """Class names, checked against the heads' channels and the decode; `widths` are 5+classes of decoded tables."""
     names = tuple(given) or _metadata_names(metadata(model).get("names", ""))
     made_for = max(widths) - _BOX_FIELDS if widths else 0
     if not names:
@@ -206,7 +207,7 @@ def _names(given: Sequence[str], model: onnx.ModelProto, widths: set[int], chann
 
 
 def _metadata_names(text: str) -> tuple[str, ...]:
-    """`{0: 'person'}` or `['person']`, the literals that exporters write; none where it is something else."""
+    """Names from a literal such as `{0: 'person'}` or `['person']`, as exporters write it; none from any other text."""
     try:
         value = ast.literal_eval(text) if text else ()
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -220,7 +221,7 @@ def _metadata_names(text: str) -> tuple[str, ...]:
 
 
 def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tuple[int, ...]) -> tuple[Anchors, Floats]:
-    """Anchors from the first table that follows from the heads as YOLOv5's decode does, and that table."""
+    """The anchors from the first table that is the heads' decode by YOLOv5's formula, and that table."""
     problems: list[DataError] = []
     for table in tables:
         try:
@@ -231,7 +232,7 @@ def _recovered(tables: Iterable[Floats], logits: Sequence[Floats], strides: tupl
 
 
 def _stated(given: Sequence[float], model: onnx.ModelProto, logits: Sequence[Floats]) -> Anchors:
-    """Anchors as given, else from our own metadata."""
+    """The given anchors, else those of the metadata of our own exports."""
     anchors = logits[0].shape[0]
     values = list(given) or _own_anchors(model)
     if not values:
@@ -246,7 +247,7 @@ def _stated(given: Sequence[float], model: onnx.ModelProto, logits: Sequence[Flo
 
 
 def _own_anchors(model: onnx.ModelProto) -> list[float]:
-    """Those that our own exports state; none where other tools wrote something else in their place."""
+    """Anchors from the metadata of our own exports; none if another tool wrote something else there."""
     try:
         nested = json.loads(metadata(model).get("anchors", "[]"))
         values = [float(side) for head in nested for anchor in head for side in anchor]
@@ -268,7 +269,7 @@ def _describe(model: onnx.ModelProto, names: Sequence[str], anchors: Anchors, st
 
 
 def _verify(content: bytes, images: Floats, logits: Sequence[Floats], *, where: str) -> None:
-    """Raise unless the cut model gives the original's probabilities, for each picture of a batch of two."""
+    """Check that the cut model gives the original's probabilities, for both pictures of a batch."""
     session = open_session(content, threads=1, where=f"{where}, cut at its heads,")
     expected = [1 / (1 + np.exp(-head.astype(np.float64))) for head in logits]
     try:

@@ -1,7 +1,7 @@
-"""Anchors from a decoder that runs: boxes and logits of the same picture tell what lies between them.
+"""Recovers the anchors of a decoder from its boxes and the heads' logits of the same picture.
 
-YOLOv5 decodes a logit t with s = sigmoid(t) as xy = (2*s - 0.5 + cell) * stride, wh = (2*s)**2 * anchor. So every
-cell gives wh / (2*s)**2, and a decoder is YOLOv5's exactly when all cells of an anchor agree and all centres fit.
+YOLOv5 decodes a logit t with s = sigmoid(t) as xy = (2*s - 0.5 + cell) * stride, wh = (2*s)**2 * anchor. So every cell
+gives the anchor wh / (2*s)**2. The decoder is YOLOv5's if all cells of an anchor agree and all centres fit.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from edged.core.errors import DataError
 from edged.core.types import Floats
 
 SIZE_TOLERANCE = 1e-3  # relative
-SMALLEST_FACTOR = 1e-4
+SMALLEST_FACTOR = 1e-4  # of (2*s)**2; cells with a smaller one are ignored
 CENTRE_TOLERANCE_PX = 0.01
-# Far from what a network was trained on its scores are small: classes in another order show in proportions only.
+# On random pictures all scores are small: only a relative tolerance shows that classes are in another order.
 SCORE_TOLERANCE = 1e-3  # relative
-SCORE_NOISE = 1e-6  # what sigmoids of different make differ by
+SCORE_NOISE = 1e-6  # absolute; implementations of the sigmoid differ by this
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
 def recover_anchors(decoded: Floats, logits: Sequence[Floats], *, strides: Sequence[int]) -> Anchors:
-    """The anchors that the decoder used, by rising stride.
+    """The anchors that the decoder used, smallest stride first.
 
     Args:
-        decoded: (N, 5+classes) what the decoder gave: x, y, w, h in network pixels, objectness, classes.
-        logits: per head by rising stride, (A, 5+classes, H, W).
+        decoded: (N, 5+classes) float, output of the decoder: x, y, w, h in network pixels, objectness, classes.
+        logits: of each head, smallest stride first, (A, 5+classes, H, W) float.
         strides: of the heads, pixels.
 
     Raises:
-        DataError: it is not YOLOv5's decode.
+        DataError: the decoder is not YOLOv5's.
     """
     cells = [head.transpose(0, 2, 3, 1).reshape(-1, head.shape[1]) for head in logits]  # (A*H*W, 5+classes)
     worst = ""
-    for order in permutations(range(len(cells))):  # exports differ in which head comes first
+    for order in permutations(range(len(cells))):  # exports differ in the order of the heads
         ends = np.cumsum([len(cells[head]) for head in order])[:-1]
         parts = dict(zip(order, np.split(decoded, ends), strict=True))
         try:
@@ -51,7 +51,7 @@ def recover_anchors(decoded: Floats, logits: Sequence[Floats], *, strides: Seque
 
 
 def same_scores(got: Floats, expected: Floats) -> bool:
-    """Whether two arrays of the same shape hold the same scores, but for arithmetic."""
+    """Whether two arrays of the same shape hold the same scores, within the rounding of different runtimes."""
     return bool(np.allclose(got, expected, rtol=SCORE_TOLERANCE, atol=SCORE_NOISE))
 
 
@@ -63,9 +63,9 @@ def _head_anchors(boxes: Floats, logits: Floats, *, stride: int) -> tuple[tuple[
     """The anchors of one head.
 
     Args:
-        boxes: (A*H*W, 5+classes) decoded, anchor by anchor, row by row.
+        boxes: (A*H*W, 5+classes) decoded, in the order anchor, row, column.
         logits: (A, 5+classes, H, W).
-        stride: pixels a cell.
+        stride: network pixels per cell.
     """
     anchors, _, height, width = logits.shape
     with np.errstate(over="ignore"):
@@ -80,7 +80,7 @@ def _head_anchors(boxes: Floats, logits: Floats, *, stride: int) -> tuple[tuple[
         )
     factor = (2 * scores[..., 2:4]) ** 2  # (A, H, W, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Tiny factors have lost their digits in float32; they take no part.
+        # With tiny factors, float32 has lost too many digits.
         sizes = np.where(factor > SMALLEST_FACTOR, got[..., 2:4] / factor, np.nan)
     if np.isnan(sizes).all(axis=(1, 2)).any():
         raise _OtherError(f"at stride {stride} it shows no box large enough to tell the anchors")
@@ -89,5 +89,5 @@ def _head_anchors(boxes: Floats, logits: Floats, *, stride: int) -> tuple[tuple[
     off_size = (np.abs(got[..., 2:4] - expected) / (expected + CENTRE_TOLERANCE_PX)).max()
     if not off_size <= SIZE_TOLERANCE:
         raise _OtherError(f"at stride {stride} its anchors differ by {off_size:.3g} from cell to cell")
-    # Anchors are written with few digits; float32 arithmetic has blurred the last of them.
+    # Anchors are written with few digits; rounding removes the error of float32 arithmetic.
     return tuple((round(float(w), 3), round(float(h), 3)) for w, h in middle)

@@ -1,4 +1,4 @@
-"""Torch's file format, read within bounds: a zip of one pickle and one record of raw numbers a storage."""
+"""Reads torch's file format within limits: a zip with one pickle, and one record of raw numbers for each storage."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _DTYPES = {
 class Archive:
     """An open checkpoint file: `root` is what its pickle describes, `tensor` reads the numbers of one tensor.
 
-    Messages leave the path to the caller.
+    The path is not in the messages; the caller adds it.
 
-    Raises (at construction):
-        DataError: missing, empty, truncated, damaged, oversized, or some other kind of file; the message says which.
+    Raises:
+        DataError: the file is missing, empty, truncated, damaged, too large, or of another kind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,10 +70,11 @@ class Archive:
         self._zip.close()
 
     def tensor(self, ref: TensorRef) -> Tensor:
-        """The tensor of a reference, its own memory, in the type of the file.
+        """Read the tensor of a reference, on the CPU, in memory of its own and the file's dtype.
 
         Raises:
-            DataError: an unknown element type, a missing or short record, a view outside it.
+            DataError: the element type is unknown, the record is missing or too short, the view reaches outside it, or
+                the tensors read so far have more than twice the file's size.
         """
         dtype = _DTYPES.get(ref.storage.dtype)
         if dtype is None:
@@ -86,10 +87,10 @@ class Archive:
         return torch.as_strided(flat, ref.shape, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
 
     def plain(self, value: object, depth: int = 0) -> object:
-        """Containers, numbers and text as they are, with tensors read.
+        """A copy of containers, numbers and text in which each `TensorRef` is replaced by its tensor.
 
         Raises:
-            DataError: as for `tensor`, and for objects of any class or nesting beyond reason.
+            DataError: as `tensor`, and for objects of other classes or too much nesting.
         """
         self._visited += 1
         if depth > MAX_NESTING or self._visited > MAX_RECORDS:
@@ -108,7 +109,7 @@ class Archive:
         infos = self._zip.infolist()
         if len(infos) > MAX_RECORDS:
             raise DataError(f"{len(infos):,} records in the zip, at most {MAX_RECORDS:,} expected")
-        # First: a real one is in part compressed.
+        # Checked before compression: a TorchScript file is partly compressed.
         if any(info.filename.count("/") == 1 and info.filename.endswith("/constants.pkl") for info in infos):
             raise DataError(
                 "a TorchScript program, not a checkpoint",
@@ -145,7 +146,7 @@ class Archive:
             raise DataError(f"record {shown(name)} is damaged ({exc})", remedy="download the file again") from exc
 
     def _storage(self, ref: StorageRef, dtype: torch.dtype) -> Tensor:
-        """All elements of a storage, (count,); read-only memory."""
+        """All elements of a storage, (count,)."""
         wanted = ref.count * dtype.itemsize
         blob = self._record(f"data/{ref.key}", limit=max(wanted, 1))
         if len(blob) != wanted or not wanted:
@@ -166,7 +167,7 @@ class Archive:
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    """Raise for everything that is not a zip, saying what it is."""
+    """Refuse a file that is not a zip, and say what it is."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -180,12 +181,12 @@ def _refuse_other_kinds(path: Path) -> None:
     if head.startswith(_ZIP):
         return
     if pickled is not None:
-        read_pickle(io.BytesIO(pickled))  # raises first where it is hostile or damaged
+        read_pickle(io.BytesIO(pickled))  # raises if it is hostile or damaged
     raise DataError(_described(head), remedy="name a checkpoint (.pt) of YOLOv5 5.0 to 7.0")
 
 
 def _described(head: bytes) -> str:
-    """What a file that is no checkpoint seems to be, from its first bytes."""
+    """What a file that is no checkpoint seems to be, by its first bytes."""
     text = head.lstrip().lower()
     if not head:
         return "empty (0 bytes)"

@@ -52,7 +52,11 @@ class Conv(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Fold the normalisation into the convolution, in place; does nothing the second time."""
+        """Fold the normalisation into the convolution, in place; a second call does nothing.
+
+        Raises:
+            ValueError: the normalisation has no running statistics.
+        """
         if not isinstance(self.bn, nn.BatchNorm2d):
             return
         mean, variance = self.bn.running_mean, self.bn.running_var
@@ -75,7 +79,7 @@ class Conv(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 then 3x3 convolution, with a shortcut around both where asked."""
+    """1x1 then 3x3 convolution; with `shortcut`, the input is added to the output."""
 
     def __init__(self, channels: int, *, shortcut: bool, activation: Activation) -> None:
         super().__init__()
@@ -90,7 +94,7 @@ class Bottleneck(nn.Module):
 
 
 class C3(nn.Module):
-    """Cross-stage-partial block: half the channels through `depth` bottlenecks, half past them, then joined."""
+    """Cross-stage-partial block: half of the channels pass `depth` bottlenecks, then all are joined."""
 
     def __init__(self, inputs: int, outputs: int, *, depth: int, shortcut: bool, activation: Activation) -> None:
         super().__init__()
@@ -107,7 +111,7 @@ class C3(nn.Module):
 
 
 class SPPF(nn.Module):
-    """Spatial pyramid pooling of releases 6 and 7: one 5x5 maximum three times over, which is 5, 9 and 13."""
+    """Spatial pyramid pooling of releases 6 and 7: a 5x5 maximum applied three times, which gives 5x5, 9x9, 13x13."""
 
     def __init__(self, inputs: int, outputs: int, *, activation: Activation) -> None:
         super().__init__()
@@ -145,7 +149,7 @@ class SPP(nn.Module):
 
 
 class Focus(nn.Module):
-    """Stem of release 5: each 2x2 square of pixels becomes channels, then a 3x3 convolution."""
+    """Stem of release 5: the four pixels of each 2x2 square become channels; then a 3x3 convolution."""
 
     def __init__(self, inputs: int, outputs: int, *, activation: Activation) -> None:
         super().__init__()
@@ -159,7 +163,7 @@ class Focus(nn.Module):
 
     @torch.no_grad()
     def as_conv(self) -> Conv:
-        """The same function as one 6x6 convolution of stride 2 (fused), which every backend runs well.
+        """The same function as one fused 6x6 convolution of stride 2, which every backend runs well.
 
         A 3x3 kernel over 2x2 squares touches 6x6 pixels: tap (2*ky + row, 2*kx + column) of the new kernel is tap
         (ky, kx) of the channel block that Focus made of corner (row, column).
@@ -178,7 +182,7 @@ class Focus(nn.Module):
 
 
 class Concat(nn.Module):
-    """Joins feature maps of one size along the channels."""
+    """Concatenates feature maps of one size along the channels."""
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(B, C1, H, W), (B, C2, H, W) -> (B, C1 + C2, H, W)."""
@@ -186,19 +190,19 @@ class Concat(nn.Module):
 
 
 class Detect(nn.Module):
-    """The heads: one 1x1 convolution a stride, `5 + classes` logits an anchor. No decode: that is elsewhere."""
+    """The heads: a 1x1 convolution for each stride, with `5 + classes` logits for each anchor. It does not decode."""
 
     def __init__(self, inputs: Sequence[int], *, anchors_per_head: int, classes: int) -> None:
         super().__init__()
         self.m = nn.ModuleList(nn.Conv2d(channels, anchors_per_head * (5 + classes), 1) for channels in inputs)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """One (B, C, H, W) a head -> one (B, anchors*(5+classes), H, W) a head, logits."""
+        """(B, C, H, W) for each head -> logits (B, anchors*(5+classes), H, W) for each head."""
         return tuple(conv(x) for conv, x in zip(self.m, maps, strict=True))
 
     @torch.no_grad()
     def set_prior(self, strides: Sequence[int], *, classes: int) -> None:
-        """Shift the biases to the published prior: 8 objects in a 640x640 picture, classes equally likely.
+        """Shift the biases to the published prior: 8 objects in a 640x640 picture, all classes equally likely.
 
         Focal loss (Lin et al. 2017, section 3.3) gives the reason: training starts near the true rate of objects.
         """

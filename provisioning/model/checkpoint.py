@@ -1,4 +1,4 @@
-"""Checkpoints: what a weights file says, read without executing anything, and our own written whole or not at all."""
+"""Reads checkpoints of YOLOv5 and our own, without executing anything in them; writes our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from provisioning.model.official import read_official
 from provisioning.names import ordered_names
 
 FORMAT = "edged-checkpoint/1"
-CHANNELS = 3  # of a camera's picture, and so of what training, validation and the daemon hand to a network
+CHANNELS = 3  # of the pictures of cameras, in training, validation and the daemon
 _MISMATCHES_SHOWN = 3
 
 
@@ -31,17 +31,17 @@ class Checkpoint:
 
     Attributes:
         state: parameters and buffers by name, float32 (counters int64), on the CPU.
-        names: of the classes, by id.
-        anchors: per head, per anchor (width, height) in network pixels.
-        strides: network pixels a cell, per head.
+        names: class names, by class id.
+        anchors: (width, height) in network pixels of each anchor of each head.
+        strides: network pixels per cell of each head.
         size: n, s, m, l or x.
         release: `6` for 6.0 to 7.0, `5` for 5.0.
         activation: of its convolutions.
-        channels: of its pictures.
-        licence: as the file says, or empty.
-        date: of the training as the file says, ISO 8601, or empty.
+        channels: of its input pictures.
+        licence: as the file says; may be empty.
+        date: of the training, as the file says, ISO 8601; may be empty.
         origin: `yolov5` (an official or user-trained checkpoint of YOLOv5) or `edged` (our trainer).
-        training: the trainer's own state for resuming, plain data and tensors; only ours have one.
+        training: state of our trainer for resuming, plain data and tensors; empty for checkpoints of YOLOv5.
     """
 
     state: Mapping[str, Tensor]
@@ -67,10 +67,10 @@ class Checkpoint:
         date: str = "",
         training: Mapping[str, object] | None = None,
     ) -> Checkpoint:
-        """The checkpoint of a network (EMA weights, say) with its class names.
+        """Make the checkpoint of a network.
 
         Raises:
-            ValueError: another number of names than classes.
+            ValueError: the number of names is not that of the network's classes.
         """
         if len(names) != net.classes:
             raise ValueError(f"{len(names)} names for {net.classes} classes")
@@ -89,10 +89,10 @@ class Checkpoint:
         )
 
     def network(self) -> Yolov5:
-        """The network with these weights, in eval mode.
+        """Make the network with these weights, in evaluation mode, on the CPU.
 
         Raises:
-            DataError: the weights do not fit the architecture that the checkpoint names, or are not finite.
+            DataError: the weights do not fit the architecture, or are not finite.
         """
         try:
             net = build(
@@ -115,11 +115,11 @@ def read_checkpoint(path: Path, *, training: bool = False) -> Checkpoint:
 
     Args:
         path: the `.pt` file.
-        training: read the trainer's state too (ours only), for resuming.
+        training: also read the trainer's state, for resuming; only our checkpoints have it.
 
     Raises:
-        DataError: missing, truncated, damaged, hostile, not YOLOv5 of release 5.0 to 7.0, not for pictures of three
-            channels, or weights that do not fit or are not finite.
+        DataError: the file is missing, truncated, damaged, hostile, not a YOLOv5 of release 5.0 to 7.0, not for
+            pictures of three channels, or its weights do not fit or are not finite.
     """
     try:
         with contextlib.closing(Archive(path)) as archive:
@@ -136,11 +136,11 @@ def read_checkpoint(path: Path, *, training: bool = False) -> Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint that `read_checkpoint` reads, synced, in the place of an earlier one.
+    """Write a checkpoint for `read_checkpoint`, synced; it replaces an earlier file completely or not at all.
 
     Raises:
-        EdgedError: the disk is full or the folder not writable; the earlier file is untouched then.
-        TypeError: `training` holds something that is neither tensor nor plain data.
+        EdgedError: the disk is full or the folder is not writable.
+        TypeError: `training` holds something other than tensors and plain data.
     """
     content = {
         "format": FORMAT,
@@ -159,7 +159,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     with atomic_writer(path) as file:
         try:
             torch.save(content, file)
-        except RuntimeError as exc:  # torch complains of its own state, which hides the full disk
+        except RuntimeError as exc:  # torch reports its own state, and hides the OSError of a full disk
             if isinstance(exc.__context__, OSError):
                 raise exc.__context__ from None
             raise EdgedError(f"{path} cannot be written: {exc}", remedy="free some space; nothing was changed") from exc
@@ -170,7 +170,7 @@ def _read_ours(archive: Archive, root: dict[object, object], *, training: bool) 
         raise DataError(f"format {shown(root['format'])}, this version reads {FORMAT!r}")
     size, release, activation = (root.get(key) for key in ("size", "release", "activation"))
     strides = root.get("strides")
-    # Compared, not looked up: the hash of a container may take for ever.
+    # Compared one by one: hashing a hostile, nested value could take for ever.
     known = size in list(SIZES) and release in list(LAYERS) and activation in get_args(Activation)
     if not known or strides != list(STRIDES):
         what = f"size {shown(size)} of release {shown(release)} with {shown(activation)} and strides {shown(strides)}"
@@ -214,7 +214,7 @@ def _refuse_other_channels(channels: int) -> None:
 
 
 def _refuse_misfit(net: Yolov5, state: Mapping[str, Tensor]) -> None:
-    """Raise where names, shapes or values are not what `net` needs."""
+    """Raise DataError if names or shapes are not those of `net`, or values are not finite."""
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in state.items()}
     problems = [
@@ -236,7 +236,7 @@ def _refuse_misfit(net: Yolov5, state: Mapping[str, Tensor]) -> None:
 
 
 def _plain(value: object) -> object:
-    """The same data with every tensor on the CPU, in memory of its own (a view would drag its whole storage along)."""
+    """A copy with every tensor on the CPU, in memory of its own: torch saves the whole storage of a view."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""What a pickle describes, as data: the names, objects and tensors in it, and which names no honest file has.
+"""The names, objects and tensors of a pickle as plain data; refuses names that only a hostile file has.
 
-Nothing is ever called: what is refused here differs only in that a person is told that the file is hostile.
+Nothing named in a pickle is ever called, refused or not. A refusal tells the user that the file is hostile.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from edged.core.errors import DataError
 
 MAX_DIMENSIONS = 8
-MAX_NAME = 200  # letters of module and class together
+MAX_NAME = 200  # characters of module and class together
 
-# Names of the standard library that honest checkpoints hold; everything else there is refused.
+# Modules of the standard library that real checkpoints name; all other ones are refused.
 _HARMLESS = frozenset(
     {
         *("argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "functools"),
@@ -23,14 +23,14 @@ _HARMLESS = frozenset(
 )
 _BUILTINS = "builtins"
 _GETATTR = "getattr"
-# Whose classes' methods a checkpoint may hold: what YOLOv5 and its kin pickle their modules from.
+# Packages whose classes' methods a checkpoint may hold: those that YOLOv5 and related projects pickle.
 _MODEL_PACKAGES = ("models.", "yolov5.", "yolov6.", "ultralytics.", "torch.nn.modules.")
 _CONTAINERS = frozenset({"set", "frozenset", "list", "tuple", "dict", "object", "complex", "bytearray", "slice"})
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class or function that the pickle names: known by name, never imported."""
+    """Name of a class or function in a pickle; it is never imported."""
 
     module: str
     name: str
@@ -44,11 +44,11 @@ ATTRIBUTE = Name(_BUILTINS, _GETATTR)
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An object of some class, inert: what it was made from and what was set on it.
+    """Describes an object that unpickling would have made.
 
     Attributes:
-        kind: its class (or the function that would have made it).
-        args: what it would have been called with.
+        kind: its class, or the function that would have made it.
+        args: arguments of that call.
         state: its attributes.
     """
 
@@ -58,7 +58,7 @@ class Record:
 
 
 class _Shown(reprlib.Repr):
-    """A few bytes can describe containers without end, held by each other: only the outside of a value is shown."""
+    """Shortens values for messages: a few bytes can describe endlessly nested containers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,17 +70,17 @@ class _Shown(reprlib.Repr):
         return str(x.kind) if isinstance(x, Record) else type(x).__name__
 
 
-shown = _Shown().repr  # a value out of a file, for messages: short, on one line, without control characters
+shown = _Shown().repr  # for values from a file in messages: short, one line, without control characters
 
 
 def short_text(value: object) -> str:
-    """A line of a file's own description, such as its licence; nothing where it is no short line of text."""
+    """`value` if it is one short line of printable text, such as a licence; else an empty text."""
     return value if isinstance(value, str) and len(value) <= MAX_NAME and value.isprintable() else ""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageRef:
-    """Numbers kept outside the pickle: torch's persistent id. `dtype` as in `FloatStorage`."""
+    """Torch's persistent id: `count` numbers in record `key` of the archive; `dtype` is e.g. `FloatStorage`."""
 
     dtype: str
     key: str
@@ -89,7 +89,7 @@ class StorageRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorRef:
-    """A tensor's view of a storage, in elements; not yet checked against it."""
+    """A tensor as a view of a storage; offset and stride in elements. Not yet checked against the storage."""
 
     storage: StorageRef
     offset: int
@@ -98,10 +98,10 @@ class TensorRef:
 
 
 def named(module: str, name: str) -> Name:
-    """The name, where an honest checkpoint may hold it; `ATTRIBUTE` itself for `getattr`.
+    """The name if a real checkpoint may hold it; the object `ATTRIBUTE` for `getattr`.
 
     Raises:
-        DataError: it belongs to the standard library and could act, or it is none that a class can have.
+        DataError: it belongs to the standard library and is not known to be harmless, or no class has such a name.
     """
     if len(module) + len(name) > MAX_NAME or not (module + name).isprintable():
         raise DataError(
@@ -111,7 +111,7 @@ def named(module: str, name: str) -> Name:
         return ATTRIBUTE
     root, inner = module.split(".", 1)[0], name.split(".")
     harmless = root in _HARMLESS or (module == _BUILTINS and name in _CONTAINERS)
-    # Python looks a dotted name up attribute by attribute: `models.common` may hold `os`, and that `os.system`.
+    # A dotted name is looked up attribute by attribute: `models.common` with `os.system` would reach os.system.
     reaches = len(inner) > 1 and any(part in sys.stdlib_module_names or part.startswith("__") for part in inner)
     if (root in sys.stdlib_module_names and not harmless) or reaches:
         raise hostile(Name(module, name))
@@ -119,7 +119,7 @@ def named(module: str, name: str) -> Name:
 
 
 def hostile(asked: Name) -> DataError:
-    """The refusal of a pickle that asks for `asked`."""
+    """The error for a pickle that asks for `asked`."""
     return DataError(
         f"hostile pickle: it asks for {asked}, which no checkpoint needs; refused, nothing of it was executed",
         remedy="do not load this file with other tools; get the weights from a source you trust",
@@ -127,7 +127,7 @@ def hostile(asked: Name) -> DataError:
 
 
 def _require_method(args: tuple[object, ...]) -> None:
-    """Raise unless `getattr` is asked for a method of a model's class, or of an object of one."""
+    """Raise unless these arguments of `getattr` ask for a method of a model's class, or of an object of one."""
     match args:
         case ((Name() as owner) | Record(kind=owner), str() as attribute):
             if (
@@ -141,13 +141,13 @@ def _require_method(args: tuple[object, ...]) -> None:
 
 
 def made(kind: Name, args: tuple[object, ...]) -> object:
-    """What calling `kind` with `args` would describe: plain data for the few that we know, else a record.
+    """What a call of `kind` with `args` stands for: plain data for the few that we know, else a `Record`.
 
-    Nothing is copied here: a few bytes that ask for the same copy again and again could fill the memory.
+    Nothing is copied: a hostile file could ask for the same copy many times, and fill the memory.
 
     Raises:
-        DataError: `getattr` of anything but a method of a model's class.
-        TypeError, ValueError, IndexError: damaged.
+        DataError: `getattr` of anything other than a method of a model's class.
+        TypeError, ValueError, IndexError: the pickle is damaged.
     """
     if kind is ATTRIBUTE:
         _require_method(args)

@@ -1,10 +1,9 @@
-"""Reads a pickle without executing it: a stack machine of our own that calls nothing and imports nothing.
+"""Reads a pickle without executing it, with a stack machine that calls nothing and imports nothing.
 
-Python's unpickler calls what the bytes name. This one knows the instructions (through `pickletools`, which only
-decodes) and builds plain data: containers, numbers, text, tensor descriptions, and a `Record` for an object of any
-other class. Classes are known by name only; a name from Python's own library that could act is refused. `getattr` is
-known in one form only, a method of a model's class or object, which pickles keep of a module whose `forward` was
-replaced (fused and segmentation models): it becomes a `Record` that nothing can call.
+Python's unpickler calls whatever the bytes name. This one decodes the instructions with `pickletools` and builds plain
+data: containers, numbers, text, descriptions of tensors, and a `Record` for an object of any other class. Dangerous
+names of the standard library are refused. `getattr` is accepted only for a method of a model's class or object, which
+pickles hold of modules whose `forward` was replaced (fused and segmentation models); it becomes a `Record`, too.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ MAX_INSTRUCTIONS = 5_000_000  # an official checkpoint has tens of thousands
 
 
 def read_pickle(file: BinaryIO) -> object:
-    """The object that the pickle at the file's position describes; leaves the position behind it.
+    """Read the pickle at the file's position. Afterwards the position is behind it.
 
     Returns:
         None, bool, int, float, str, bytes, list (for a set too), tuple, dict (for OrderedDict too), `TensorRef`,
         `StorageRef`, `Name` or `Record`.
 
     Raises:
-        DataError: damaged, too large, an instruction that no checkpoint has, or the name of something that acts.
+        DataError: the pickle is damaged or too large, or has an instruction or a name that no checkpoint needs.
     """
     machine = _Machine()
     try:
@@ -55,7 +54,7 @@ def read_pickle(file: BinaryIO) -> object:
 
 
 class _Machine:
-    """The stack, the marks and the memo of one pickle."""
+    """Stack, marks and memo of the pickle that is read."""
 
     def __init__(self) -> None:
         self._stack: list[object] = []
@@ -70,7 +69,7 @@ class _Machine:
             self._stack.append(_FRESH[opcode]())
         elif opcode in _ACTIONS:
             _ACTIONS[opcode](self, arg)
-        elif opcode == "INST":  # protocol 0's call: only its name matters here
+        elif opcode == "INST":  # a call in protocol 0: only its name matters here
             self._push_name(*str(arg).split(" ", 1))
             if self._stack[-1] is ATTRIBUTE:
                 raise hostile(ATTRIBUTE)
@@ -78,14 +77,19 @@ class _Machine:
             raise DataError(f"pickle instruction {opcode}, which no checkpoint of torch has; refused")
 
     def pop(self) -> object:
-        """The top of the stack, not reaching below the last mark; `getattr` is no value."""
+        """Take the top of the stack, not below the last mark.
+
+        Raises:
+            DataError: it is `getattr`, which may only be called.
+            IndexError: there is none.
+        """
         top = self._pop_any()
         if top is ATTRIBUTE:
             raise hostile(ATTRIBUTE)
         return top
 
     def result(self) -> object:
-        """What the pickle describes: the top of the stack, at the end."""
+        """The object that the pickle describes: the top of the stack at the end."""
         top = self.pop()
         if any(item is ATTRIBUTE for item in self._stack):
             raise hostile(ATTRIBUTE)
@@ -124,7 +128,7 @@ class _Machine:
         target = self._stack[-1]
         if isinstance(target, list):
             target.extend(items)
-        elif not isinstance(target, Record):  # items of an inert object are of no use
+        elif not isinstance(target, Record):  # items of a Record are not needed
             raise TypeError(f"items for a {type(target).__name__}")
 
     def _dictionary(self, _: object) -> None:
@@ -136,7 +140,7 @@ class _Machine:
         target = self._stack[-1]
         pairs = list(zip(items[::2], items[1::2], strict=True))
         if isinstance(target, dict):
-            # Flat keys only: hashing deeply nested tuples could exhaust the interpreter's own stack.
+            # Only flat keys: hashing deeply nested tuples could overflow the interpreter's stack.
             if not all(isinstance(key, (str, int, float, bytes, type(None))) for key, _ in pairs):
                 raise TypeError("a dictionary key that is neither text nor number")
             target.update(pairs)
@@ -154,7 +158,7 @@ class _Machine:
     def _make(self, _: object) -> None:
         args, kind = self.pop(), self._pop_any()
         if isinstance(kind, Record) and kind.kind is ATTRIBUTE:
-            raise hostile(ATTRIBUTE)  # the call of what it gave
+            raise hostile(ATTRIBUTE)  # a call of the method that getattr would return
         if not isinstance(kind, Name) or not isinstance(args, tuple):
             raise TypeError("a call of something that is no name")
         self._stack.append(made(kind, args))
@@ -166,7 +170,7 @@ class _Machine:
     def _build(self, _: object) -> None:
         state, target = self.pop(), self._stack[-1]
         if not isinstance(target, Record):
-            return  # torch hangs `_metadata` on a state dict; of no use here
+            return  # torch sets `_metadata` on a state dict; it is not needed
         attributes = state[0] if isinstance(state, tuple) and state else state  # (attributes, slots) or attributes
         if isinstance(attributes, dict):
             target.state = attributes

@@ -1,4 +1,4 @@
-"""The modules of a pickled network, walked within bounds: records and their tensors by dotted name."""
+"""Lists the modules of a pickled network and their tensors by dotted name, within limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_MODULES = 20_000
 
 
 def parameters(record: Record) -> dict[str, TensorRef]:
-    """The record's own parameters and buffers."""
+    """Parameters and buffers of this module, by name, without those of its children."""
     own: dict[str, TensorRef] = {}
     for group in ("_parameters", "_buffers"):
         values = record.state.get(group)
@@ -24,13 +24,13 @@ def records(model: Record) -> Iterator[tuple[str, Record]]:
     """Every module with its dotted name, depth first; the model itself has the empty name.
 
     Raises:
-        DataError: more modules, or longer names, than any network has.
+        DataError: there are more than MAX_MODULES modules, or a name is too long.
     """
     waiting, seen = [("", model)], 0
     while waiting:
         prefix, record = waiting.pop()
         seen += 1
-        if seen > MAX_MODULES:  # records may share children: a small file could describe endlessly many
+        if seen > MAX_MODULES:  # modules may share children: a small file could describe a huge number
             raise DataError(f"more than {MAX_MODULES:,} modules; refused")
         yield prefix, record
         children = record.state.get("_modules")
@@ -40,14 +40,18 @@ def records(model: Record) -> Iterator[tuple[str, Record]]:
 
 
 def tensors(model: Record) -> Iterator[tuple[str, TensorRef]]:
-    """State dict names and references; raises as `records` does."""
+    """Names as in a state dict, with references to the tensors.
+
+    Raises:
+        DataError: as `records`.
+    """
     for prefix, record in records(model):
         for name, ref in parameters(record).items():
             yield _path(prefix, name), ref
 
 
 def _path(prefix: str, name: object) -> str:
-    """The dotted name; in a hostile file the same long text could be part of very many."""
+    """The dotted name. It is limited: a hostile file could use one long text in very many names."""
     if not isinstance(name, str) or len(name) + len(prefix) > MAX_NAME:
         raise DataError(f"a module or weight called {shown(name)} in one called {shown(prefix)}; refused")
     return f"{prefix}.{name}".removeprefix(".")

@@ -2,7 +2,7 @@
 
 Source: the layer tables and the depth and width multiples published with YOLOv5 (`yolov5n.yaml` ... `yolov5x.yaml`).
 `state_dict()` has exactly the names of an official checkpoint (`model.0.conv.weight`, ..., `model.24.m.2.bias`)
-less its anchors, which are kept in pixels here and saved beside the weights.
+except its anchors, which are kept in pixels here and saved beside the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COCO_ANCHORS = (
 
 
 class Multiples(NamedTuple):
-    """What tells the sizes apart: factors on the repeats of C3 and on the channels."""
+    """Factors of a size: `depth` on the repeats of C3, `width` on the channels."""
 
     depth: float
     width: float
@@ -46,7 +46,7 @@ SIZES: dict[Size, Multiples] = {
 
 
 class Layer(NamedTuple):
-    """One row of the published table. `source` counts layers from 0, -1 is the one before."""
+    """One row of the published table. `source` holds indices of layers from 0; -1 is the layer before."""
 
     kind: Literal["focus", "stem", "conv1", "conv3", "c3", "c3_plain", "spp", "sppf", "up", "concat", "detect"]
     channels: int = 0
@@ -99,16 +99,16 @@ LAYERS: dict[Release, tuple[Layer, ...]] = {"5": _BACKBONE_5 + _HEAD, "6": _BACK
 
 
 class Yolov5(nn.Module):
-    """The network. Make one with `build`.
+    """The YOLOv5 network; `build` makes one.
 
     Attributes:
         size: n, s, m, l or x.
         release: `6` for 6.0 to 7.0, `5` for 5.0.
-        classes: how many.
-        strides: pixels a cell, a head.
+        classes: number of classes.
+        strides: network pixels per cell of each head.
         anchors: buffer (3, A, 2) float32, width and height in network pixels; not part of `state_dict()`.
         model: the layers in the order of the published table; the last one is `Detect`.
-        activation: of every convolution but the heads'.
+        activation: of every convolution except the heads.
     """
 
     anchors: Tensor
@@ -130,20 +130,20 @@ class Yolov5(nn.Module):
 
     @property
     def detect(self) -> Detect:
-        """The last layer."""
+        """The last layer, which holds the heads."""
         layer = self.model[len(self.model) - 1]
         if not isinstance(layer, Detect):
             raise TypeError(f"the last layer is {type(layer).__name__}, not Detect")
         return layer
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The raw heads, in training and in evaluation alike.
+        """The raw heads, the same in training and in evaluation mode.
 
         Args:
             images: (B, channels, H, W) float, RGB in 0..1, H and W multiples of 32.
 
         Returns:
-            Three of (B, A, H/stride, W/stride, 5+classes), logits t: x, y, w, h, objectness, classes. With
+            Three tensors (B, A, H/stride, W/stride, 5+classes) of logits t: x, y, w, h, objectness, classes. With
             s = sigmoid(t) a box in network pixels is xy = (2*s_xy - 0.5 + cell) * stride, wh = (2*s_wh)**2 * anchor.
         """
         per_anchor = 5 + self.classes
@@ -153,11 +153,11 @@ class Yolov5(nn.Module):
         )
 
     def sigmoid_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What the exported graph computes: three of (B, A*(5+classes), H/stride, W/stride) in 0..1."""
+        """The outputs of the exported graph: three tensors (B, A*(5+classes), H/stride, W/stride) in 0..1."""
         return tuple(head.sigmoid() for head in self._heads(images))
 
     def fused(self) -> Yolov5:
-        """A copy for inference: batch normalisation folded away, Focus turned into one convolution, in eval mode."""
+        """A copy for inference: batch normalisation folded, Focus as one convolution, evaluation mode, no gradients."""
         twin = copy.deepcopy(self).eval()
         for index, layer in enumerate(twin.model):
             if isinstance(layer, Focus):
@@ -188,18 +188,19 @@ def build(
     channels: int = 3,
     activation: Activation = "silu",
 ) -> Yolov5:
-    """A network with fresh weights (PyTorch's defaults, heads at the published prior), in training mode.
+    """Make a network with initial weights (PyTorch's defaults, heads at the published prior), in training mode.
 
     Args:
         size: n, s, m, l or x.
         classes: at least 1.
-        anchors: per head (strides 8, 16, 32), per anchor (width, height) in network pixels.
+        anchors: for each head (strides 8, 16, 32) and each of its anchors, (width, height) in network pixels.
         release: `6` for releases 6.0 to 7.0 (6x6 stem, SPPF), `5` for 5.0 (Focus, SPP before the last C3).
         channels: of the pictures.
         activation: `silu` in every official model.
 
     Raises:
-        ValueError: an unknown size or release, no class, anchors of another shape or not positive.
+        ValueError: the size or release is unknown, there is no class or channel, or the anchors have another shape or
+            are not positive.
     """
     if size not in SIZES or release not in LAYERS or classes < 1 or channels < 1:
         raise ValueError(
@@ -218,12 +219,12 @@ def build(
 
 
 def scaled_channels(channels: int, size: Size) -> int:
-    """Channels of a table row in a model of `size`: scaled, then up to the next multiple of 8."""
+    """Channels of a table row in a model of `size`: scaled, then rounded up to a multiple of 8."""
     return math.ceil(channels * SIZES[size].width / 8) * 8
 
 
 def scaled_depth(repeats: int, size: Size) -> int:
-    """Bottlenecks of a C3 row in a model of `size`."""
+    """Number of bottlenecks of a C3 row in a model of `size`, at least 1."""
     return max(round(repeats * SIZES[size].depth), 1)
 
 

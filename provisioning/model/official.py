@@ -1,4 +1,4 @@
-"""Makes sense of an official YOLOv5 checkpoint: which release and size it is, its classes, anchors and weights."""
+"""Interprets a checkpoint of YOLOv5: its release and size, classes, anchors and weights."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _ACTIVATIONS: dict[str, Activation] = {"SiLU": "silu", "ReLU": "relu", "LeakyReL
 _SUPPORTED = "YOLOv5 n, s, m, l and x of releases 5.0 and 6.0 to 7.0, with three detection heads, are supported"
 _TASKS = {"SegmentationModel": "segmentation", "ClassificationModel": "classification"}
 _LAST_LAYERS = {"Segment": "segmentation", "Classify": "classification"}
-_DEEPEST = 6  # the C3 whose depth tells every size apart
+_DEEPEST = 6  # index of the C3 layer whose depth, with the width, identifies the size
 _P6_LAYERS = 34
 
 
 class Fields(TypedDict):
-    """What `Checkpoint` takes."""
+    """Arguments of `Checkpoint`, which documents them."""
 
     state: Mapping[str, Tensor]
     names: tuple[str, ...]
@@ -64,10 +64,10 @@ class Fields(TypedDict):
 
 
 def read_official(archive: Archive) -> Fields:
-    """The contents of an official (or user-trained) checkpoint of YOLOv5.
+    """Read an official or user-trained checkpoint of YOLOv5.
 
     Raises:
-        DataError: not YOLOv5, a variant that is not supported, or parts missing or misshapen; says what was found.
+        DataError: it is not YOLOv5 or not a supported variant (the message says what was found), or it is damaged.
     """
     try:
         return _fields(archive, archive.root)
@@ -105,7 +105,7 @@ def _fields(archive: Archive, root: object) -> Fields:
 
 
 def _model_record(root: object) -> Record:
-    """The network's record: the smoothed (EMA) one where there is one."""
+    """The record of the network; the one with averaged (EMA) weights if there is one."""
     found = root
     if isinstance(root, dict):
         found = root.get("ema") if isinstance(root.get("ema"), Record) else root.get("model")
@@ -143,7 +143,7 @@ def _children(record: Record) -> dict[str, Record]:
 
 
 def _release(layers: list[Record]) -> Release:
-    """Which published table the layers follow, told by their kinds alone."""
+    """The release whose published table the layers follow, by their types."""
     got = [layer.kind.name for layer in layers]
     if got and got[-1] in _LAST_LAYERS:
         raise _other_task(f"{_LAST_LAYERS[got[-1]]} (its last layer is {got[-1]})")
@@ -162,7 +162,7 @@ def _release(layers: list[Record]) -> Release:
 
 
 def _refuse_fused(layers: dict[str, Record]) -> None:
-    """Raise where normalisation was folded into the convolutions: the second layer is a Conv in every release."""
+    """Refuse a model with folded normalisation. Layer 1 shows it: it is a Conv in every release."""
     children = _children(layers["1"])
     if "conv" in children and "bn" not in children and "bias" in parameters(children["conv"]):
         raise DataError(
@@ -172,7 +172,7 @@ def _refuse_fused(layers: dict[str, Record]) -> None:
 
 
 def _size(layers: dict[str, Record], release: Release) -> tuple[Size, int]:
-    """Size and picture channels, from the stem's shape and the depth of a C3."""
+    """Size and input channels, from the shape of the first convolution and the depth of a C3."""
     stem = _children(layers["0"])["conv"]
     conv = _children(stem)["conv"] if release == "5" else stem
     weight = parameters(conv)["weight"]
@@ -207,7 +207,7 @@ def _strides(archive: Archive, detect: Record, model: Record) -> tuple[int, ...]
 
 
 def _anchors(archive: Archive, detect: Record, strides: tuple[int, ...]) -> tuple[tuple[tuple[float, float], ...], ...]:
-    """Anchors in pixels: the checkpoint has them in cells."""
+    """Anchors in network pixels; the checkpoint has them in cells."""
     buffers = detect.state["_buffers"]
     ref = buffers.get("anchors") if isinstance(buffers, dict) else None
     if not isinstance(ref, TensorRef) or len(ref.shape) != 3 or ref.shape[::2] != (len(strides), 2):  # noqa: PLR2004
@@ -230,7 +230,7 @@ def _names(model: Record, *, classes: object) -> tuple[str, ...]:
 
 
 def _refuse_other_geometry(net: Yolov5, model: Record) -> None:
-    """Raise where the file's modules compute something else than ours although their weights would fit."""
+    """Refuse modules that compute something else than ours although their weights have the same shapes."""
     found = dict(records(model))
     for name, module in net.named_modules():
         record = found.get(name)
@@ -255,5 +255,5 @@ def _geometry(module: nn.Module) -> tuple[str, ...]:
 
 
 def _pair(value: object) -> object:
-    """5 and (5, 5) are the same geometry."""
+    """`value` as a pair: 5 and (5, 5) mean the same geometry."""
     return (value, value) if isinstance(value, (int, float)) else value
