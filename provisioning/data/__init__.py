@@ -1,1 +1,1 @@
-"""Data sets: reading, checking, converting, augmenting."""
+"""Data sets: reading, checking, converting, rendering, augmenting."""

@@ -1,8 +1,8 @@
-"""Pictures changed so that a network learns the objects and not the pictures: mosaic, affine, colour, flips, mixup.
+"""Augmentation of training pictures: mosaic, affine map, colour, flips, mixup.
 
 Sources: mosaic, Bochkovskiy et al. 2020 (YOLOv4), in YOLOv5's arrangement (four pictures around a random centre of a
 canvas twice as large, then one affine map back to the input size); mixup, Zhang et al. 2018 (beta 32, 32). Every
-function takes a numpy Generator and is a pure function of it and its inputs.
+random function takes a numpy Generator; its result depends only on that and on its inputs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy.typing as npt
 from edged.core.letterbox import PAD_GREY
 from edged.core.types import Floats, Ints, Pixels, require_array
 
-_MIN_SIDE_PX = 2.0  # what is left of a box after the affine map must be seen by a person, too
-_MIN_AREA_LEFT = 0.1
-_MAX_ASPECT = 100.0
+_MIN_SIDE_PX = 2.0  # a box with a smaller side after the affine map is left out
+_MIN_AREA_LEFT = 0.1  # and one of which a smaller share of the area is left
+_MAX_ASPECT = 100.0  # and one with a larger ratio of its sides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +48,11 @@ class Affine:
     """Ranges of the random affine map.
 
     Attributes:
-        degrees: rotation, plus or minus.
-        translate: shift, plus or minus, as a fraction of the side.
-        scale: gain, 1 plus or minus.
-        shear: degrees, plus or minus.
-        perspective: plus or minus, a pixel; 0 to 0.001.
+        degrees: largest rotation in either direction, degrees.
+        translate: largest shift in either direction, as a fraction of the side.
+        scale: the size is multiplied by 1 - scale to 1 + scale.
+        shear: largest shear in either direction, degrees.
+        perspective: largest coefficient of perspective, plus or minus, per pixel; 0 to 0.001.
     """
 
     degrees: float = 0.0
@@ -63,12 +63,12 @@ class Affine:
 
 
 def mosaic(parts: Sequence[Labelled], *, side: int, rng: np.random.Generator) -> Labelled:
-    """Four pictures around a random centre of a grey square canvas of 2 * `side` pixels.
+    """Place four pictures around a random centre of a grey canvas, (2 * `side`, 2 * `side`, 3).
 
     Args:
-        parts: four pictures, each with its longer side about `side` pixels.
-        side: of the network's input.
-        rng: draws the centre.
+        parts: four pictures, each with a longer side of about `side` pixels.
+        side: of the network's input, pixels.
+        rng: chooses the centre.
     """
     canvas = np.full((2 * side, 2 * side, 3), PAD_GREY, np.uint8)
     centre_x, centre_y = (int(value) for value in rng.uniform(side / 2, 3 * side / 2, 2))
@@ -86,14 +86,14 @@ def mosaic(parts: Sequence[Labelled], *, side: int, rng: np.random.Generator) ->
 def affine(
     picture: Labelled, ranges: Affine, *, output_wh: tuple[int, int], rng: np.random.Generator, gain: float = 1.0
 ) -> Labelled:
-    """A random affine (or perspective) map about the middle; boxes that all but vanish are left out.
+    """Apply a random affine (or perspective) map around the middle. Boxes of which too little is left are dropped.
 
     Args:
-        picture: of any size; its middle lands near the middle of the output.
+        picture: of any size; its middle is mapped near the middle of the output.
         ranges: of the random values.
         output_wh: size of the result, pixels.
-        rng: draws the map.
-        gain: scale that is always applied.
+        rng: chooses the map.
+        gain: scale that is applied besides the random one.
     """
     height, width = picture.pixels.shape[:2]
     matrix = _random_matrix((width, height), output_wh, ranges, rng, gain)
@@ -109,7 +109,15 @@ def affine(
 
 
 def shift_colours(pixels: Pixels, *, hue: float, saturation: float, value: float, rng: np.random.Generator) -> Pixels:
-    """Random gains, 1 plus or minus each argument, on hue (around the circle), saturation and value."""
+    """Multiply hue (modulo 360 degrees), saturation and value by random factors, each 1 plus or minus its argument.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR; not changed.
+        hue: 0..1.
+        saturation: 0..1.
+        value: 0..1.
+        rng: chooses the factors.
+    """
     gains = 1 + rng.uniform(-1, 1, 3) * (hue, saturation, value)
     levels = np.arange(256, dtype=np.float64)
     tables = (
@@ -123,7 +131,7 @@ def shift_colours(pixels: Pixels, *, hue: float, saturation: float, value: float
 
 
 def flip(picture: Labelled, *, horizontally: bool) -> Labelled:
-    """The mirror image, left-right or upside-down."""
+    """The picture and its boxes mirrored, left-right or upside-down."""
     height, width = picture.pixels.shape[:2]
     x1, y1, x2, y2 = picture.xyxy.T
     if horizontally:
@@ -135,7 +143,7 @@ def flip(picture: Labelled, *, horizontally: bool) -> Labelled:
 
 
 def mixup(a: Labelled, b: Labelled, *, rng: np.random.Generator) -> Labelled:
-    """Both pictures, of one size, laid over each other, with the objects of both."""
+    """Blend two pictures of the same size; the result has the objects of both."""
     share = float(rng.beta(32.0, 32.0))
     pixels = cv2.addWeighted(a.pixels, share, b.pixels, 1 - share, 0)
     xyxy = np.concatenate((a.xyxy, b.xyxy))
@@ -145,7 +153,7 @@ def mixup(a: Labelled, b: Labelled, *, rng: np.random.Generator) -> Labelled:
 def _random_matrix(
     size_wh: tuple[int, int], output_wh: tuple[int, int], ranges: Affine, rng: np.random.Generator, gain: float
 ) -> npt.NDArray[np.float64]:
-    """(3, 3): to the middle, perspective, rotation with scale, shear, then the output's middle with a random shift."""
+    """(3, 3): the middle to 0, perspective, rotation and scale, shear, then to the output's middle plus a shift."""
     to_middle = np.array([[1, 0, -size_wh[0] / 2], [0, 1, -size_wh[1] / 2], [0, 0, 1]])
     tilt = np.eye(3)
     tilt[2, :2] = rng.uniform(-ranges.perspective, ranges.perspective, 2)
@@ -177,7 +185,7 @@ def _scale_of(matrix: npt.NDArray[np.float64]) -> float:
 
 
 def _still_visible(before: Floats, after: Floats) -> npt.NDArray[np.bool_]:
-    """Boxes (both in output scale) that kept enough of themselves."""
+    """(N,) bool: boxes of which enough is left; `before` is not clipped, both are xyxy in output pixels."""
     old, new = before[:, 2:] - before[:, :2], after[:, 2:] - after[:, :2]
     epsilon = np.float32(1e-9)
     aspect = np.maximum(new[:, 0] / (new[:, 1] + epsilon), new[:, 1] / (new[:, 0] + epsilon))

@@ -1,4 +1,4 @@
-"""Training batches, made ahead in threads: a pure function of seed, epoch and place in the epoch."""
+"""Makes training batches ahead, in threads. They depend only on seed, epoch and position in the epoch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from edged.cpu.preprocess import letterbox_image
 from provisioning.data.augment import Affine, Labelled, affine, flip, mixup, mosaic, shift_colours
 from provisioning.data.cache import PictureCache
 
-_AHEAD = 3  # batches under way or waiting
+_AHEAD = 3  # batches in work or ready, besides one for each thread
 Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How pictures are changed in training; probabilities 0..1, ranges plus or minus.
+    """How pictures are changed in training. Probabilities are 0..1, ranges are plus or minus.
 
     Attributes:
-        mosaic: probability of four pictures in one.
-        mixup: probability of a second picture over the first, given a mosaic.
+        mosaic: probability of joining four pictures.
+        mixup: probability that a mosaic is blended with a second one.
         affine: ranges of the affine map.
-        hue, saturation, value: ranges of the colour gains.
-        flip_lr, flip_ud: probabilities.
+        hue, saturation, value: ranges of the colour gains, 1 plus or minus.
+        flip_lr, flip_ud: probabilities of mirroring left-right and upside-down.
     """
 
     mosaic: float = 1.0
@@ -45,11 +45,11 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What a training step needs.
+    """The input of a training step.
 
     Attributes:
         pixels: (B, S, S, 3) uint8, BGR.
-        targets: (N, 6) float32: place in the batch, class id, centre-x, centre-y, width, height in 0..1 of S.
+        targets: (N, 6) float32: index in the batch, class id, centre-x, centre-y, width, height as fractions of S.
     """
 
     pixels: Pixels
@@ -61,12 +61,13 @@ class BatchMaker:
 
     Args:
         pictures: of the training split.
-        augmentation: how they are changed.
-        batch_size: pictures a batch on this rank; the last batch of an epoch may be smaller.
+        augmentation: how pictures are changed.
+        batch_size: pictures in a batch of this process; the last batch of an epoch may be smaller.
         side: of the network's square input, pixels.
-        seed: of the whole run.
-        workers: threads; 0 makes each batch when it is asked for.
-        rank, world: this process takes the `rank`-th of `world` equal shares of every global batch.
+        seed: of the run.
+        workers: threads; 0 makes each batch when it is needed.
+        rank: of this process, 0 to `world` - 1; it gets its share of every batch of the whole training.
+        world: number of processes that train together.
     """
 
     def __init__(
@@ -93,12 +94,12 @@ class BatchMaker:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch: a remainder smaller than one picture a rank is left out."""
+        """Batches in an epoch. A rest of fewer pictures than processes is left out."""
         whole, rest = divmod(len(self._pictures), self._batch_size * self._world)
         return whole + (1 if rest >= self._world else 0)
 
     def epoch(self, number: int, *, use_mosaic: bool = True, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number` from `first_step` on. `waited_s` counts the seconds waited for them.
+        """The batches of epoch `number` from `first_step` on. The time spent waiting for them is added to `waited_s`.
 
         Raises:
             DataError: a picture cannot be read.
@@ -166,13 +167,13 @@ class BatchMaker:
 
 
 def letterboxed(picture: Labelled, side: int) -> Labelled:
-    """The picture as the daemon would show it to the network, and its boxes there."""
+    """The picture, letterboxed as in the daemon to (`side`, `side`, 3), and its boxes there."""
     pixels, box = letterbox_image(picture.pixels, (side, side))
     return Labelled(pixels, box.to_network(picture.xyxy), picture.class_id)
 
 
 def _targets(place: int, picture: Labelled) -> Floats:
-    """(N, 6) float32, see `Batch`."""
+    """(N, 6) float32 as in `Batch.targets`; `place` is the picture's index in the batch."""
     side = np.float32(picture.pixels.shape[0])
     corner, size = picture.xyxy[:, :2], picture.xyxy[:, 2:] - picture.xyxy[:, :2]
     columns = (np.full((len(size), 1), place), picture.class_id[:, None], (corner + size / 2) / side, size / side)

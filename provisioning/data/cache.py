@@ -1,4 +1,4 @@
-"""Decoded pictures, scaled to the training size once and kept in memory while they fit."""
+"""Keeps decoded pictures, scaled to the training size, in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from provisioning.data.samples import Sample
 
 
 class PictureCache:
-    """The samples of a split as pictures with boxes in pixels. Safe to use from several threads.
+    """The samples of a split as pictures with boxes in pixels. Several threads may use it.
 
     Args:
-        samples: what to read.
+        samples: of the split.
         side: pictures are scaled so that their longer side has this many pixels (aspect kept).
-        limit_bytes: memory for decoded pictures; what does not fit is decoded every time.
+        limit_bytes: memory for decoded pictures; others are decoded each time.
     """
 
     def __init__(self, samples: Sequence[Sample], *, side: int, limit_bytes: int) -> None:
@@ -58,7 +58,7 @@ class PictureCache:
 
 
 def scale_to_fit(pixels: Pixels, side: int) -> Pixels:
-    """Scale so that the longer side has `side` pixels, as the daemon's letterbox does it (bilinear)."""
+    """Scale (H, W, 3) uint8 so that the longer side has `side` pixels; bilinear, as the daemon's letterbox does."""
     source_wh = (pixels.shape[1], pixels.shape[0])
     resized_wh = Letterbox.fit(source_wh, (side, side)).resized_wh
     if resized_wh == source_wh:

@@ -1,4 +1,4 @@
-"""Reads a whole data set once and reports what is in it and what is wrong with it."""
+"""Reads a whole data set and reports what it holds and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from provisioning.data.samples import (
 from provisioning.data.spec import SPLITS, DataSpec
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_SMALL_PX, _LARGE_PX = 32, 96  # COCO's borders between small, medium and large, square roots of the area
+_SMALL_PX, _LARGE_PX = 32, 96  # COCO's limits between small, medium and large: square root of the area, pixels
 _UPRIGHT = 1
-_SPARE = "test"  # the split that no training needs
-_NO_LABELS = frozenset({"classes.txt", "readme.txt", "notes.txt"})  # what annotation tools leave among the labels
+_SPARE = "test"  # training does not need this split
+_NO_LABELS = frozenset({"classes.txt", "readme.txt", "notes.txt"})  # files of annotation tools in folders of labels
 
 
 @dataclass(slots=True)
 class SplitCounts:
-    """What one split holds.
+    """The content of a split.
 
     Attributes:
-        pictures: readable ones.
-        polygons: boxes that were taken around a polygon.
-        background: pictures without any object; those whose labels are defective do not count.
+        pictures: readable pictures.
+        polygons: boxes that were computed from a polygon.
+        background: pictures without objects; those with defective labels do not count.
         boxes_by_class: objects by class id.
         pictures_by_class: pictures that hold the class.
         sizes_px: square root of each box's area, in the picture's pixels.
@@ -68,9 +68,9 @@ class CheckReport:
     """The outcome of a check.
 
     Attributes:
-        names: the classes.
-        splits: what each holds.
-        defects: everything wrong or remarkable, in the order of the files.
+        names: the classes, by class id.
+        splits: content of each split, by its name.
+        defects: everything wrong or unusual, in the order of the files.
     """
 
     names: tuple[str, ...]
@@ -84,16 +84,16 @@ class CheckReport:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Splits that a training needs and the data set does not name."""
+        """Splits that training needs and the data set does not have."""
         return tuple(split for split in ("train", "val") if split not in self.splits)
 
     @property
     def ready(self) -> bool:
-        """Whether a training on it would start."""
+        """Whether a training with this data set would start."""
         return not self.errors and not self.missing
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as JSON values; the keys are those of `dataset check --json`."""
         return {
             "names": list(self.names),
             "errors": self.errors,
@@ -118,7 +118,7 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
 
     Args:
         spec: the data set.
-        polygons: take the boxes around polygons instead of calling them defective.
+        polygons: use the box around each polygon; otherwise polygons are defects.
         progress: show a bar on a terminal.
 
     Raises:
@@ -151,14 +151,14 @@ def check_dataset(spec: DataSpec, *, polygons: bool = False, progress: bool = Fa
 
 
 def quantiles(values: Sequence[float]) -> list[float]:
-    """The `QUANTILES` of values; empty for none."""
+    """The `QUANTILES` of the values; empty without values."""
     return [float(value) for value in np.quantile(values, QUANTILES)] if values else []
 
 
 def _check_sample(
     sample: Sample, known: Sequence[Defect], counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]]
 ) -> Iterator[Defect]:
-    """Count one sample; its `known` defects and what is wrong with its picture."""
+    """Count one sample. Gives its `known` defects and those of its picture."""
     yield from known
     if any(defect.kind == MISSING_PICTURE for defect in known):
         return
@@ -169,7 +169,7 @@ def _check_sample(
 def _check_split(
     spec: DataSpec, split: str, pictures: Sequence[Path], counts: SplitCounts, found: Sequence[Defect]
 ) -> Iterator[Defect]:
-    """What is wrong with a split as a whole, given what was found in its samples."""
+    """Defects of a split as a whole; `found` are those of its samples."""
     if counts.polygons:
         message = f"{split} holds {counts.polygons} polygons: the box around each is taken"
         yield Defect(spec.file, 0, Severity.NOTE, "polygons", message)
@@ -180,7 +180,7 @@ def _check_split(
         yield Defect(spec.file, 0, severity, "empty split", message)
     elif not counts.boxes:
         kinds = {defect.kind for defect in found if defect.severity is Severity.ERROR}
-        if kinds <= {LABELS_ELSEWHERE}:  # other errors say themselves why there is none
+        if kinds <= {LABELS_ELSEWHERE}:  # other errors explain why there is no box
             yield Defect(spec.file, 0, severity, "no box", without_box(spec, split, pictures))
     else:
         yield from _missing_classes(spec, split, counts)
@@ -189,7 +189,7 @@ def _check_split(
 def _check_picture(
     sample: Sample, counts: SplitCounts, split: str, seen: dict[bytes, tuple[str, Path]], *, sound: bool
 ) -> Iterator[Defect]:
-    """Count one sample and report what is wrong with its picture; `sound` tells that its labels are right."""
+    """Count one sample and report defects of its picture; `sound` says that its labels have no errors."""
     path = sample.picture
     if is_unwritable(path.name):
         yield Defect(path, 0, Severity.ERROR, "unprintable name", f"its name is {path.name!r}; rename it")
@@ -251,7 +251,7 @@ def _labels_without_picture(expected: Collection[Path]) -> Iterator[Defect]:
 def _shared_pictures(
     spec: DataSpec, split: str, pictures: Sequence[Path], earlier: Mapping[str, Collection[Path]]
 ) -> Iterator[Defect]:
-    """Whether a split holds files of one before it; once, for it may hold all of them."""
+    """Files that a split shares with earlier ones: one defect for each of these, as it may share all files."""
     for other, theirs in earlier.items():
         shared = [picture for picture in pictures if picture in theirs]
         if shared:
@@ -269,7 +269,7 @@ def _shared_labels(listed: Mapping[Path, Sequence[Path]]) -> Iterator[Defect]:
 
 
 def _missing_classes(spec: DataSpec, split: str, counts: SplitCounts) -> Iterator[Defect]:
-    """Classes that are named but labelled nowhere."""
+    """Classes without an object in this split."""
     missing = [name for number, name in enumerate(spec.names) if not counts.boxes_by_class[number]]
     if missing:
         shown = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")  # noqa: PLR2004  # fits a line

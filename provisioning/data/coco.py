@@ -1,4 +1,4 @@
-"""COCO's JSON of instances: images, annotations with boxes in pixels, categories."""
+"""Reads COCO's JSON of instances: images, annotations with boxes in pixels, categories."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SHOWN = 10
 
 
 def read_coco(source: Path, *, images: Path | None, split: str) -> Reading:
-    """Read COCO's JSON. Annotations of crowds are left out, and a category that is only the parent of the others.
+    """Read COCO's JSON. Annotations of crowds are left out, and so is a category that only groups the others.
 
     Args:
         source: one JSON file, or a folder with one for each split.
-        images: folder of the pictures; by default that of the file, or `images` in it or beside it, or a folder there
-            that is called as the file (`val2017` of `instances_val2017.json`).
-        split: what all of it is; empty to go by the names of files and folders, and then train.
+        images: folder of the pictures. By default the file's own folder, `images` in or beside it, or a folder there
+            with a part of the file's name (`val2017` of `instances_val2017.json`).
+        split: of all pictures; empty uses the names of files and folders, and train if these say none.
 
     Raises:
-        DataError: not COCO's JSON, or `images` is no folder.
+        DataError: it is not COCO's JSON, or `images` is no folder.
     """
     if images is not None and not images.is_dir():
         raise DataError(f"--images {images} is no folder")
@@ -63,7 +63,7 @@ def _folders(file: Path, images: Path | None, split: str) -> list[Path]:
 
 @dataclass(slots=True)
 class _Work:
-    """What was read so far, of all files."""
+    """What was read so far, from all files."""
 
     classes: Classes
     items: list[Item] = field(default_factory=list)
@@ -95,7 +95,7 @@ class _Work:
             self.defects.append(Defect(file.path, 0, Severity.ERROR, "annotations without image", message))
 
     def remarks(self) -> list[str]:
-        """What a person should know."""
+        """Remarks for the user on how the files were read."""
         unused = ", ".join(self.classes.unused[:_SHOWN]) + ", ..." * (len(self.classes.unused) > _SHOWN)
         found = [f"{len(self.classes.unused)} classes have no annotation: {unused}"] * bool(unused)
         if self._outlines:
@@ -105,7 +105,7 @@ class _Work:
         return found
 
     def _by_image(self, file: CocoFile) -> tuple[dict[str, list[Mapping[str, Any]]], int]:
-        """Annotations by image id, crowds left out; and how many name no image."""
+        """Annotations by image id, without crowds; and the number of those without a valid image id."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         astray = 0
         for annotation in file.content["annotations"]:
@@ -149,7 +149,7 @@ class _Work:
         return tuple(names), normalised(boxes, size)
 
     def _box(self, annotation: Mapping[str, Any], size_wh: tuple[int, int]) -> Box:
-        """COCO's x, y, width, height -> corners; of a segmentation without a box that around it."""
+        """COCO's x, y, width, height as corners (x1, y1, x2, y2); without a box, the one around the segmentation."""
         box, segmentation = annotation.get("bbox"), annotation.get("segmentation")
         if segmentation and (not box or (is_box(box) and not (box[2] or box[3]))):
             corners = box_around(segmentation)

@@ -1,4 +1,4 @@
-"""COCO's JSON files: which a folder holds, which split each is, and what classes they have together."""
+"""Finds and parses COCO's JSON files, with the split of each and the classes of all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from provisioning.data.split_names import split_of_path, split_of_source, split_
 
 MAX_JSON_BYTES = 2 << 30
 _KEYS = ("images", "annotations", "categories")
-_INSTANCES = "instances"  # how COCO calls the files that have boxes, beside captions and keypoints
+_INSTANCES = "instances"  # COCO's name for files with boxes; others hold captions or key points
 _INNER_FOLDERS = ("annotations", "labels")
 _NO_PARENT = ("", "none")
 _SHOWN = 10
@@ -28,7 +28,7 @@ class Category:
     """A class of one file.
 
     Attributes:
-        key: its id as text, for some tools write numbers so.
+        key: its id as text, as some tools write it so.
         name: not empty.
         parent: its `supercategory`, lower case; may be empty.
     """
@@ -40,7 +40,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """One file, parsed; its lists hold objects only."""
+    """One parsed file. `split` may be empty; the lists of `content` hold JSON objects only."""
 
     path: Path
     split: str
@@ -49,14 +49,17 @@ class CocoFile:
 
 
 def open_coco(source: Path, *, split: str) -> tuple[list[CocoFile], list[str]]:
-    """The files of a data set, and remarks on them.
+    """Parse the files of a data set.
 
     Args:
-        source: a JSON file, or a folder; of a folder with files called `instances...` the others are left out.
-        split: which split all of it is; empty to go by the names of files and folders.
+        source: a JSON file or a folder. If a folder has files called `instances...`, only these are used.
+        split: of all files; empty uses the names of files and folders.
+
+    Returns:
+        The files, train first, and the problems of those in a folder that were left out.
 
     Raises:
-        DataError: nothing there in COCO's form, or several files of which only some say their split.
+        DataError: there is no file in COCO's format, or only some of several files say their split.
     """
     if not source.is_dir():
         content = load_json(source)
@@ -87,7 +90,7 @@ def open_coco(source: Path, *, split: str) -> tuple[list[CocoFile], list[str]]:
 
 
 def _split_of(path: Path, source: Path) -> str:
-    """By the file's own name, else by those of the folders below the source."""
+    """The split that the file's name says, else the folders between it and the source."""
     return split_of_stem(path.stem) or split_of_path(path, below=source)
 
 
@@ -95,7 +98,7 @@ def load_json(file: Path) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """The content of one file.
 
     Raises:
-        DataError: unreadable, not JSON, or not COCO's.
+        DataError: it cannot be read, is larger than MAX_JSON_BYTES, not JSON, or not COCO's.
     """
     try:
         if file.stat().st_size > MAX_JSON_BYTES:
@@ -134,10 +137,10 @@ def _category(entry: Mapping[str, Any]) -> Category:
 
 
 def id_of(value: object) -> str:
-    """An id as text: 1, 1.0 and "1" are the same.
+    """An id as text; 1, 1.0 and "1" are the same.
 
     Raises:
-        ValueError: no id.
+        ValueError: it is neither an integer nor text, or is empty.
     """
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
@@ -153,8 +156,8 @@ class Classes:
 
     Attributes:
         names: in the order of their ids.
-        by_file: a file's category ids -> names.
-        roots: categories that were left out, being only the parents of others.
+        by_file: for each file, name by category id.
+        roots: names of categories that were left out because they only group others.
         unused: names without an annotation.
     """
 
@@ -165,10 +168,10 @@ class Classes:
 
 
 def classes_of(files: Sequence[CocoFile]) -> Classes:
-    """Join the classes of files by their names.
+    """Merge the classes of the files by name.
 
     Raises:
-        DataError: two categories of a file have the same name, or none is left.
+        DataError: two categories of a file have the same name, or a file has no class left.
     """
     used = {pair for file in files for pair in _used(file)}
     by_file: dict[Path, dict[str, str]] = {}
@@ -195,13 +198,13 @@ def _used(file: CocoFile) -> Iterator[tuple[str, str]]:
         try:
             key = id_of(annotation.get("category_id"))
         except ValueError:
-            continue  # said where its picture is read
+            continue  # reported where its picture is read
         if key in names:
             yield key, names[key]
 
 
 def _is_root(category: Category, file: CocoFile) -> bool:
-    """Whether a category without annotations only names the group of the others, as Roboflow's first one does."""
+    """Whether a category without annotations only groups the others, as Roboflow's first one does."""
     others = [each for each in file.categories if each is not category]
     if any(each.parent == category.name.lower() for each in others):
         return True

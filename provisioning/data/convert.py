@@ -1,4 +1,4 @@
-"""Other formats into the YOLO format: everything is read and checked before anything is written."""
+"""Converts data sets to YOLO format. Everything is read and checked before anything is written."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from provisioning.data.written import plan, write_names
 from provisioning.data.yolo import read_yolo
 
 FORMATS = ("voc", "coco", "yolo")
-VAL_SHARE = 0.1
+VAL_SHARE = 0.1  # default share of pictures that become val, for a VOC folder without splits
 _SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
-        pictures, boxes: written.
-        background: pictures among them without a box.
-        splits: pictures of each.
-        left_out: pictures with defects, not written.
-        defects: what is wrong with them, a line each.
-        names: classes of the data set.
-        notes: how much was left out by the format's own marks (difficult, crowd, other classes).
-        remarks: what a person should know of how it was read and written.
+        pictures, boxes: number written.
+        background: number of written pictures without a box.
+        splits: number of pictures of each split.
+        left_out: number of pictures that were not written because of defects.
+        defects: one line for each defect.
+        names: classes of the new data set, by class id.
+        notes: what was left out on purpose (difficult objects, crowds, other classes), and how much.
+        remarks: for the user, on how the data set was read and written.
     """
 
     pictures: int
@@ -57,13 +57,13 @@ def read_source(source: Path, *, kind: str, split: str, val_share: float | None,
     Args:
         source: a folder (voc), a JSON file or a folder of them (coco), or what `read_spec` takes (yolo).
         kind: one of `FORMATS`.
-        split: which split all of a VOC folder or COCO source is; empty to go by what itself says.
-        val_share: of a VOC folder that says nothing of splits (None: `VAL_SHARE`), or of a YOLO data set that has only
-            train (None: none of it), this share becomes val.
-        images: where the pictures of a COCO file are, when not beside it.
+        split: of all pictures of a VOC or COCO source; empty uses the source's own splits.
+        val_share: share (0..1) that becomes val, of a VOC folder without splits (None: `VAL_SHARE`) or of a YOLO data
+            set with only train (None: 0).
+        images: folder of the pictures of a COCO source, if they are not beside it.
 
     Raises:
-        DataError: not the format that it is said to be.
+        DataError: the source is not of this format, or cannot be read.
     """
     if kind == "voc":
         return read_voc(source, split=split, val_share=VAL_SHARE if val_share is None else val_share)
@@ -75,17 +75,18 @@ def read_source(source: Path, *, kind: str, split: str, val_share: float | None,
 def write_dataset(
     reading: Reading, folder: Path, *, only: Sequence[str] = (), skip_bad: bool = False, progress: bool = False
 ) -> Converted:
-    """Write what was read as a YOLO data set; pictures are hard-linked where that works, else copied.
+    """Write a data set in YOLO format. Pictures are hard-linked if possible, otherwise copied.
 
     Args:
         reading: from `read_source`.
-        folder: may hold an earlier conversion with the same classes, which is added to.
+        folder: if it holds an earlier conversion with the same classes, pictures are added to it.
         only: class names to keep, in this order; empty for all.
-        skip_bad: leave pictures with defects out instead of refusing.
+        skip_bad: leave out pictures with defects; otherwise a defect is an error.
         progress: show a bar on a terminal.
 
     Raises:
-        DataError: defects, nothing to write, classes that do not exist, or files of the same name in `folder`.
+        DataError: there are defects, there is nothing to write, a class does not exist, or `folder` has files of the
+            same name or other classes.
         EdgedError: `folder` cannot be written.
     """
     lines = [re.sub(r"[\r\n]+", " ", str(each)) for each in reading.defects if each.severity is Severity.ERROR]
@@ -123,7 +124,7 @@ def _names(reading: Reading, only: Sequence[str], defects: Sequence[str]) -> tup
     """The classes to write.
 
     Raises:
-        DataError: one that does not exist, or there is nothing to write.
+        DataError: one does not exist, or there is nothing to write.
     """
     if not reading.items or not any(item.names for item in reading.items):
         what = "box" if reading.items else "picture"

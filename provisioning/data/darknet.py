@@ -1,4 +1,4 @@
-"""`obj.data` of darknet, which CVAT exports as "YOLO 1.1": `key = value` lines, class names and pictures in lists."""
+"""Reads darknet's `obj.data`, which CVAT exports as "YOLO 1.1": `key = value` lines that name list files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SHAPE = "classes = 1, train = train.txt, valid = valid.txt, names = obj.names"
 
 
 def read_darknet(file: Path, content: bytes) -> dict[str, Any]:
-    """The same keys as a data-set YAML has: train, val, test (list files), nc, and names read from their own file.
+    """Read it into the keys of a data-set YAML: train, val, test (list files), nc, and names (a list).
 
     Args:
-        file: where it lies; paths start there.
+        file: its path; relative paths in it start at its folder.
         content: of that file.
 
     Raises:
-        DataError: no text, a line without `=`, or the names cannot be read.
+        DataError: it is not text, a line has no `=`, or the class names are missing or cannot be read.
     """
     found: dict[str, Any] = {}
     for number, line in enumerate(_text(file, content).splitlines(), start=1):
@@ -41,7 +41,7 @@ def read_darknet(file: Path, content: bytes) -> dict[str, Any]:
 
 
 def _names(file: Path) -> list[str]:
-    """One class a line. Empty lines at the end are none; one between names would move the ids."""
+    """One class a line. Empty lines at the end are ignored; one between names is an error, as it would shift ids."""
     try:
         with file.open("rb") as stream:
             content = stream.read(_MAX_NAMES_BYTES + 1)

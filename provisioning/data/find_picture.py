@@ -1,4 +1,4 @@
-"""Pictures by the names that annotations give them, written on other machines and by other tools."""
+"""Finds the pictures that annotations name, although the names come from other machines and tools."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _PARENT = ".."
 
 
 class PictureFinder:
-    """Finds pictures although case, suffix, separators or leading folders differ. Each folder is listed once."""
+    """Finds pictures even if case, suffix, separators or leading folders differ. Lists each folder only once."""
 
     def __init__(self) -> None:
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str, folders: Sequence[Path]) -> Path | None:
-        """The picture of that name, relative to the first folder that has it.
+        """The picture of that name in the first folder that has it; None if none has it.
 
-        Backslashes separate as slashes do. A name as it is written goes before one in another case, and both before one
-        without its suffix. `..` is never followed.
+        Backslashes count as slashes. The exact name comes first, then a name in another case, then a name without its
+        suffix. A name with `..` is never found.
 
         Raises:
-            ValueError: several pictures are meant equally.
+            ValueError: several pictures fit equally well.
         """
         parts = name_parts(name)
         if not parts or _PARENT in parts:
@@ -38,10 +38,10 @@ class PictureFinder:
         return None
 
     def find_end(self, name: str, folders: Sequence[Path]) -> Path | None:
-        r"""The same by the longest end of a path: of `C:\data\images\a.jpg` that is `images/a.jpg`, then `a.jpg`.
+        r"""As `find`, by the longest end of the path that is found: `images/a.jpg`, then `a.jpg` of `C:\images\a.jpg`.
 
         Raises:
-            ValueError: several pictures are meant equally.
+            ValueError: several pictures fit equally well.
         """
         parts = name_parts(name)
         ends = ("/".join(parts[first:]) for first in range(1, len(parts)))
@@ -65,7 +65,7 @@ class PictureFinder:
         return self._names(folder).get(_key(name), [])
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
-        """Names in a folder by what is equal of them; nothing where there is no such folder."""
+        """File names in a folder by their `_key`; empty if there is no such folder."""
         if folder not in self._listed:
             found: dict[str, list[str]] = {}
             try:
@@ -87,22 +87,22 @@ def _chosen(name: str, candidates: Sequence[str], folder: Path) -> str:
 
 
 def name_parts(name: str) -> list[str]:
-    """A path as any system writes it -> its parts, without drive and root."""
+    """The parts of a path of any operating system, without drive and root."""
     parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in ("", ".")]
     return parts[1:] if parts and len(parts[0]) == len("C:") and parts[0].endswith(":") else parts
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[Path]:
-    """Every file of that suffix in any case, linked folders included; names that begin with a dot are no data.
+    """Every file with that suffix (lower case; in the name in any case), in linked folders, too; no hidden names.
 
     Raises:
-        DataError: a folder that cannot be read.
+        DataError: a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
         raise DataError(f"folder {error.filename} cannot be read: {error.strerror}") from error
 
-    seen: set[tuple[int, int]] = set()  # a link to a folder above would never end
+    seen: set[tuple[int, int]] = set()  # folders visited: a link to a folder above would never end
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:
@@ -112,13 +112,12 @@ def files_below(folder: Path, suffix: str) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
-            is_file = (
-                path.is_file() or not path.exists()
-            )  # a link to nothing is told when it is read; a pipe would hang
+            # A dead link is reported where it is read. A pipe is no file: reading it would hang.
+            is_file = path.is_file() or not path.exists()
             if not name.startswith(".") and name.lower().endswith(suffix) and is_file:
                 yield path
 
 
 def _key(name: str) -> str:
-    """Equal for names that differ in case or in how accents are composed, as macOS does."""
+    """The same key for names that differ only in case or in composed accents, as macOS writes them."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -1,4 +1,4 @@
-"""What the readers of other formats hand to the converter."""
+"""What the readers of other formats return, and checks that they share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from provisioning.data.pictures import decode_picture, inspect_picture, read_byt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """One picture with its objects.
+    """One picture with its N objects.
 
     Attributes:
         picture: the file.
         split: train, val or test.
         names: class of each object.
-        cxcywh: (N, 4) float32, fractions of the picture.
+        cxcywh: (N, 4) float32, centre and size of each box as fractions of the picture.
     """
 
     picture: Path
@@ -35,15 +35,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A data set of another format, read.
+    """A data set that was read.
 
     Attributes:
-        items: its pictures, those with defects left out.
-        names: its classes, by id.
-        defects: what is wrong.
-        notes: what its own marks leave out, and how much of it.
-        remarks: what a person should know of how it was read.
-        left_out: pictures with defects.
+        items: its pictures, without those that have defects.
+        names: its classes, by class id.
+        defects: everything that is wrong.
+        notes: what was left out on purpose (e.g. crowds), and how much.
+        remarks: for the user, on how it was read.
+        left_out: number of pictures with defects.
     """
 
     items: tuple[Item, ...]
@@ -55,12 +55,12 @@ class Reading:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file, upright.
+    """Width and height of a picture in pixels, turned upright as its EXIF says.
 
     Raises:
-        DataError: missing, truncated or no picture, or its name cannot be printed.
+        DataError: the file is missing, truncated or no picture, or its name cannot be printed.
     """
-    if not path.name.isprintable():  # no list file, report or table can hold it
+    if not path.name.isprintable():  # such a name breaks list files, reports and tables
         raise DataError(f"the picture's name is {path.name!r}", remedy="rename it")
     content = read_bytes(path)
     facts = inspect_picture(content)
@@ -71,10 +71,10 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def require_size(said_wh: tuple[object, object], picture: Path, actual_wh: tuple[int, int]) -> None:
-    """Hold the width and height that a file gives for a picture against the picture. Zero or nothing gives none.
+    """Check the width and height that a file states for a picture. 0, None and an empty text state none.
 
     Raises:
-        ValueError: another size, or no number.
+        ValueError: the picture has another size, or what is stated is no number.
     """
     for said, actual in zip(said_wh, actual_wh, strict=True):
         text = "" if said is None else str(said).strip()
@@ -88,7 +88,7 @@ def require_size(said_wh: tuple[object, object], picture: Path, actual_wh: tuple
 
 
 def pixel_box_problem(xyxy: tuple[float, float, float, float], size_wh: tuple[int, int]) -> str:
-    """Why a box in pixels cannot be right, or an empty string. A pixel beyond the edge is rounding."""
+    """Why a box (x1, y1, x2, y2 in pixels) cannot be right; empty if it can. One pixel over the edge is allowed."""
     x1, y1, x2, y2 = xyxy
     width, height = size_wh
     if not (x1 < x2 and y1 < y2):  # true for NaN, too
@@ -101,7 +101,7 @@ def pixel_box_problem(xyxy: tuple[float, float, float, float], size_wh: tuple[in
 
 
 def normalised(xyxy: list[tuple[float, float, float, float]], size_wh: tuple[int, int]) -> Floats:
-    """Boxes in pixels -> (N, 4) float32 centre and size as fractions of the picture, clipped to it."""
+    """Convert boxes in pixels to (N, 4) float32: centre and size as fractions of the picture, clipped to it."""
     boxes = np.array(xyxy, np.float64).reshape(-1, 4) / np.array(size_wh * 2, np.float64)
     boxes = np.clip(boxes, 0, 1)
     return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which label file belongs to a picture, and where labels lie that are not where they are looked for."""
+"""Finds the label file of a picture, and label files that are in the wrong place."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from provisioning.data.pictures import FORMATS
 from provisioning.data.places import is_there
 
 _IMAGES, _LABELS = "images", "labels"
-_LIKE_LABELS = ("label", "annotation", "txt")  # what else people call that folder
+_LIKE_LABELS = ("label", "annotation", "txt")  # other names of that folder begin like this
 _LABEL_LINE = re.compile(r"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 _HEAD_BYTES = 4096
-_SEARCHED = 200_000  # files looked at when labels are searched for; a data set may lie in a large folder
+_SEARCHED = 200_000  # most files that a search for labels visits, as a data set may lie in a large folder
 
 
 def label_path(picture: Path, *, root: Path | None = None) -> Path:
-    """Where the labels of a picture are: the last folder called `images` becomes `labels`, the suffix `.txt`.
+    """Path of a picture's label file: the last folder called `images` becomes `labels`, the suffix becomes `.txt`.
 
-    Without such a folder they lie beside the picture. Of a link whose own place holds none, those of its target count.
+    Without such a folder, the label file is beside the picture. If it is missing and the picture is a link, the label
+    file of the link's target is used. If none exists, the path where it is expected is returned.
 
     Args:
         picture: the file.
-        root: folder of the data set. It may itself lie in a folder called `images`, which says nothing then: labels
-            beside the picture count.
+        root: folder of the data set. If only folders above it are called `images`, a label file beside the picture
+            is used, too.
     """
     expected = _counterpart(picture)
-    if is_there(expected, follow=False):  # a link that leads nowhere is a fault of the labels, no background
+    if is_there(expected, follow=False):  # a dead link is a defect of the labels, not a picture of background
         return expected
     others = [_counterpart(picture.resolve())]
     if root is not None and picture.is_relative_to(root) and _IMAGES not in picture.relative_to(root).parts[:-1]:
@@ -39,7 +40,7 @@ def label_path(picture: Path, *, root: Path | None = None) -> Path:
 
 
 class MisplacedLabels:
-    """Finds labels that lie near the place where they are looked for. Remembers the folders that it read."""
+    """Finds label files near their expected place. Lists each folder only once."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, list[str]]] = {}
@@ -47,9 +48,10 @@ class MisplacedLabels:
         self._in_use: dict[Path, bool] = {}
 
     def of(self, picture: Path, expected: Path) -> Path | None:
-        """The labels of a picture that has none at `expected`: beside it, in a folder `Labels`, as `.TXT`, `.jpg.txt`.
+        """The label file of a picture that has none at `expected`; None if none is found.
 
-        A file counts only when it holds label lines and belongs to no other picture.
+        It is looked for beside the picture and in folders such as `Labels`, also with the suffixes `.TXT` and
+        `.jpg.txt`. Only a file with label lines counts, and only if it belongs to no other picture.
         """
         places = picture.parent, expected.parent
         if places not in self._near:
@@ -63,10 +65,10 @@ class MisplacedLabels:
         return None
 
     def is_certain(self, picture: Path, expected: Path, found: Path) -> bool:
-        """Whether labels that were `found` can only be meant for the picture.
+        """Whether the labels at `found` can only belong to this picture.
 
-        Where the folder of the `expected` ones holds labels of others, one of another name may be of another kind or
-        what a selection was made from.
+        If the folder of the `expected` file holds labels of other pictures, a label file in another folder may be of
+        another data set or version.
         """
         folder = expected.parent
         if found.parent in {folder, picture.parent}:
@@ -88,7 +90,7 @@ class MisplacedLabels:
                 yield parent / name
 
     def _is_anothers(self, labels: Path, picture: Path) -> bool:
-        """Whether a picture of that name lies where these labels would be expected."""
+        """Whether these labels are the expected ones of another picture that exists."""
         parts = list(labels.parent.parts)
         if _LABELS in parts:
             parts[len(parts) - 1 - parts[::-1].index(_LABELS)] = _IMAGES
@@ -97,7 +99,7 @@ class MisplacedLabels:
         return any(owner != picture and _counterpart(owner) == labels and os.path.exists(owner) for owner in owners)
 
     def _named(self, folder: Path) -> dict[str, list[str]]:
-        """Names of label files by their lower-case form; below the empty one, folders that are called like labels."""
+        """Names of label files by their lower-case form; under the empty key, folders named like `labels`."""
         if folder not in self._folders:
             found: dict[str, list[str]] = {}
             try:
@@ -114,7 +116,7 @@ class MisplacedLabels:
 
 
 def holds_labels(file: Path) -> bool:
-    """Whether the first line of a text file is one of a label file, boxes or polygons."""
+    """Whether the first line of a file is a label line, of a box or polygon."""
     if not os.path.isfile(file):
         return False
     try:
@@ -128,14 +130,14 @@ def holds_labels(file: Path) -> bool:
 
 
 def folder_of_labels(pictures: Sequence[Path], root: Path, *, known: Collection[Path]) -> tuple[Path, int] | None:
-    """The folder below `root` with the most label files of these pictures' names, and how many; None without any.
+    """The folder below `root` with most label files for these pictures, and how many it has; None if there are none.
 
-    Of several with as many, the one whose path has most folders in common with theirs.
+    Of several with the same number, the one that has most folder names in common with the first picture's path.
 
     Args:
         pictures: whose labels are missing.
-        root: where to search, not without end.
-        known: where they were looked for already.
+        root: where to search; the search stops after about _SEARCHED files.
+        known: paths of label files that are not counted.
     """
     stems = {name for picture in pictures for name in (picture.stem.lower(), picture.name.lower())}
     found: Counter[Path] = Counter()

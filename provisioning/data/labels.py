@@ -1,4 +1,4 @@
-"""One YOLO label file: `class x y w h` or a polygon a line, normalised to the picture; every defect with its line."""
+"""Reads YOLO label files: a line is `class x y w h` or a polygon, in fractions of the picture; reports each defect."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from edged.core.types import Floats, Ints, require_array
 
 MAX_LABEL_BYTES = 16 << 20
 _FIELDS = 5
-_POLYGON_FIELDS = 7  # and every odd number above: a class and at least three corners
-_OUTSIDE = 0.01  # a box may reach this far over the edge: annotation tools round
+_POLYGON_FIELDS = 7  # or a larger odd number: a class and at least three corners
+_OUTSIDE = 0.01  # fraction of the picture by which a box may cross the edge, as annotation tools round
 
 
 class Severity(Enum):
     """What a defect means for training."""
 
-    ERROR = "error"  # the picture cannot be trained on as it is
-    WARNING = "warning"  # it can, but a person should look
+    ERROR = "error"  # the picture cannot be used for training
+    WARNING = "warning"  # it can, but a person should look at it
     NOTE = "note"  # allowed, worth knowing
 
 
@@ -32,10 +32,10 @@ class Defect:
 
     Attributes:
         path: the file.
-        line: its line from 1, or 0 for the file as a whole.
+        line: number of the line, from 1; 0 for the whole file.
         severity: what it means for training.
-        kind: short, for counting, e.g. `class id out of range`.
-        message: got and expected.
+        kind: short name for counting, e.g. `class id out of range`.
+        message: what was expected and what was found.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Labels:
     Attributes:
         class_id: (N,) int32.
         cxcywh: (N, 4) float32, centre and size as fractions of the picture, 0..1.
-        polygons: how many of the boxes are those around a polygon.
+        polygons: number of boxes that were computed from a polygon.
     """
 
     class_id: Ints
@@ -72,7 +72,7 @@ class Labels:
 
     @classmethod
     def empty(cls) -> Labels:
-        """A picture of the background only."""
+        """The labels of a picture without objects."""
         return cls(np.empty(0, np.int32), np.empty((0, 4), np.float32))
 
 
@@ -81,12 +81,12 @@ def read_labels(path: Path, *, classes: int, polygons: bool = False) -> tuple[La
 
     Args:
         path: the file; it must exist.
-        classes: how many classes the data set has.
-        polygons: take the box around a polygon (`class x1 y1 x2 y2 x3 y3 ...`, as for segmentation) instead of
-            calling such a line defective.
+        classes: number of classes of the data set.
+        polygons: use the box around a polygon (`class x1 y1 x2 y2 x3 y3 ...`, as for segmentation); otherwise such a
+            line is a defect.
 
     Returns:
-        The sound lines, and what is wrong with the others (or looks wrong).
+        The objects of the valid lines, and the defects. A file that cannot be read is a defect, too.
     """
     try:
         with path.open("rb") as stream:
@@ -102,7 +102,7 @@ def read_labels(path: Path, *, classes: int, polygons: bool = False) -> tuple[La
 
 
 def parse_labels(text: str, path: Path, *, classes: int, polygons: bool = False) -> tuple[Labels, list[Defect]]:
-    """The same for text already read; `path` is only quoted."""
+    """As `read_labels`, for the text of a file; `path` is only used in the defects."""
     rows: list[_Row] = []
     defects: list[Defect] = []
     seen: dict[tuple[int, tuple[float, ...]], int] = {}
@@ -167,7 +167,7 @@ def _parse_line(line: str, classes: int, *, polygons: bool) -> _Row | _Problem:
 
 
 def _box_around(corners: tuple[float, ...]) -> tuple[float, ...]:
-    """Centre and size of the box around x1 y1 x2 y2 ..., cut at the picture's edge; nothing for corners far outside."""
+    """Centre and size of the box around x1 y1 x2 y2 ..., clipped to the picture; empty if a corner is far outside."""
     if not all(-_OUTSIDE <= value <= 1 + _OUTSIDE for value in corners):  # false for NaN, too
         return ()
     xs, ys = ([min(max(value, 0.0), 1.0) for value in corners[start::2]] for start in (0, 1))

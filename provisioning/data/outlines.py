@@ -1,4 +1,4 @@
-"""Boxes around what COCO calls `segmentation`: polygons, or a mask in run lengths."""
+"""Computes boxes from COCO's `segmentation`: polygons, or a run-length encoded mask."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from itertools import accumulate
 
 Box = tuple[float, float, float, float]
 _CORNERS = 3
-_FAR = 1 << 32  # pixels
-_FIRST = 2  # the number of the last run that is written as it is
+_FAR = 1 << 32  # pixels; a larger coordinate is an error
+_FIRST = 2  # index of the last run that is not written as a difference
 
 
 def box_around(segmentation: object) -> Box:
     """The smallest box around a segmentation.
 
     Args:
-        segmentation: a list of polygons, each `[x1, y1, x2, y2, ...]`; or `{"size": [height, width], "counts": ...}`,
-            pixels column by column, their runs a list or the text that pycocotools writes.
+        segmentation: a list of polygons, each `[x1, y1, x2, y2, ...]` in pixels; or a mask, `{"size": [height, width],
+            "counts": ...}`, with runs of pixels in column order, as a list or as pycocotools' text.
 
     Returns:
         x1, y1, x2, y2 in pixels, right and bottom edges exclusive.
 
     Raises:
-        ValueError: neither, or without a pixel.
+        ValueError: it is neither, or the mask has no pixel.
     """
     if isinstance(segmentation, dict):
         return _around_mask(segmentation.get("size"), segmentation.get("counts"))
@@ -59,7 +59,7 @@ def _around_mask(size: object, counts: object) -> Box:
 
 
 def _runs(text: str) -> list[int]:
-    """COCO's text form: numbers in base 32, low digits first; from the fourth on the difference to that two before."""
+    """Decode COCO's text: base 32, lowest digit first; from the fourth number on, differences to the one two before."""
     runs: list[int] = []
     value = shift = 0
     for letter in text:
@@ -82,5 +82,5 @@ def _is_number(value: object) -> bool:
 
 
 def is_box(value: object) -> bool:
-    """Whether this is COCO's x, y, width, height, all numbers."""
+    """Whether `value` is COCO's box: four numbers x, y, width, height."""
     return isinstance(value, Sequence) and len(value) == len("xywh") and all(map(_is_number, value))

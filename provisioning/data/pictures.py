@@ -1,4 +1,4 @@
-"""Picture files: what their bytes say they are, whether they are whole, and their pixels."""
+"""Reads picture files: their format, whether they are complete, and their pixels."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edged.core.picture_header import MAGIC_BYTES, is_truncated, picture_size, p
 from edged.core.types import Pixels
 
 MAX_PICTURE_BYTES = 256 << 20
-MAX_PICTURE_PIXELS = 1 << 27  # decoded they are three bytes each, whatever the file weighs
-FORMATS = {  # what a file name promises
+MAX_PICTURE_PIXELS = 1 << 27  # decoded, each has three bytes, however small the file is
+FORMATS = {  # format by suffix of the file name
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
 _UPRIGHT = 1
@@ -30,13 +30,13 @@ _APP1 = 0xE1
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What a picture's bytes say.
+    """What a picture file's bytes say, without decoding it.
 
     Attributes:
-        format: `JPEG`, `PNG`, ... or an empty string for none that we know.
-        whole: False when its end is missing.
+        format: a value of FORMATS; empty for any other.
+        whole: False if its end is missing.
         orientation: EXIF 1..8; 1 is upright.
-        size_wh: as its header claims, pixels; (0, 0) where that cannot be read.
+        size_wh: (width, height) in its header, pixels, before EXIF rotation; (0, 0) if that cannot be read.
     """
 
     format: str
@@ -46,7 +46,7 @@ class PictureFacts:
 
     @property
     def too_large(self) -> str:
-        """What is wrong with its size; empty where it may be decoded."""
+        """Why the picture is too large to be decoded; empty if it is not."""
         width, height = self.size_wh
         if width * height <= MAX_PICTURE_PIXELS:
             return ""
@@ -54,7 +54,7 @@ class PictureFacts:
 
 
 def inspect_picture(content: bytes) -> PictureFacts:
-    """Tell format, completeness and EXIF orientation from a file's bytes, without decoding it."""
+    """Read format, completeness, EXIF orientation and size from a file's bytes, without decoding it."""
     kind = _format(content)
     return PictureFacts(
         format=kind,
@@ -71,7 +71,7 @@ def read_picture(path: Path) -> Pixels:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        DataError: unreadable, not a picture, truncated or too large.
+        DataError: the file cannot be read, or is no picture, truncated or too large.
     """
     content = read_bytes(path)
     facts = inspect_picture(content)
@@ -89,7 +89,7 @@ def read_bytes(path: Path) -> bytes:
     """A picture file's content.
 
     Raises:
-        DataError: unreadable or absurdly large.
+        DataError: it cannot be read, or is larger than MAX_PICTURE_BYTES.
     """
     try:
         with path.open("rb") as stream:
@@ -102,7 +102,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_picture(content: bytes) -> Pixels | None:
-    """(H, W, 3) uint8 BGR, EXIF applied; None when it is not a picture that OpenCV reads."""
+    """Decode to (H, W, 3) uint8 BGR, turned upright by EXIF; None if OpenCV cannot read it."""
     if not content:
         return None
     try:
@@ -112,9 +112,9 @@ def decode_picture(content: bytes) -> Pixels | None:
 
 
 def decode_and_complain(content: bytes) -> tuple[Pixels | None, str]:
-    """`decode_picture`, and what the decoder complains of, empty for nothing.
+    """As `decode_picture`, with the decoder's first complaint; empty if there is none.
 
-    Damage within a picture is only written to descriptor 2, which is read meanwhile: for one thread at a time.
+    Decoders report damage inside a picture only on file descriptor 2, which is redirected meanwhile. Not thread-safe.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as said:
@@ -138,7 +138,7 @@ def _claim(content: bytes) -> str:
 
 
 def _format(content: bytes) -> str:
-    """One of those that a data set may hold, or empty."""
+    """The format if a data set may hold it; else empty."""
     kind = picture_type(content[:MAGIC_BYTES])
     return kind if kind in FORMATS.values() else ""
 
@@ -147,17 +147,17 @@ def _claimed_size(content: bytes) -> tuple[int, int]:
     try:
         return picture_size(content, "")
     except DataError:
-        return 0, 0  # whatever is wrong with it is found out otherwise
+        return 0, 0  # decoding will say what is wrong with it
 
 
 def _is_whole(content: bytes, kind: str) -> bool:
-    if kind == "BMP" and len(content) >= 6:  # noqa: PLR2004  # the header up to its file size
+    if kind == "BMP" and len(content) >= 6:  # noqa: PLR2004  # up to the header's field for the file size
         return len(content) >= int(struct.unpack_from("<I", content, 2)[0])
     return bool(content) and not is_truncated(kind, content)
 
 
 def _jpeg_orientation(content: bytes) -> int:
-    """EXIF 2.3, tag 0x0112 of the first image file directory; 1 when there is none."""
+    """EXIF 2.3, tag 0x0112 of the first image file directory; 1 if there is none."""
     position = 2
     while position + 4 <= len(content) and content[position] == 0xFF:  # noqa: PLR2004  # every marker starts so
         marker = content[position + 1]
@@ -185,5 +185,5 @@ def _tiff_orientation(tiff: bytes) -> int:
             if tag == _EXIF_ORIENTATION:
                 return value if 1 <= value <= 8 else _UPRIGHT  # noqa: PLR2004  # the eight of the standard
     except struct.error:
-        pass  # a broken EXIF block says nothing; the picture itself may be sound
+        pass  # with a broken EXIF block, the picture itself may still be valid
     return _UPRIGHT

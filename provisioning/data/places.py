@@ -1,4 +1,4 @@
-"""Where the files of a data set are: paths as other machines and tools write them, and what folders hold."""
+"""Finds the files of a data set: paths as other machines and tools write them, and pictures in folders."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from edged.core.errors import DataError
 from provisioning.data.pictures import FORMATS
 
-_CVAT_ROOT = "data"  # CVAT writes every path below a folder that its archive does not hold
-_UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, broken encoding, ends of lines
+_CVAT_ROOT = "data"  # CVAT's paths begin with this folder, which its archives do not have
+_UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, surrogates, line separators
 
 
 def is_there(path: Path, *, follow: bool = True) -> bool:
-    """Whether something of that name exists, readable or not: what a person may not look into is no absent file.
+    """Whether the file or folder exists. If it cannot be accessed, it counts as existing.
 
     Args:
         path: of the file or folder.
-        follow: whether it is the target of a link that must exist.
+        follow: whether the target of a link must exist; otherwise the link itself is enough.
     """
     try:
         os.stat(path, follow_symlinks=follow)
-    except ValueError:  # a NUL
+    except ValueError:  # the path holds a NUL
         return False
     except OSError as exc:
         return exc.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -33,47 +33,49 @@ def is_there(path: Path, *, follow: bool = True) -> bool:
 
 
 def is_hidden(path: Path, *, below: Path) -> bool:
-    """Whether a name in `path`, from the folder `below` on, begins with a dot: `._a.jpg`, `.ipynb_checkpoints/a.jpg`.
+    """Whether a part of `path` below the folder `below` begins with a dot: `._a.jpg`, `.ipynb_checkpoints/a.jpg`.
 
-    Of a path that is not below that folder, the file's own name counts.
+    If the path is not below that folder, only the file's own name counts.
     """
     parts = path.relative_to(below).parts if path.is_relative_to(below) else (path.name,)
     return any(part.startswith(".") for part in parts)
 
 
 def find_place(text: str, *folders: Path) -> Path:
-    """The first that exists of what a path in a data set may mean; where none does, its plain meaning.
+    """Find the file or folder that a path in a data set means.
 
-    Backslashes separate as slashes do. Tried at each folder: the path itself, then without its leading `..` (Roboflow's
-    YAML says `../train/images` for what lies beside it), then without a leading `data/` (CVAT's).
+    Backslashes count as slashes. In each folder these are tried: the path itself, without its leading `..` (Roboflow's
+    YAML says `../train/images` for a folder beside it), without a leading `data/` (CVAT's).
 
     Args:
-        text: as written.
+        text: the path as written.
         folders: where relative paths may start, at least one.
 
     Returns:
-        An absolute path without `..`; symbolic links are kept, for labels belong to the name that the data set uses.
+        The first that exists, else the path itself in the first folder; absolute, without `..`. Symbolic links are
+        kept, as labels belong to the name that the data set uses.
     """
     plain = _path(text.replace("\\", "/"))
     meanings = dict.fromkeys((_path(text), plain, _shortened(plain)))
     candidates = (folder / each for folder in folders for each in meanings)
     found = next((path for path in candidates if is_there(path)), None)
     lexical = Path(os.path.abspath(found or folders[0] / plain))
-    return found.resolve() if found and not is_there(lexical) else lexical  # `..` behind a linked folder
+    # `..` after a linked folder means another place than the text says.
+    return found.resolve() if found and not is_there(lexical) else lexical
 
 
 def plain_place(text: str, folder: Path) -> Path:
-    """What a path says word for word, absolute and without `..`, whether it exists or not."""
+    """The path exactly as written, absolute, without `..`; it may not exist."""
     return Path(os.path.abspath(folder / _path(text.replace("\\", "/"))))
 
 
 def place_beside(text: str, folder: Path) -> Path:
-    """What `find_place` takes where the plain path does not exist: without its leading `..` or `data/`."""
+    """The path without its leading `..` or `data/`, which `find_place` tries if the plain one does not exist."""
     return Path(os.path.abspath(folder / _shortened(_path(text.replace("\\", "/")))))
 
 
 def is_unwritable(text: str) -> bool:
-    """Whether a path holds what no list file, report or table can hold. Spaces of any script and emoji are fine."""
+    """Whether a path has characters that break list files, reports and tables; spaces and emoji do not."""
     return not text.isprintable() and any(unicodedata.category(letter) in _UNWRITABLE for letter in text)
 
 
@@ -94,14 +96,14 @@ def _may_be_picture(path: Path) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
-        return True  # a dead link, or none that may be read: who reads it says so
+        return True  # a dead link, or no permission: reported where it is read
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
-    """Every picture in a folder and its subfolders, linked ones too, even where the link leads nowhere; nothing hidden.
+    """Every picture in a folder and its subfolders, also linked ones and dead links; hidden names are left out.
 
     Raises:
-        DataError: a folder that cannot be read.
+        DataError: a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
@@ -111,7 +113,7 @@ def pictures_below(folder: Path) -> Iterator[Path]:
         status = os.stat(place)
         return status.st_dev, status.st_ino
 
-    seen = {identity(above) for above in folder.resolve().parents}  # a link to one of them would bring in other splits
+    seen = {identity(above) for above in folder.resolve().parents}  # a link to a folder above would add other splits
     for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         if identity(place) in seen:
             folders.clear()

@@ -1,4 +1,4 @@
-"""A data set of rendered street scenes, whose truth is known: for tests and for the model that ships."""
+"""Makes a data set of rendered street scenes with exact labels, for tests and for the demo's model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MINUTE_S = 60.0
 
 
 def render_dataset(folder: Path, *, train: int, val: int, seed: int, progress: bool = False) -> None:
-    """Write a YOLO data set: `data.yaml`, images and labels of train and val. Every picture is a scene of its own.
+    """Write a YOLO data set: `data.yaml`, images and labels of train and val. Each picture shows another scene.
 
     Args:
-        folder: made when it is not there.
-        train, val: pictures of each split.
-        seed: of the first scene; those of val follow those of train.
+        folder: made if it does not exist.
+        train, val: number of pictures of each split.
+        seed: of the first scene; the next scene has the next number, and val follows train.
         progress: show a bar on a terminal.
 
     Raises:
@@ -44,7 +44,7 @@ def render_dataset(folder: Path, *, train: int, val: int, seed: int, progress: b
 
 
 def label_lines(cxcywh: Floats, class_id: Floats | np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> str:
-    """The text of a label file: (N, 4) fractions of the picture and (N,) class ids."""
+    """The text of a label file, from (N, 4) centre and size as fractions of the picture and (N,) class ids."""
     rows = zip(class_id, cxcywh, strict=True)
     return "".join(f"{int(number)} {' '.join(f'{value:.6f}' for value in box)}\n" for number, box in rows)
 

@@ -1,4 +1,4 @@
-"""From a split's sources to its pictures, each with its labels."""
+"""Lists the pictures of a split and reads their labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from provisioning.data.spec import DataSpec
 logger = logging.getLogger(__name__)
 
 MAX_LIST_BYTES = 1 << 28
-_MAX_PATH_BYTES = 4095  # of Linux; a longer line holds several paths, or none
+_MAX_PATH_BYTES = 4095  # Linux's limit; a longer line is no path
 MISSING_PICTURE, LABELS_ELSEWHERE = "missing picture", "labels elsewhere"  # kinds of defects
 
 
@@ -34,16 +34,14 @@ class Sample:
 
 
 def list_pictures(sources: Sequence[Path], *, root: Path | None = None) -> list[Path]:
-    """Every picture that folders (searched to any depth), list files and single pictures name, sorted, once each.
-
-    Names that begin with a dot are no pictures, nor is what lies in a folder of such a name.
+    """The pictures of all sources, sorted, each once; hidden files and folders (with a leading dot) are left out.
 
     Args:
-        sources: absolute or relative paths.
-        root: where paths in a list file may start, too, besides the list's own folder.
+        sources: folders (searched to any depth), list files, or single pictures.
+        root: paths in a list file may start here, or at the list's own folder.
 
     Raises:
-        DataError: a source that does not exist or is none of the three.
+        DataError: a source does not exist, cannot be read, or is none of the three.
     """
     found: dict[Path, None] = {}
     for source in sources:
@@ -54,13 +52,13 @@ def list_pictures(sources: Sequence[Path], *, root: Path | None = None) -> list[
 def read_samples(
     pictures: Sequence[Path], *, classes: int, polygons: bool = False, root: Path | None = None
 ) -> Iterator[tuple[Sample, list[Defect]]]:
-    """Each picture with its labels and their defects; a picture without a label file is background.
+    """Each picture with its labels and their defects. A picture without a label file has no objects.
 
     Args:
         pictures: the files.
-        classes: how many classes the data set has.
-        polygons: see `read_labels`; `Labels.polygons` counts them.
-        root: folder of the data set, see `label_path`.
+        classes: number of classes of the data set.
+        polygons: use the box around each polygon (counted in `Labels.polygons`); otherwise polygons are defects.
+        root: folder of the data set, for `label_path`.
     """
     near = MisplacedLabels()
     for picture in pictures:
@@ -97,15 +95,15 @@ def load_split(
     Args:
         spec: the data set.
         split: `train`, `val` or `test`.
-        skip_bad: leave pictures out that have defective labels or cannot be read, instead of refusing the data set;
-            every picture is decoded once for that.
-        polygons: see `read_labels`.
+        skip_bad: leave out pictures that cannot be read or have defective labels; every picture is decoded once to find
+            them. Otherwise defective labels are an error.
+        polygons: use the box around each polygon; otherwise polygons are defects.
 
     Returns:
-        The samples, and how many were left out.
+        The samples, and the number of pictures left out.
 
     Raises:
-        DataError: no such split, no pictures in it, no object in all of them, or defective labels.
+        DataError: there is no such split, it has no usable pictures or no objects, or labels are defective.
     """
     if split not in spec.sources:
         raise DataError(
@@ -138,7 +136,7 @@ def load_split(
 
 
 def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
-    """What to say of a split whose pictures hold no box: where labels were looked for, and where there are some."""
+    """The message for a split without boxes: where labels were looked for, and where there are some."""
     expected = {picture: label_path(picture, root=spec.folder) for picture in pictures}
     missing = [picture for picture, path in expected.items() if not is_there(path, follow=False)]
     start = f"{split} holds no box"
@@ -154,7 +152,7 @@ def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:
 
 
 def _readable(samples: Sequence[Sample]) -> list[Sample]:
-    """Those whose pictures can be decoded; the others are named in the log."""
+    """The samples whose pictures can be decoded; the others are logged."""
 
     def problem(sample: Sample) -> str:
         try:
@@ -203,7 +201,7 @@ def _listed(list_file: Path, root: Path | None) -> Iterator[Path]:
 
 
 def _without_hidden(paths: Sequence[Path]) -> Iterator[Path]:
-    """What a list names, less what tools hid beside its pictures. The whole data set may lie in a hidden folder."""
+    """The pictures of a list without hidden ones. A hidden folder that holds the whole data set does not count."""
     folders = {path.parent for path in paths}
     hidden = {
         folder
@@ -216,5 +214,5 @@ def _without_hidden(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _absolute(path: Path) -> Path:
-    """Links are kept: labels belong to the name that the data set uses."""
+    """The absolute path; links are kept, as labels belong to the name that the data set uses."""
     return Path(os.path.abspath(path))

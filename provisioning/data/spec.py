@@ -1,4 +1,4 @@
-"""What describes a data set in YOLO format: where the pictures of each split are and what the classes are called."""
+"""Reads the description of a data set in YOLO format: the pictures of each split, and the class names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from provisioning.names import ordered_names
 SPLITS = ("train", "val", "test")
 MAX_SPEC_BYTES = 1 << 20
 SPEC_NAMES = ("data.yaml", "data.yml", "obj.data")
-_OF_VAL = ("valid", "validation")  # what else tools call it
+_OF_VAL = ("valid", "validation")  # other names of val
 _DARKNET_SUFFIX = ".data"
 _KNOWN_SHAPE = "path: DIR, train: DIR or LIST.txt, val: ..., names: [a, b] or {0: a, 1: b}"
 
@@ -30,10 +30,10 @@ class DataSpec:
     """A data set's description, read and checked.
 
     Attributes:
-        file: the description itself, for messages.
-        sources: per split, the folders, list files and pictures it names, absolute; a split not named is absent.
-        names: the classes, by class id.
-        defects: what a person should know of its paths.
+        file: of the description.
+        sources: by split, the folders, list files and pictures that it names, absolute; only for splits it names.
+        names: class names, by class id.
+        defects: notes and warnings on its paths.
     """
 
     file: Path
@@ -43,12 +43,12 @@ class DataSpec:
 
     @property
     def folder(self) -> Path:
-        """Where the description lies, absolute."""
+        """The description's folder, absolute."""
         return self.file.resolve().parent
 
 
 def spec_file(data: Path) -> Path:
-    """The description of a data set, given itself or its folder: the first of `SPEC_NAMES` that is there."""
+    """The description of a data set: `data` itself, or in a folder the first of `SPEC_NAMES` that exists."""
     if not os.path.isdir(data):
         return data
     return next((data / name for name in SPEC_NAMES if is_there(data / name)), data / SPEC_NAMES[0])
@@ -57,17 +57,18 @@ def spec_file(data: Path) -> Path:
 def read_spec(file: Path) -> DataSpec:
     """Read a data-set YAML, or an `obj.data` as darknet and CVAT write it.
 
-    Relative paths start at the file's own folder (and at `path`, when it is given); `find_place` tells what is tried.
+    Relative paths start at `path`, if the file has it, else at the file's folder; `find_place` says what is tried.
 
     Args:
         file: the description, or the folder that holds it.
 
     Raises:
-        DataError: unreadable, not YAML, no split, no class names, or `nc` and `names` contradict each other.
+        DataError: it cannot be read, is not YAML, has no split or no class names, is for key points, or `nc` and
+            `names` contradict each other.
     """
     file = spec_file(file)
     content = _load(file)
-    if "kpt_shape" in content:  # with --polygons its lines would pass for polygons
+    if "kpt_shape" in content:  # with --polygons, its lines would look like polygons
         raise DataError(f"{file}: kpt_shape: key points are not trained here", remedy="write labels of boxes only")
     root = content.get("path") or "."
     if not isinstance(root, str):
@@ -99,10 +100,10 @@ def _given(content: Mapping[str, Any], split: str) -> object:
 
 
 def read_yaml_names(file: Path) -> tuple[str, ...]:
-    """The class names alone, by class id, of a YAML that has `names`.
+    """The class names, by class id, of a YAML with the key `names`.
 
     Raises:
-        DataError: unreadable, not YAML, no class names.
+        DataError: it cannot be read, is not YAML, or has no class names.
     """
     return _names(_load(file).get("names"), file)
 
@@ -148,13 +149,13 @@ def _sources(value: object, base: Path, *, split: str, defects: list[Defect], fi
 
 
 def _remarks(entry: str, base: Path, taken: Path, *, where: str, file: Path) -> Iterator[Defect]:
-    """Of a path that may mean two places: whether the one beside the YAML is taken for it, or could be meant by it."""
+    """A note if the path beside the YAML is used, a warning if it could be meant; nothing if a path is unambiguous."""
     plain, beside = plain_place(entry, base), place_beside(entry, base)
     if beside in {plain, base} or not is_there(beside):
         return
     if beside == taken:
         if file.suffix.lower() == _DARKNET_SUFFIX:
-            return  # CVAT always writes data/, and nobody means it
+            return  # CVAT always writes data/: not worth a note
         message = f"{where}: {entry} is not there; {taken} is read"
         yield Defect(file, 0, Severity.NOTE, "path beside the YAML", message)
     elif entry.startswith(".."):

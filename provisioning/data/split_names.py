@@ -1,4 +1,4 @@
-"""Which split a folder or a file is, by its name: `train`, `valid`, `test2017`, `instances_val2017`."""
+"""Recognises splits in the names of folders and files: `train`, `valid`, `test2017`, `instances_val2017`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS = {
     }.items()
     for word in words
 }
-# What may stand beside such a word in a folder's name: `train_images` is a split, `train_station` is none.
+# Other words allowed in the name of a split's folder: `train_images` is a split, `train_station` is not.
 _BESIDE = re.compile(
     r"|images?|imgs?|pictures?|photos?|sets?|data|datasets?|splits?|annotations?|labels?|voc|xmls?|coco|jpe?gs?"
 )
@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def split_of_folder(name: str) -> str:
-    """The split that a folder's whole name says, or an empty string."""
+    """The split that a folder's name means; empty if it means none, or has other words."""
     words = _words(name)
     found = {_WORDS[word] for word in words if word in _WORDS}
     alone = all(word in _WORDS or _BESIDE.fullmatch(word) for word in words)
@@ -33,29 +33,29 @@ def split_of_folder(name: str) -> str:
 
 
 def split_of_stem(stem: str) -> str:
-    """The split that a word in a file's name says, or an empty string where it says none or several."""
+    """The split that a word in a file's name means; empty if there is none, or several."""
     found = {_WORDS[word] for word in _words(stem) if word in _WORDS}
     return found.pop() if len(found) == 1 else ""
 
 
 def split_words(stem: str) -> list[str]:
-    """The parts of a file's name that say a split, digits included: `instances_val2017` -> `val2017`, `val`."""
+    """The parts of a file's name that mean a split: `instances_val2017` gives `val2017` and `val`."""
     parts = [part for part in re.split(r"[\W_]+", stem) if split_of_folder(part)]
     return list(dict.fromkeys([*parts, *(word for part in parts for word in _words(part))]))
 
 
 def split_of_path(path: Path, *, below: Path) -> str:
-    """The split that the folders of a file below another say, the one furthest from training; or an empty string."""
+    """The split that the folders between `below` and the file mean (`most_held_out` of several); or empty."""
     return most_held_out(split_of_folder(name) for name in path.parent.relative_to(below).parts)
 
 
 def split_of_source(folder: Path) -> str:
-    """The split that the name of a whole source says, or an empty string. What is in it goes before."""
+    """The split that the name of the source's folder means, or empty. Names inside it have priority."""
     return split_of_folder(folder.resolve().name)
 
 
 def most_held_out(said: Iterable[str]) -> str:
-    """Of several splits that are said of one picture the one that keeps it furthest from training; empty for none."""
+    """The first of test, val, train that is among `said`, so that no held-out picture is trained on; empty for none."""
     return max(filter(None, said), key=SPLITS.index, default="")
 
 

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file a picture, as the VOC challenges, labelImg, CVAT and Roboflow write it."""
+"""Reads Pascal VOC: one XML file for each picture, as the VOC challenges, labelImg, CVAT and Roboflow write it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PICTURE_FOLDERS = ("JPEGImages", "images")
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
-    """What one XML file says; `boxes` are pixels from 0, right and bottom edges exclusive."""
+    """The content of an XML file; `boxes` are x1, y1, x2, y2 in pixels from 0, right and bottom edges exclusive."""
 
     picture: str
     size_wh: tuple[str, str]
@@ -31,23 +31,23 @@ class _Annotation:
 
 
 class _Bad(ValueError):
-    """One reason why a file cannot be used."""
+    """Why a file cannot be used."""
 
 
 def read_voc(folder: Path, *, split: str, val_share: float) -> Reading:
-    """Read a VOC folder: XML files anywhere below it, pictures beside them or in `JPEGImages` or `images` above.
+    """Read a VOC folder: XML files at any depth, pictures beside them or in a `JPEGImages` or `images` folder.
 
     Splits come from `ImageSets/Main/{train,val,test}.txt` and from folders called train, valid or test. Without these,
-    a share of the pictures becomes val, chosen by a hash of the name, so that adding pictures moves none of the others.
-    Objects marked difficult are left out, and annotations that no list names where there is a list for training.
+    a share of the pictures becomes val, by a hash of the name: adding pictures does not change the split of others.
+    Objects marked difficult are left out. If there is a list for train, annotations in no list are left out, too.
 
     Args:
         folder: holds the XML files.
-        split: what all of it is; empty to keep its own.
-        val_share: of a folder without splits of its own.
+        split: of all pictures; empty uses the folder's own splits.
+        val_share: share (0..1) that becomes val if the folder has no splits.
 
     Raises:
-        DataError: no XML file there, or a list that cannot be read.
+        DataError: there is no XML file, a list cannot be read, or a list names no annotation.
     """
     files = sorted(files_below(folder, ".xml"))
     if not files:
@@ -132,7 +132,7 @@ def _item(annotation: _Annotation, split: str, picture: Path) -> Item:
 
 
 def _find_picture(file: Path, name: str, source: Path, finder: PictureFinder) -> Path:
-    """By the name in the annotation, then by its last part, else by the annotation's own name."""
+    """The picture by its name in the annotation, by the last part of that, or by the XML file's name."""
     last = name_parts(name)[-1:]
     for wanted in dict.fromkeys([name, *last, file.stem]):
         for folder, inner in _places(file, source, flat=len(name_parts(wanted)) > 1):
@@ -143,11 +143,11 @@ def _find_picture(file: Path, name: str, source: Path, finder: PictureFinder) ->
 
 
 def _places(file: Path, source: Path, *, flat: bool) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Where pictures may lie: a folder, and folders in it whose names may differ in case.
+    """Where pictures may be: a folder, and names of folders inside it, whose case may differ.
 
-    Beside the annotation; in `images` there; and of every folder above, up to that of the source, in its `images`, at
-    the place that the annotation has in its neighbour: `images/cam1` for `Annotations/cam1`. With `flat`, at the top of
-    `images`, too.
+    First the annotation's folder, and `images` or `JPEGImages` in it. Then these folders in every folder above, up
+    to the one above the source, with the same subfolders as the annotation: `images/cam1` for `Annotations/cam1`. With
+    `flat`, also without these subfolders.
     """
     yield file.parent, ()
     yield from ((file.parent, (name,)) for name in _PICTURE_FOLDERS)

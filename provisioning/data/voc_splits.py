@@ -1,4 +1,4 @@
-"""Which split an annotation of a VOC folder belongs to: its lists, its folders, or else a share by name."""
+"""Finds the split of each annotation in a VOC folder: by lists, by folders, or by a hash of its name."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _SUFFIXES = (*FORMATS, ".xml")
 
 @dataclass(slots=True)
 class _Lists:
-    """What the lists of one VOC root say."""
+    """The lists in `ImageSets` of one VOC folder."""
 
     root: Path
     by_path: dict[str, str] = field(default_factory=dict)
     by_name: dict[str, str] = field(default_factory=dict)
-    unmatched: dict[str, str] = field(default_factory=dict)  # split -> a line; until an annotation is of that split
+    unmatched: dict[str, str] = field(default_factory=dict)  # split -> a line, until one of its annotations is found
 
     def add(self, split: str, text: str) -> None:
         for line in filter(str.strip, text.splitlines()):
             self.unmatched.setdefault(split, line.strip())
-            for entry in (line.strip(), *line.split()[:1]):  # names with spaces; or a mark of presence behind the name
+            # The whole line, as names may have spaces; and its first word, without VOC's mark after it.
+            for entry in (line.strip(), *line.split()[:1]):
                 parts = name_parts(entry)
                 if parts:
                     path = _without_suffix("/".join(parts))
@@ -39,7 +40,7 @@ class _Lists:
                     _put(self.by_name, path.rpartition("/")[2], split)
 
     def split_of(self, file: Path) -> str:
-        """By the longest end of the file's path that is listed; an empty string for none."""
+        """The split of the longest end of the file's path that is listed; empty if none is."""
         parts = file.relative_to(self.root).with_suffix("").parts
         ends = ("/".join(parts[first:]) for first in range(len(parts)))
         split = next((self.by_path[end] for end in ends if end in self.by_path), self.by_name.get(file.stem, ""))
@@ -48,25 +49,25 @@ class _Lists:
 
 
 def share_of(name: str, val_share: float) -> str:
-    """`val` for about that share of all names, else `train`; the same for a name always."""
+    """`val` for about that share (0..1) of all names, else `train`; always the same for the same name."""
     place = int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=4).digest(), "big") / 2**32
     return "val" if place < val_share else "train"
 
 
 class VocSplits:
-    """Tells splits. What several sources say of one picture: the furthest from training holds."""
+    """Finds splits. If lists and folders contradict each other, test comes before val and val before train."""
 
     def __init__(self, folder: Path, files: Iterable[Path], *, split: str, val_share: float) -> None:
         """Read the lists.
 
         Args:
-            folder: the whole source.
+            folder: the source.
             files: its annotations.
-            split: that of all; empty where the folder itself says.
-            val_share: of a folder that says nothing.
+            split: of all annotations; empty uses lists and folders.
+            val_share: share (0..1) that becomes val if there are neither lists nor folders of splits.
 
         Raises:
-            DataError: a list that cannot be read.
+            DataError: a list cannot be read.
         """
         self._folder = folder
         self._given = split
@@ -77,10 +78,10 @@ class VocSplits:
         self._unlisted = False
 
     def of(self, file: Path) -> str:
-        """The split of an annotation; an empty string where the lists leave it out.
+        """The split of an annotation; empty if the lists leave it out.
 
         Raises:
-            ValueError: others lie in folders of splits, this one in none.
+            ValueError: other annotations lie in folders of splits, but this one does not.
         """
         if self._given:
             return self._given
@@ -96,10 +97,10 @@ class VocSplits:
         return self._whole or share_of(file.stem, self._val_share)
 
     def require_matched(self) -> None:
-        """To be called after all annotations.
+        """Check the lists; call it after `of` for all annotations.
 
         Raises:
-            DataError: a list names none of them, and some are in no list: what is held out would not be known.
+            DataError: a list names no annotation, and some annotations are in no list: these could be its pictures.
         """
         for lists in self._lists if self._unlisted else ():
             for split, line in lists.unmatched.items():
@@ -110,7 +111,7 @@ class VocSplits:
 
     @property
     def remark(self) -> str:
-        """Where the splits come from."""
+        """Where the splits come from, for the user."""
         if self._given:
             return f"all of it is {self._given}, by --split"
         origins = [f"the lists in {_LISTS}"] * bool(self._lists) + ["the names of folders"] * self._by_folder
@@ -123,7 +124,7 @@ class VocSplits:
 
 
 def _read_lists(folder: Path) -> list[_Lists]:
-    beside = folder.resolve().parent / _LISTS  # of a source that is the folder `Annotations` itself
+    beside = folder.resolve().parent / _LISTS  # if the source is the folder `Annotations` itself
     found: dict[Path, _Lists] = {}
     files = [*files_below(folder, ".txt"), *(files_below(beside, ".txt") if beside.is_dir() else ())]
     for file in files:

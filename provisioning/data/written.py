@@ -1,4 +1,4 @@
-"""The files of a converted data set: what each is called, and writing them."""
+"""Names and writes the files of a converted data set."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from edged.core.errors import DataError
 from provisioning.data.items import Item
 from provisioning.data.rendered import label_lines
 
-_SEPARATORS = ("-", "--", "_")  # the first that makes no new name equal to another
+_SEPARATORS = ("-", "--", "_")  # the first one is used that makes all new names different
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One picture and where it and its labels go."""
+    """One item, with the paths of the picture and the label file to write."""
 
     item: Item
     picture: Path
     label: Path
 
     def write(self, names: Sequence[str]) -> None:
-        """Write both; the picture is hard-linked where that works, else copied. Neither may be there yet.
+        """Write both files, which must not exist; the picture is hard-linked if possible, otherwise copied.
 
         Raises:
-            OSError: it cannot be done.
+            OSError: one cannot be written.
         """
         for path in (self.picture, self.label):
             path.parent.mkdir(parents=True, exist_ok=True)
-        source = self.item.picture.resolve()  # a link would be linked itself, and lead nowhere from here
+        source = self.item.picture.resolve()  # else a symbolic link would be linked itself, and be dead here
         try:
             os.link(source, self.picture)
         except FileExistsError:
-            raise  # copying would write into a file that may be linked with another
+            raise  # copying would overwrite a file that may be a hard link to another picture
         except OSError:
             shutil.copyfile(source, self.picture)
         class_id = np.array([names.index(name) for name in self.item.names], np.int32)
@@ -47,13 +47,13 @@ class Written:
 
 
 def plan(items: Sequence[Item], folder: Path) -> tuple[list[Written], list[str]]:
-    """Where each picture goes. Those of equal name get the names of their folders before it: `cam1-a.jpg`.
+    """Choose the path of each picture. Pictures with the same name get their folders' names before it: `cam1-a.jpg`.
 
     Returns:
-        The places, and remarks on changed names.
+        What to write, and remarks on changed names.
 
     Raises:
-        DataError: a place is taken already.
+        DataError: a path exists already, or two pictures would share a label file.
     """
     named = [_stems(items, separator) for separator in _SEPARATORS]
     stems = next((each for each in named if _differ(items, each)), named[0])
@@ -72,7 +72,7 @@ def plan(items: Sequence[Item], folder: Path) -> tuple[list[Written], list[str]]
 
 
 def _stems(items: Sequence[Item], separator: str) -> list[str]:
-    """What each picture is called, without its suffix."""
+    """The new file name of each picture, without its suffix."""
     stems = Counter((item.split, item.picture.stem) for item in items)
     alike = [item for item in items if stems[item.split, item.picture.stem] > 1]
     root = Path(os.path.commonpath([item.picture.parent for item in alike])) if alike else Path()
@@ -106,10 +106,10 @@ def _require_free(places: Sequence[Written]) -> None:
 
 
 def write_names(folder: Path, names: Sequence[str]) -> None:
-    """Write `data.yaml` for the splits that are there.
+    """Write `data.yaml` for the splits that exist in `folder`.
 
     Raises:
-        OSError: it cannot be done.
+        OSError: it cannot be written.
     """
     splits = sorted(path.name for path in (folder / "images").iterdir() if path.is_dir())
     content = {**{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))}

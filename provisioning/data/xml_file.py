@@ -1,4 +1,4 @@
-"""Small XML files from annotation tools, in the encoding that they declare."""
+"""Reads small XML files of annotation tools, in the encoding that they declare."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from edged.core.text import decoded_text, marked_encoding, undecodable
 
 MAX_XML_BYTES = 4 << 20
 _DECLARED = re.compile(rb"""\s*<\?xml\s[^>]*?\bencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
-# What is declared is in practice the encoding that Windows calls so, which has more characters.
+# In practice, files in these encodings use the larger Windows variants.
 _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift-jis": "cp932", "euc-kr": "cp949"}
 _NO_ENCODINGS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 
 
 def read_xml(path: Path) -> ET.Element:
-    """The root element.
+    """Parse a file and return its root element.
 
     Raises:
-        DataError: unreadable, too large, not in the encoding that it declares, declares entities, or no XML. The
-            message does not name the file.
+        DataError: it cannot be read, is empty or too large, is not in its declared encoding, declares entities, or is
+            not XML. The message does not name the file.
     """
     try:
         with path.open("rb") as file:
@@ -41,7 +41,7 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def _text(content: bytes) -> str:
-    """Decoded by its mark, else by its declaration, else as UTF-8. The parser itself knows few encodings."""
+    """Decode by byte order mark, else by the declaration, else as UTF-8. The XML parser knows few encodings."""
     declared = _DECLARED.match(content)
     try:
         if declared is None or marked_encoding(content):
@@ -53,7 +53,7 @@ def _text(content: bytes) -> str:
 
 
 def _as_declared(content: bytes, codec: str) -> str:
-    """In the codec; else in UTF-8, in which some are saved again under the old declaration; else in its superset."""
+    """Decode with the codec, else as UTF-8 (editors keep an old declaration), else with the codec's superset."""
     for name in (codec, "utf-8"):
         try:
             return content.decode(name)
@@ -63,13 +63,13 @@ def _as_declared(content: bytes, codec: str) -> str:
 
 
 def _codec(declared: str) -> str:
-    """The codec for an encoding's name in XML."""
+    """The Python codec for an encoding's name in XML; DataError if it is unknown."""
     try:
         name = codecs.lookup(declared).name.replace("_", "-")
     except LookupError:
         name = ""
     if name.startswith(("utf-16", "utf-32")):
-        return "utf-8"  # the declaration was legible byte by byte: .NET declares UTF-16 and then saves as UTF-8
+        return "utf-8"  # the declaration was readable as bytes: .NET declares UTF-16, then saves as UTF-8
     if not name or name in _NO_ENCODINGS or not _is_text(name):
         raise DataError(f"declares the encoding {declared!r}, which is not known here", remedy="save it as UTF-8")
     return name
@@ -77,6 +77,6 @@ def _codec(declared: str) -> str:
 
 def _is_text(name: str) -> bool:
     try:
-        return b"<?xml".decode(name) == "<?xml"  # false for EBCDIC; those from bytes to bytes raise
+        return b"<?xml".decode(name) == "<?xml"  # false for EBCDIC; codecs from bytes to bytes raise
     except (LookupError, UnicodeError):
         return False

@@ -1,4 +1,4 @@
-"""A data set in YOLO format, to be written anew."""
+"""Reads a data set in YOLO format, to be converted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from provisioning.data.voc_splits import share_of
 
 
 def read_yolo(file: Path, *, val_share: float) -> Reading:
-    """Read it; of a polygon the box around it.
+    """Read a data set; the box around each polygon is used.
 
     Args:
         file: its YAML or obj.data, or the folder that holds it.
-        val_share: of the pictures of a data set that has nothing but train, this share becomes val.
+        val_share: share (0..1) of the pictures that becomes val, if the data set has only train.
 
     Raises:
-        DataError: not a data set.
+        DataError: it is not a data set, or cannot be read.
     """
     spec = read_spec(file)
     share = val_share if set(spec.sources) == {"train"} else 0.0
