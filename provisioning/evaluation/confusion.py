@@ -1,4 +1,4 @@
-"""Which classes are taken for which: a confusion matrix with the background as one more class."""
+"""Counts which classes are confused, in a matrix with the background as one more class."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy.typing as npt
 from edged.core.types import Detections, Floats, Ints
 from provisioning.evaluation.matching import pairwise_iou
 
-CONFIDENCE = 0.25
-IOU = 0.45
+CONFIDENCE = 0.25  # only detections above it count
+IOU = 0.45  # of a pair, must be above
 
 
 class ConfusionMatrix:
-    """Counts pairs of found and labelled objects, whatever their classes.
+    """Counts pairs of detections and labelled objects, also those of different classes.
 
     Args:
-        names: the classes.
+        names: the C classes, by class id.
 
     Attributes:
-        counts: (C+1, C+1) int64: found class by labelled class; the last row is what was missed, the last column what
-            was found where nothing is.
+        counts: (C+1, C+1) int64, found class by labelled class. The last row counts objects that were not found, the
+            last column detections without an object.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -30,7 +30,13 @@ class ConfusionMatrix:
         self.counts: npt.NDArray[np.int64] = np.zeros((len(names) + 1,) * 2, np.int64)
 
     def add(self, found: Detections, *, true_xyxy: Floats, true_class: Ints) -> None:
-        """One picture. Pairs are made by falling IoU, at least `IOU`, each object and detection once."""
+        """Add one picture. Pairs are formed by descending IoU above `IOU`; each object and detection is used once.
+
+        Args:
+            found: detections; those with a confidence up to `CONFIDENCE` are ignored.
+            true_xyxy: (M, 4) float32, in the same pixels.
+            true_class: (M,) int32.
+        """
         sure = found.confidence > CONFIDENCE
         detected_class = found.class_id[sure]
         iou = pairwise_iou(found.xyxy[sure], true_xyxy)

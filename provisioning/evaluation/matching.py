@@ -1,4 +1,4 @@
-"""Which detection found which object: COCO's greedy matching, at ten IoU thresholds at once."""
+"""Matches detections with objects: COCO's greedy matching, at ten IoU thresholds at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 def pairwise_iou(a: Floats, b: Floats) -> Doubles:
-    """(N, 4) and (M, 4) xyxy -> (N, M) float64; double precision, as a threshold decides on it."""
+    """IoU of (N, 4) and (M, 4) xyxy boxes, (N, M) float64; in double precision, as it is compared with thresholds."""
     first, second = a.astype(np.float64), b.astype(np.float64)
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -25,7 +25,12 @@ def pairwise_iou(a: Floats, b: Floats) -> Doubles:
 
 
 def match_detections(iou: Doubles, detected_class: Ints, true_class: Ints) -> Bools:
-    """Right or wrong, a detection and threshold: `matched_objects` finds it one.
+    """Whether each detection finds an object, at each threshold, by the rules of `matched_objects`.
+
+    Args:
+        iou: (N, M) float64, detections by descending score against objects.
+        detected_class: (N,) int32.
+        true_class: (M,) int32.
 
     Returns:
         (N, 10) bool, a column for each of `IOU_THRESHOLDS`.
@@ -34,13 +39,13 @@ def match_detections(iou: Doubles, detected_class: Ints, true_class: Ints) -> Bo
 
 
 def matched_objects(iou: Doubles, detected_class: Ints, true_class: Ints) -> Ints:
-    """The object that each detection takes, a detection and threshold.
+    """The object that each detection finds, at each threshold.
 
-    Each detection, best score first, takes the free object of its class that it overlaps most (of equals the last, as
-    pycocotools does), if by at least the threshold.
+    Each detection, best score first, gets the object of its class with the highest IoU that is still free, if the IoU
+    reaches the threshold. Of equal IoUs the last counts, as in pycocotools.
 
     Args:
-        iou: (N, M) float64, detections by falling score against objects.
+        iou: (N, M) float64, detections by descending score against objects.
         detected_class: (N,) int32.
         true_class: (M,) int32.
 

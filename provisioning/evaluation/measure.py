@@ -1,4 +1,4 @@
-"""`edged-provision val`: a model of either kind, opened, run over a split, and reported."""
+"""Measures a checkpoint or a bundle on a split of a data set, for `edged-provision val`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MeasureSettings:
-    """What to measure; see `edged-provision val --help`."""
+    """What to measure. The fields are the options of `edged-provision val`.
+
+    Attributes:
+        data: description of the data set, or its folder.
+        model: a checkpoint (`.pt`) or the directory of a bundle.
+        split: train, val or test.
+        side: of a checkpoint's square input, pixels, a multiple of 32; a bundle has its own.
+        device: for a checkpoint: `cpu`, `cuda` or `cuda:N`.
+        file: the graph of a bundle.
+        batch_size: pictures in a batch, for a checkpoint.
+        confidence: 0..1; boxes below it are ignored.
+        iou: threshold of NMS, 0..1.
+        max_detections: most boxes in a picture.
+        multi_label: for a checkpoint: a box counts for every class that passes, not only for the best.
+        skip_bad: leave out unreadable pictures and defective labels; otherwise these are errors.
+        polygons: use the box around each polygon of the labels.
+        plots: folder for curves, confusion matrix and pictures; None for none.
+    """
 
     data: Path
     model: Path
@@ -49,14 +66,14 @@ class MeasureSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """The outcome.
+    """The result of a measurement.
 
     Attributes:
         result: metrics and timings.
-        confusion: at confidence 0.25.
-        input_wh: of the network, pixels.
-        runtime: what ran the model.
-        written: plots and pictures.
+        confusion: confusion matrix, of detections above confidence 0.25.
+        input_wh: network input (width, height), pixels.
+        runtime: what ran the model, for people.
+        written: files of the plots and pictures.
     """
 
     result: SplitResult
@@ -74,7 +91,7 @@ class _Opened:
 
 
 class _Renumbered:
-    """A predictor whose classes become those of the data set, by name; others' detections were never asked for."""
+    """Replaces a model's class ids by those of the data set; `predict` reports no other classes."""
 
     def __init__(self, predict: Predictor, table: Ints) -> None:
         self._predict = predict
@@ -94,8 +111,8 @@ def measure(settings: MeasureSettings, *, progress: bool = False) -> Measured:
     """Evaluate a model on a split.
 
     Raises:
-        UsageError: thresholds out of range.
-        DataError, BundleMismatch: a defective data set or model, or one that does not know the data set's classes.
+        UsageError: an option is out of range.
+        DataError, BundleMismatch: the data set or model is defective, or the model lacks a class of the data set.
         EdgedError: the plots cannot be written.
     """
     _check(settings)
@@ -189,7 +206,7 @@ def _opened_checkpoint(settings: MeasureSettings, names: Sequence[str]) -> _Open
 
 
 def _class_table(known: Sequence[str], names: Sequence[str], *, where: str) -> tuple[Ints, frozenset[int]]:
-    """Model class id -> data set class id, and the model's ids that count (empty for all of them)."""
+    """The data set's class id (or -1) for each of the model, and the model's ids that count (empty: all of them)."""
     missing = [name for name in names if name not in known]
     if missing:
         raise DataError(

@@ -1,6 +1,6 @@
 """Precision, recall and average precision by COCO's definition, from detections and labelled objects.
 
-Source: pycocotools' `COCOeval`, as described in its documentation: precision made monotonic, read at 101 recalls.
+Source: the documentation of pycocotools' `COCOeval`: precision is made monotonic and read at 101 recalls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from provisioning.evaluation.matching import IOU_THRESHOLDS, Bools, Doubles, mat
 
 RECALL_POINTS = np.linspace(0, 1, 101)
 CONFIDENCE_POINTS = np.linspace(0, 1, 1001)
-_SMOOTHING = 0.1  # of the F1 curve before its maximum is looked for: a spike of one picture is no optimum
+_SMOOTHING = 0.1  # share of the F1 curve that is averaged before its maximum is taken, against peaks of one picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,11 +23,11 @@ class ClassResult:
     """How well one class was found.
 
     Attributes:
-        pictures: that hold the class.
-        instances: labelled objects.
+        pictures: number of pictures with the class.
+        instances: number of labelled objects.
         ap: (10,) float64, average precision at each of `IOU_THRESHOLDS`.
-        precision_at_recall: (101,) float64, at IoU 0.5 and `RECALL_POINTS`.
-        precision, recall: (1001,) float64, at IoU 0.5 and `CONFIDENCE_POINTS`.
+        precision_at_recall: (101,) float64, at IoU 0.5 for each of `RECALL_POINTS`.
+        precision, recall: (1001,) float64, at IoU 0.5 for each of `CONFIDENCE_POINTS`.
     """
 
     pictures: int
@@ -47,12 +47,12 @@ class ClassResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """The outcome for a whole split.
+    """The metrics of a whole split.
 
     Attributes:
-        names: all classes of the data set.
-        pictures: how many were looked at.
-        by_class: class id -> result, for classes that have labelled objects.
+        names: all classes of the data set, by class id.
+        pictures: number of pictures.
+        by_class: result by class id, for classes with labelled objects.
     """
 
     names: tuple[str, ...]
@@ -61,33 +61,37 @@ class Evaluation:
 
     @property
     def map50(self) -> float:
-        """Mean over classes of the average precision at IoU 0.5; 0 without any object."""
+        """Mean over classes of the average precision at IoU 0.5; 0 without labelled objects."""
         return self._mean([float(result.ap[0]) for result in self.by_class.values()])
 
     @property
     def map50_95(self) -> float:
-        """The same, averaged over the ten thresholds."""
+        """Mean over classes and `IOU_THRESHOLDS` of the average precision; 0 without labelled objects."""
         return self._mean([float(result.ap.mean()) for result in self.by_class.values()])
 
     @property
     def best_confidence(self) -> float:
-        """Where the mean F1 over the classes is best; P and R are read there."""
+        """Confidence at which the smoothed mean F1 of the classes is highest; P and R are read there."""
         return float(CONFIDENCE_POINTS[self._best_place()])
 
     def precision_recall(self, class_id: int) -> tuple[float, float]:
-        """P and R of a class at `best_confidence`, IoU 0.5."""
+        """Precision and recall of a class at `best_confidence` and IoU 0.5.
+
+        Raises:
+            KeyError: the class has no labelled objects.
+        """
         place, result = self._best_place(), self.by_class[class_id]
         return float(result.precision[place]), float(result.recall[place])
 
     @property
     def mean_precision_recall(self) -> tuple[float, float]:
-        """P and R, mean over the classes."""
+        """Precision and recall at `best_confidence` and IoU 0.5, each the mean over the classes."""
         pairs = [self.precision_recall(class_id) for class_id in self.by_class]
         return self._mean([pair[0] for pair in pairs]), self._mean([pair[1] for pair in pairs])
 
     @property
     def instances(self) -> int:
-        """Labelled objects of all classes."""
+        """Number of labelled objects of all classes."""
         return sum(result.instances for result in self.by_class.values())
 
     def _best_place(self) -> int:
@@ -102,10 +106,10 @@ class Evaluation:
 
 
 class Evaluator:
-    """Collects pictures one by one, then computes.
+    """Collects the results of pictures, then computes the metrics.
 
     Args:
-        names: the classes.
+        names: the classes, by class id.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -116,7 +120,13 @@ class Evaluator:
         self._true: list[Ints] = []
 
     def add(self, found: Detections, *, true_xyxy: Floats, true_class: Ints) -> None:
-        """One picture: what was found and what is there, boxes in the same pixels."""
+        """Add one picture.
+
+        Args:
+            found: detections, by descending confidence.
+            true_xyxy: (M, 4) float32, labelled boxes in the same pixels.
+            true_class: (M,) int32.
+        """
         iou = pairwise_iou(found.xyxy, true_xyxy)
         self._right.append(match_detections(iou, found.class_id, true_class))
         self._confidence.append(found.confidence)
@@ -138,7 +148,7 @@ class Evaluator:
 
 
 def smooth(curve: Doubles, share: float = _SMOOTHING) -> Doubles:
-    """A moving average over `share` of the curve, its ends repeated."""
+    """Moving average of a curve (N,) over `share` of its length; the end values are repeated."""
     width = round(len(curve) * share) // 2 * 2 + 1
     padded = np.pad(curve, width // 2, mode="edge")
     smoothed: Doubles = np.convolve(padded, np.ones(width) / width, mode="valid")
@@ -146,7 +156,7 @@ def smooth(curve: Doubles, share: float = _SMOOTHING) -> Doubles:
 
 
 def _class_result(right: Bools, confidence: Doubles, counts: Sequence[int]) -> ClassResult:
-    """One class; `right` (N, 10) and `confidence` (N,) by falling confidence, labelled objects a picture."""
+    """Metrics of a class: `right` (N, 10), `confidence` (N,) descending, `counts` objects in each picture."""
     instances = sum(counts)
     hits = right.cumsum(axis=0)  # (N, 10)
     recall = hits / instances
@@ -163,14 +173,14 @@ def _class_result(right: Bools, confidence: Doubles, counts: Sequence[int]) -> C
 
 
 def _interpolated(recall: Doubles, precision: Doubles) -> Doubles:
-    """(N,) -> (101,): the best precision at each recall or beyond; 0 where it is never reached."""
+    """(N,) -> (101,): the best precision at each recall or above; 0 if that is never reached."""
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     table: Doubles = envelope[np.searchsorted(recall, RECALL_POINTS, side="left")]
     return table
 
 
 def _at_confidence(confidence: Doubles, values: Doubles, *, nothing: float) -> Doubles:
-    """(N,) by falling confidence -> (1001,): the value when only detections above each point count."""
+    """(N,) by descending confidence -> (1001,): the value if only detections above each point count."""
     kept = np.searchsorted(-confidence, -CONFIDENCE_POINTS, side="left")  # detections with confidence > point
     table: Doubles = np.append(nothing, values)[kept]
     return table

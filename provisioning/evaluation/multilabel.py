@@ -1,4 +1,4 @@
-"""YOLOv5's decode for evaluation: a box counts for every class whose score passes, not for its best class alone."""
+"""YOLOv5's decode for evaluation: a box counts for every class with enough score, not only for its best class."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edged.cpu.decode import Candidates
 def decode_multi_label(
     heads: Sequence[Floats], *, anchors: Sequence[Floats], strides: Sequence[int], threshold: float
 ) -> Candidates:
-    """All pairs of box and class with objectness and product above `threshold`.
+    """All pairs of box and class whose objectness, and its product with the class score, are above `threshold`.
 
     Args:
-        heads: per stride, (A * (5 + C), H, W) float32, sigmoided.
-        anchors: per stride, (A, 2) float32, network pixels.
-        strides: network pixels a cell.
+        heads: for each stride, (A * (5 + C), H, W) float32, sigmoided.
+        anchors: for each stride, (A, 2) float32, network pixels.
+        strides: network pixels per cell.
         threshold: 0..1.
     """
     parts = [

@@ -1,4 +1,4 @@
-"""Curves, confusion matrix and label distribution as PNG files. The only owner of matplotlib."""
+"""Writes curves, confusion matrix and label distribution as PNG files. The only module that imports matplotlib."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from provisioning.data.samples import Sample
 from provisioning.evaluation.confusion import ConfusionMatrix
 from provisioning.evaluation.metrics import CONFIDENCE_POINTS, RECALL_POINTS, Evaluation
 
-_LEGEND_CLASSES = 15  # more lines than this get no legend
-_NUMBERED_CLASSES = 30  # larger matrices get no numbers
+_LEGEND_CLASSES = 15  # with more lines there is no legend
+_NUMBERED_CLASSES = 30  # larger matrices have no numbers
 _DPI = 150
 
 
 def write_curves(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Precision against recall, and F1, P and R against the confidence, at IoU 0.5.
+    """Write precision over recall, and F1, precision and recall over confidence, at IoU 0.5. Returns the files.
 
     Raises:
         EdgedError: the folder cannot be written.
@@ -45,7 +45,7 @@ def write_curves(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def write_confusion(confusion: ConfusionMatrix, folder: Path) -> Path:
-    """The matrix, each column as shares of its labelled objects.
+    """Write the matrix, colours by the share of each column. Returns the file.
 
     Raises:
         EdgedError: the folder cannot be written.
@@ -69,7 +69,7 @@ def write_confusion(confusion: ConfusionMatrix, folder: Path) -> Path:
 
 
 def write_label_distribution(samples: Sequence[Sample], names: Sequence[str], folder: Path) -> Path:
-    """How many objects of each class there are, where they are, and how large.
+    """Write how many objects each class has, where they are, and how large. Returns the file.
 
     Raises:
         EdgedError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What evaluation and verification ask of a model, whichever way it runs; needs no torch, which a device may lack."""
+"""The interface of a model for evaluation and verification. It does not import torch, which a device may lack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edged.core.types import Detections, Pixels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a model says of one picture.
+    """What a model finds in one picture.
 
     Attributes:
         detections: in the picture's pixels.
@@ -26,5 +26,5 @@ class Predictor(Protocol):
     """Finds objects in pictures."""
 
     def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
-        """One result a picture, in order; pictures are (H, W, 3) uint8 BGR of any sizes."""
+        """One result for each picture, in the same order; pictures are (H, W, 3) uint8 BGR of any sizes."""
         ...

@@ -1,4 +1,4 @@
-"""The two ways to run a model over pictures: a checkpoint in torch, and a bundle in the daemon's own detector."""
+"""Runs a model over pictures: a checkpoint in torch, or a bundle in the daemon's own detector."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class TorchPredictor:
     """A network in torch, with the daemon's letterbox, decode and NMS around it.
 
     Args:
-        model: in any mode; it is put into evaluation mode for each call and back.
+        model: in training or evaluation mode; each call uses evaluation mode and restores the mode.
         side: of the square input, pixels.
         device: where the model is.
-        confidence, iou, max_detections: thresholds, for metrics by default.
-        class_ids: those reported; empty for all.
-        multi_label: let a box count for several classes, as YOLOv5's evaluation does; the daemon reports the best one.
+        confidence, iou, max_detections: thresholds; the defaults are those for metrics.
+        class_ids: classes to report; empty for all.
+        multi_label: a box may count for several classes, as in YOLOv5's evaluation; the daemon reports only the best.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TorchPredictor:
         self._decode = Decoder(GridDecode(anchors, tuple(model.strides)))
 
     def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
-        """See `Predictor`; all pictures form one batch."""
+        """Predict as `Predictor` says; all pictures form one batch, and timings are means over it."""
         marks = [time.perf_counter()]
         fitted = [letterbox_image(picture, (self._side,) * 2) for picture in pictures]
         batch = torch.stack([torch.from_numpy(to_network_input(canvas)) for canvas, _ in fitted])
@@ -108,17 +108,17 @@ class TorchPredictor:
 
 
 class BundlePredictor:
-    """A bundle, run by the daemon's CPU detector: what is measured is what runs.
+    """A bundle in the daemon's CPU detector, so that the measurement is of what the daemon runs.
 
     Args:
-        detector: opened with the thresholds that are to be measured.
+        detector: opened with the thresholds to measure with.
     """
 
     def __init__(self, detector: CpuDetector) -> None:
         self._detector = detector
 
     def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
-        """See `Predictor`; pictures go through one at a time, as the timings are to be those of a lone frame."""
+        """Predict as `Predictor` says, one picture at a time, so that the timings are those of a single frame."""
         found = []
         for sequence, picture in enumerate(pictures):
             meta = FrameMeta(

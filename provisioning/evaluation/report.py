@@ -1,4 +1,4 @@
-"""An evaluation as the familiar table and as plain data for JSON."""
+"""Formats an evaluation as a table and as JSON values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STAGES = {"preprocess": "preprocessing", "inference": "inference", "nms": "NMS"
 
 
 def table(evaluation: Evaluation) -> str:
-    """One line a class that has labels, below a line for all."""
+    """A table with a line for all classes, then one for each class with labelled objects."""
     width = max([len("class"), *(len(evaluation.names[number]) for number in evaluation.by_class)])
     lines = [f"{'class':<{width}}  {'images':>7} {'instances':>9} {'P':>7} {'R':>7} {'mAP50':>7} {'mAP50-95':>8}"]
     overall = (*evaluation.mean_precision_recall, evaluation.map50, evaluation.map50_95)
@@ -25,13 +25,13 @@ def table(evaluation: Evaluation) -> str:
 
 
 def speed_line(result: SplitResult) -> str:
-    """Milliseconds a picture by stage."""
+    """A line with the mean milliseconds per picture of each stage."""
     stages = [f"{result.timings[key]:.1f} ms {title}" for key, title in _STAGES.items() if key in result.timings]
     return f"speed a picture: {', '.join(stages)}"
 
 
 def to_plain(result: SplitResult, confusion: ConfusionMatrix) -> dict[str, Any]:
-    """Everything that the table says, more exactly, for JSON."""
+    """The content of the table as JSON values, unrounded, with AP by IoU, the confusion matrix and timings."""
     evaluation = result.evaluation
     precision, recall = evaluation.mean_precision_recall
     return {

@@ -1,4 +1,4 @@
-"""Evaluate a predictor on the samples of a split."""
+"""Runs a predictor over the samples of a split and computes the metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Observer = Callable[[Sample, Pixels, Prediction, Floats, Ints], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitResult:
-    """Metrics, and the mean milliseconds a picture by stage."""
+    """Metrics, and the mean milliseconds per picture by stage."""
 
     evaluation: Evaluation
     timings: dict[str, float]
@@ -35,15 +35,15 @@ def evaluate(
     progress: bool = False,
     observe: Observer | None = None,
 ) -> SplitResult:
-    """Run over all samples.
+    """Evaluate a model on all samples.
 
     Args:
         predict: the model.
         samples: pictures with labels.
-        names: the classes.
-        batch_size: pictures handed to `predict` at once.
+        names: the classes, by class id.
+        batch_size: pictures passed to `predict` at once.
         progress: show a bar on a terminal.
-        observe: called with sample, pixels, prediction, true boxes (xyxy, picture pixels) and classes of every picture.
+        observe: called for every picture with sample, pixels, prediction, labelled boxes (xyxy, pixels) and classes.
 
     Raises:
         DataError: a picture cannot be read.
@@ -65,7 +65,7 @@ def evaluate(
 
 
 def true_boxes(sample: Sample, pixels: Pixels) -> Floats:
-    """(N, 4) float32 xyxy in the picture's pixels, clipped to it."""
+    """The labelled boxes, (N, 4) float32 xyxy in the picture's pixels, clipped to it."""
     size = np.array((pixels.shape[1], pixels.shape[0]) * 2, np.float32)
     return np.clip(box_cxcywh_to_xyxy(sample.labels.cxcywh * size), np.float32(0), size)
 

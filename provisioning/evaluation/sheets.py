@@ -1,4 +1,4 @@
-"""Pictures with their labels beside the predictions, several on one sheet."""
+"""Writes sheets of pictures: labels on the left, detections on the right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edged.cpu.preprocess import letterbox_image
 from provisioning.data.samples import Sample
 from provisioning.evaluation.prediction import Prediction
 
-CONFIDENCE = 0.25
+CONFIDENCE = 0.25  # only detections above it are drawn
 _TILE_PX = 320
 _ROWS = 4
 _COLUMNS = 2  # of pairs
@@ -22,12 +22,12 @@ _LABELLED, _FOUND = (60, 180, 60), (40, 120, 240)  # green and orange, BGR
 
 
 class Sheets:
-    """Collects the first pictures of an evaluation and writes them as `val_1.jpg`, ...
+    """Draws the first pictures of an evaluation and writes them as `val_1.jpg`, ...
 
     Args:
-        names: the classes.
+        names: the classes, by class id.
         folder: where to write.
-        count: how many pictures at most.
+        count: number of pictures; later ones are ignored.
     """
 
     def __init__(self, names: Sequence[str], folder: Path, *, count: int = 24) -> None:
@@ -38,7 +38,7 @@ class Sheets:
         self.written: list[Path] = []
 
     def add(self, sample: Sample, pixels: Pixels, prediction: Prediction, true_xyxy: Floats, true_class: Ints) -> None:
-        """One picture; more than `count` are ignored.
+        """Add one picture; boxes are (N, 4) float32 xyxy in its pixels. A full sheet is written.
 
         Raises:
             EdgedError: the folder cannot be written.
@@ -61,7 +61,11 @@ class Sheets:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is left."""
+        """Write the last sheet, if it has pictures.
+
+        Raises:
+            EdgedError: the folder cannot be written.
+        """
         if not self._pairs:
             return
         grey = np.full_like(self._pairs[0], 114)
@@ -89,6 +93,6 @@ def _marked(canvas: Pixels, xyxy: Floats, texts: Sequence[str], colour: tuple[in
 
 
 def _write(tile: Pixels, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Text with a dark edge, readable on anything; in place."""
+    """Draw text with a dark edge, readable on any picture; in place."""
     for edge, thickness in (((0, 0, 0), 3), (colour, 1)):
         cv2.putText(tile, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, edge, thickness, cv2.LINE_AA)

@@ -1,1 +1,1 @@
-"""Training: loss, recipe and loop."""
+"""Training: data, loss, optimiser, loop and reports."""

@@ -1,4 +1,4 @@
-"""How well anchors fit a data set's boxes, and better ones: k-means, then mutation (as published with YOLOv5)."""
+"""Measures how well anchors fit a data set's boxes, and finds better ones: k-means, then mutation, as in YOLOv5."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import numpy.typing as npt
 from edged.core.types import Floats
 from provisioning.data.cache import PictureCache
 
-GOOD_RECALL = 0.98  # below this share of learnable boxes, new anchors are looked for
+GOOD_RECALL = 0.98  # if a smaller share of boxes can be learned, new anchors are searched
 _ROUNDS = 30
 _MUTATIONS = 1000
 _MIN_SIDE_PX = 2.0
-_LOOKED_AT = 2000  # pictures: more change the anchors little and cost minutes
+_LOOKED_AT = 2000  # pictures used; more change the anchors little and take minutes
 Doubles = npt.NDArray[np.float64]
 
 
 def box_sizes(pictures: PictureCache) -> Doubles:
-    """(N, 2) float64: width and height, in pixels of the network's input, of the boxes of up to 2000 pictures.
+    """Width and height of the boxes of up to _LOOKED_AT pictures, (N, 2) float64, network pixels.
+
+    Boxes with a side below _MIN_SIDE_PX are left out.
 
     Raises:
         DataError: a picture cannot be read.
@@ -30,23 +32,23 @@ def box_sizes(pictures: PictureCache) -> Doubles:
 
 
 def recall(sizes: Doubles, anchors: Doubles, *, ratio: float) -> float:
-    """Share of boxes (N, 2) that at least one anchor (A, 2) may learn: no side differs by more than `ratio`."""
+    """Share (0..1) of boxes (N, 2) that some anchor (A, 2) can learn: both sides differ by a factor below `ratio`."""
     if not len(sizes):
         return 1.0
     return float((_closeness(sizes, anchors).max(axis=1) > 1 / ratio).mean())
 
 
 def fit_anchors(sizes: Doubles, *, count: int, ratio: float, seed: int) -> Doubles:
-    """(count, 2) anchors by rising area.
+    """Find anchors for box sizes; (count, 2) by ascending area.
 
     Args:
-        sizes: (N, 2) box sizes, pixels; N >= count.
-        count: how many anchors.
-        ratio: see `recall`.
+        sizes: (N, 2) width and height, pixels; N >= count.
+        count: number of anchors.
+        ratio: an anchor learns a box if both sides differ by a factor below it, > 1.
         seed: of k-means and of the mutations.
 
     Raises:
-        ValueError: fewer boxes than anchors.
+        ValueError: there are fewer boxes than anchors.
     """
     if len(sizes) < count:
         raise ValueError(f"{count} anchors need at least as many boxes, got {len(sizes)}")
@@ -64,13 +66,13 @@ def fit_anchors(sizes: Doubles, *, count: int, ratio: float, seed: int) -> Doubl
 
 
 def by_head(anchors: Doubles, heads: int) -> tuple[tuple[tuple[float, float], ...], ...]:
-    """(A, 2) by rising area -> a list a head, small ones at the fine head; rounded to a tenth of a pixel."""
+    """Share anchors (A, 2), by ascending area, among the heads, smallest stride first; rounded to 0.1 pixels."""
     table: Floats = anchors.reshape(heads, -1, 2).round(1).astype(np.float32)
     return tuple(tuple((float(w), float(h)) for w, h in head) for head in table)
 
 
 def _closeness(sizes: Doubles, anchors: Doubles) -> Doubles:
-    """(N, A): 1 for equal sides, falling with the largest ratio between them."""
+    """(N, A): 1 for equal sides, otherwise the reciprocal of the larger ratio of sides."""
     ratios = sizes[:, None] / anchors[None]
     closeness: Doubles = np.minimum(ratios, 1 / ratios).min(axis=2)
     return closeness

@@ -1,4 +1,4 @@
-"""Several processes as one training: joining, sums over all of them, batch normalisation over the whole batch."""
+"""Joins several processes in one training: sums over all of them, batch normalisation over the whole batch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class World:
 
     Attributes:
         rank: of this process, from 0.
-        size: how many there are.
-        local_rank: of this process on its machine: its GPU.
+        size: number of processes.
+        local_rank: of this process on its machine; also the index of its GPU.
     """
 
     rank: int = 0
@@ -35,25 +35,25 @@ class World:
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over all processes, without a gradient."""
+        """The sum of `value` over all processes, without a gradient."""
         total = value.detach().clone()
         if self.size > 1:
             dist.all_reduce(total)
         return total
 
     def from_leader(self, value: float) -> float:
-        """The leading process's `value`, in all of them."""
+        """The `value` of the leading process, returned in all of them."""
         return float(self.sum(self._scalar(value if self.leads else 0.0)).item())
 
     def least(self, value: float) -> float:
-        """The smallest `value` of all processes."""
+        """The smallest `value` of all processes, returned in all of them."""
         smallest = self._scalar(value)
         if self.size > 1:
             dist.all_reduce(smallest, dist.ReduceOp.MIN)
         return float(smallest.item())
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             dist.barrier()
 
@@ -70,13 +70,13 @@ class World:
 
 @contextlib.contextmanager
 def joined_world(device: str) -> Iterator[World]:
-    """Join the other processes when started by `torchrun`, else be alone.
+    """Join the other processes if `torchrun` started this one; otherwise give a world of one process.
 
     Args:
-        device: `cpu` or `cuda...`: chooses gloo or NCCL.
+        device: `cpu` uses gloo, `cuda...` uses NCCL.
 
     Raises:
-        UsageError: `torchrun` gave an environment that cannot be used.
+        UsageError: the other processes cannot be joined.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         yield World()
@@ -92,7 +92,7 @@ def joined_world(device: str) -> Iterator[World]:
 
 
 class _SumOverAll(torch.autograd.Function):
-    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+    """The sum of a tensor over all processes; the gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(_context: object, value: Tensor) -> Tensor:
@@ -108,16 +108,16 @@ class _SumOverAll(torch.autograd.Function):
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the batches of all processes, on CPUs, too, where torch's own does not work.
+    """Batch normalisation over the batches of all processes; unlike torch's own it also works on CPUs.
 
-    The shares of all processes are of one size, so sums and counts are those of one whole batch.
+    All processes have batches of the same size, so that the count is that of one times the number of processes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         if not self.training:
             return super().forward(x)
-        wide = x.float()  # sums of squares leave the range of half precision
+        wide = x.float()  # sums of squares exceed the range of half precision
         count = x.numel() // x.shape[1] * dist.get_world_size()
         sums = torch.stack((wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))))  # (2, C)
         moments = cast("Tensor", _SumOverAll.apply(sums)) / count  # type: ignore[no-untyped-call, unused-ignore]
@@ -138,7 +138,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronise_normalisation(model: nn.Module, world: World) -> None:
-    """Make every batch normalisation of `model` count the whole batch, in place; parameters stay the same objects."""
+    """Replace every batch normalisation of `model`, in place, by one over all processes, with the same parameters."""
     if world.size == 1:
         return
     for parent in list(model.modules()):

@@ -1,7 +1,7 @@
-"""TensorBoard's event files, written without TensorBoard: scalars in length-framed, checksummed records.
+"""Writes TensorBoard's event files without TensorBoard; only scalars.
 
-Formats: TFRecord framing (length, its masked CRC-32C, data, its masked CRC-32C) and the protobuf messages Event and
-Summary, of whose fields only those of scalars are written here.
+Format: TFRecord framing (length, its masked CRC-32C, data, its masked CRC-32C) around the protobuf messages Event and
+Summary.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _DOUBLE, _LENGTH, _FLOAT, _VARINT = 1, 2, 5, 0  # protobuf wire types
 
 
 class EventFile:
-    """One run's event file; readable while it is written.
+    """The event file of a run; it can be read while it is written.
 
     Args:
-        folder: made when it is not there; each start of a run adds a file.
+        folder: made if it does not exist; each start of a run adds a file.
 
     Raises:
         EdgedError: the folder cannot be written.
@@ -40,10 +40,10 @@ class EventFile:
         self._append(_double(1, now) + _bytes(3, b"brain.Event:2"))
 
     def scalars(self, values: Mapping[str, float], *, step: int) -> None:
-        """Write some values of one step.
+        """Write the values, by tag, of one step.
 
         Raises:
-            EdgedError: the disk is full.
+            EdgedError: the file cannot be written.
         """
         items = [_bytes(1, _bytes(1, tag.encode()) + _float(2, value)) for tag, value in values.items()]
         self._append(_double(1, time.time()) + _varint(2, step) + _bytes(5, b"".join(items)))

@@ -1,4 +1,4 @@
-"""The hyper-parameters of training: read strictly from TOML over the defaults in `hyper.toml`."""
+"""The hyper-parameters of training, read from TOML; `hyper.toml` explains each and has the defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provisioning.data.batches import Augmentation
 from provisioning.training.loss import LossGains
 
 DEFAULTS = Path(__file__).with_name("hyper.toml")
-_RANGES = {  # inclusive; every other number must be at least 0
+_RANGES = {  # both limits included; other numbers must be 0 to 1e9
     "mosaic": (0, 1), "mixup": (0, 1), "hue": (0, 1), "saturation": (0, 1), "value": (0, 1), "flip_lr": (0, 1),
     "flip_ud": (0, 1), "translate": (0, 0.9), "scale": (0, 0.99), "perspective": (0, 0.001), "momentum": (0, 0.9999),
     "warmup_momentum": (0, 0.9999), "final_rate": (0, 1), "decay": (0, 1), "label_smoothing": (0, 1),
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class OptimizerHyper:
-    """See `[optimizer]` in `hyper.toml`."""
+    """`[optimizer]`: the kind of optimiser, learning rate, momentum, decay of weights, accumulation and clipping."""
 
     name: str = "sgd"
     rate: float = 0.01
@@ -39,7 +39,7 @@ class OptimizerHyper:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleHyper:
-    """See `[schedule]` in `hyper.toml`."""
+    """`[schedule]`: how the learning rate falls over the run, the warm-up, and last epochs without mosaic."""
 
     shape: str = "cosine"
     final_rate: float = 0.01
@@ -51,7 +51,7 @@ class ScheduleHyper:
 
 @dataclass(frozen=True, slots=True)
 class EmaHyper:
-    """See `[ema]` in `hyper.toml`."""
+    """`[ema]`: `decay` (0..1) of the moving average of the weights, reached over about `tau` steps."""
 
     decay: float = 0.9999
     tau: float = 2000.0
@@ -59,7 +59,7 @@ class EmaHyper:
 
 @dataclass(frozen=True, slots=True)
 class Hyper:
-    """All of `hyper.toml`."""
+    """All hyper-parameters, one attribute for each table of `hyper.toml`."""
 
     optimizer: OptimizerHyper = field(default_factory=OptimizerHyper)
     schedule: ScheduleHyper = field(default_factory=ScheduleHyper)
@@ -73,10 +73,10 @@ class Hyper:
 
 
 def read_hyper(file: Path | None) -> Hyper:
-    """The hyper-parameters in `file`; what it leaves out, and everything without a file, has its default.
+    """Read a file of hyper-parameters; keys that it lacks, or all if `file` is None, have their defaults.
 
     Raises:
-        ConfigError: unreadable, not TOML, an unknown key, a value of the wrong type or out of range.
+        ConfigError: it cannot be read, is not TOML, or has an unknown key or a value of a wrong type or range.
     """
     if file is None:
         return Hyper()

@@ -1,4 +1,4 @@
-"""`edged-provision train`: joins the other processes, prepares, trains, and tells what came of it."""
+"""Runs `edged-provision train`: joins the other processes, prepares the training, trains and says the result."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ logger = logging.getLogger(__name__)
 
 
 def launch(settings: TrainSettings) -> list[str]:
-    """Train as settings say; a `batch_size` of 0 stands for the one that fits.
+    """Train. A `batch_size` of 0 is replaced by the largest that fits into memory.
 
     Returns:
-        What to tell the user; nothing from processes that do not lead.
+        Lines for the user; none in processes other than the leading one.
 
     Raises:
-        UsageError, DataError, EdgedError: see `prepare` and `Trainer.train`.
+        UsageError: the settings contradict each other, or the device does not exist.
+        DataError: the data set or a checkpoint is defective.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint is written.
+        EdgedError: the loss diverged, memory ran out, or a file cannot be written.
     """
     with joined_world(settings.device) as world:
         logging.basicConfig(level=logging.INFO if world.leads else logging.ERROR, format="%(message)s")
@@ -54,7 +57,7 @@ def launch(settings: TrainSettings) -> list[str]:
 
 @contextmanager
 def _tiny_numbers_as_zero() -> Iterator[None]:
-    """Numbers near 0 cost a CPU a hundred times the others; what runs in this thread afterwards gets them back."""
+    """Treat denormal numbers as 0 inside the block: a CPU computes with them about a hundred times slower."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -63,10 +66,10 @@ def _tiny_numbers_as_zero() -> Iterator[None]:
 
 
 def _device(name: str, world: World) -> str:
-    """The device of this process.
+    """The device of this process: `cpu` or `cuda:N`.
 
     Raises:
-        UsageError: no such device.
+        UsageError: there is no such device.
     """
     try:
         device = torch.device(name)

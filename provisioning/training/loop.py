@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, evaluation, checkpoints; exact to the bit when it resumes on a CPU."""
+"""The training loop: epochs, evaluation, checkpoints. On a CPU, a resumed run gives exactly the same weights."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 
 def mixed_precision(device: torch.device) -> bool:
-    """Whether the network runs in half precision, its loss scaled: on a GPU."""
+    """Whether the network runs in half precision with a scaled loss; it does on a GPU."""
     return device.type == "cuda"
 
 
 class Interrupted(EdgedError):
-    """Training was stopped by a signal; its checkpoint is written."""
+    """A signal stopped the training; its checkpoint is written."""
 
     exit_code = 130
 
@@ -48,8 +48,8 @@ class Trainer:
     """Runs a prepared training to its end.
 
     Args:
-        run: model, data, optimiser and so on.
-        world: the processes that take part.
+        run: model, data, optimiser and so on, from `prepare`.
+        world: the processes that train together.
     """
 
     def __init__(self, run: Run, world: World) -> None:
@@ -67,16 +67,16 @@ class Trainer:
         self._trained_before_s = 0.0
         self._stop = False
         self._last_epoch = False
-        self._pending = False  # gradients that have not moved the weights yet
+        self._pending = False  # there are gradients that no step of the optimiser has used yet
         if run.resumed:
             self._restore(run.resumed)
 
     def train(self) -> Progress:
-        """Train to the planned end, or until patience ends.
+        """Train until the epochs, the time limit or the patience end.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
-            EdgedError: the loss is no number any more, or a checkpoint cannot be written.
+            EdgedError: the loss is not finite, or a file cannot be written.
             DataError: a picture cannot be read.
         """
         settings = self._run.settings
@@ -94,7 +94,7 @@ class Trainer:
 
     def _epoch(self) -> EpochResult:
         settings, number, stopwatch = self._run.settings, self._progress.epoch, Stopwatch(self._run.batches)
-        before = self._progress.pictures  # of an interrupted epoch
+        before = self._progress.pictures  # more than 0 in a resumed epoch
         self._network.train()
         plain = number >= settings.epochs - settings.hyper.schedule.plain_epochs
         batches = self._run.batches.epoch(number, use_mosaic=not plain, first_step=self._progress.step)
@@ -116,7 +116,7 @@ class Trainer:
         return self._line(stopwatch.read(self._progress.pictures - before))
 
     def _step(self, batch: Batch) -> None:
-        """One batch; the optimiser moves when enough gradients have added up."""
+        """Train one batch; the optimiser makes a step once enough gradients are accumulated."""
         run, progress = self._run, self._progress
         number = progress.epoch * run.batches.steps + progress.step
         run.schedule.apply(run.optimizer, number=number, clock=self._clock())
@@ -144,7 +144,7 @@ class Trainer:
         )
 
     def _clock(self) -> float:
-        """Share of the time limit that has passed, the same in every process; 0 without a limit."""
+        """Share of the time limit that has passed (0..1 or more), the same in every process; 0 without a limit."""
         limit_s = self._run.settings.minutes * 60
         return self._world.from_leader(self._trained_s() / limit_s) if limit_s else 0.0
 
@@ -152,7 +152,10 @@ class Trainer:
         return self._trained_before_s + time.monotonic() - self._started_s
 
     def _step_is_due(self, number: int) -> bool:
-        """A step ends with every `accumulate`-th batch and with the epoch, so that checkpoints hold no gradients."""
+        """Whether the optimiser makes a step: after each `accumulate`-th batch, and at the end of an epoch.
+
+        So a checkpoint needs no gradients.
+        """
         last = self._progress.step + 1 == self._run.batches.steps
         return last or (self._progress.step + 1) % self._run.schedule.accumulate(number) == 0
 
@@ -166,7 +169,7 @@ class Trainer:
         run.average.update(run.model)
 
     def _over_all_ranks(self, sums: list[LossSums]) -> list[LossSums]:
-        """Own sums over everyone's counts: gradients of all ranks then add up to those of the whole batch."""
+        """Own sums with the counts of all processes: their gradients then add up to those of the whole batch."""
         if self._world.size == 1:
             return sums
         counts = self._world.sum(torch.stack([torch.stack((part.matches, part.cells)) for part in sums]))
@@ -204,12 +207,12 @@ class Trainer:
         return evaluate(predictor, self._run.val, settings.spec.names, progress=True)
 
     def _next_epoch(self, line: EpochResult) -> None:
-        """Note the result, save, and decide whether to go on."""
+        """Record the result, save checkpoints, and decide whether training has finished."""
         progress, settings = self._progress, self._run.settings
         better = line.fitness > progress.best  # false for NaN
         best, best_epoch = (line.fitness, progress.epoch) if better else (progress.best, progress.best_epoch)
         tired = bool(settings.patience) and progress.epoch - best_epoch >= settings.patience
-        tired = bool(self._world.from_leader(float(tired)))  # the only one that evaluates
+        tired = bool(self._world.from_leader(float(tired)))  # only the leader evaluates
         self._progress = Progress(
             epoch=progress.epoch + 1,
             best=best,
@@ -229,7 +232,7 @@ class Trainer:
         )
 
     def _pause(self) -> None:
-        """Between batches: save when it is time, end when a signal came. Only where no gradients are pending."""
+        """Between batches: save a checkpoint if one is due; stop if a signal came. Not while gradients are pending."""
         progress = self._progress
         if self._pending:
             return
@@ -273,7 +276,7 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a stop after the next step; a second SIGINT acts at once."""
+        """Stop after the next step on SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt at once."""
         kinds = (signal.SIGINT, signal.SIGTERM)
         before = [signal.getsignal(kind) for kind in kinds]
 

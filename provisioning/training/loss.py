@@ -1,7 +1,7 @@
-"""YOLOv5's loss: box CIoU, objectness whose target is that IoU, class probability; written from its description.
+"""YOLOv5's loss: CIoU of boxes, objectness with that IoU as target, class probability; from its description.
 
-CIoU: Zheng et al. 2020 (distance and aspect ratio beside the overlap). Targets: every anchor whose sides are within a
-factor of the object's, in the cell of its centre and in the two nearest neighbouring cells.
+CIoU: Zheng et al. 2020 (IoU with penalties for distance and aspect ratio). An object is learned by every anchor whose
+sides are within a factor of its own, in the cell of its centre and in the nearest cells left or right, above or below.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 _COCO_CLASSES = 80
-_BALANCE = {3: (4.0, 1.0, 0.4)}  # objectness by stride: the fine head has most cells and smallest gradients
+_BALANCE = {3: (4.0, 1.0, 0.4)}  # weights of objectness by head: the fine head has most cells, smallest gradients
 _REFERENCE_SIDE = 640
 _HALF_CELL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class LossGains:
-    """Weights of the parts, for 640 pixels, 80 classes and three heads; scaled to the model at hand.
+    """Weights of the parts of the loss, for 640 pixels, 80 classes and three heads; they are scaled to the model.
 
     Attributes:
         box, objectness, classes: weights.
-        classes_positive, objectness_positive: weights of the positive cases within their part.
-        anchor_ratio: an anchor learns an object when no side differs by more than this factor.
-        label_smoothing: 0..1.
-        focal_gamma: 0 is plain cross-entropy; above, easy cells count less (Lin et al. 2017).
+        classes_positive, objectness_positive: weights of positive targets within their part.
+        anchor_ratio: an anchor learns an object if both sides differ by less than this factor, > 1.
+        label_smoothing: 0..1, share of the class target that is spread over the classes.
+        focal_gamma: 0 is plain cross-entropy; with more, easy cells count less (Lin et al. 2017).
     """
 
     box: float = 0.05
@@ -44,12 +44,12 @@ class LossGains:
 
 
 class Matches(NamedTuple):
-    """Cells of one head that learn an object; M matches.
+    """M pairs of a cell of one head and the object that it learns.
 
     Attributes:
-        image, anchor, row, column: (M,) int64, the cell.
-        box: (M, 4) float32, the object's centre relative to the cell and its size, in cells.
-        size: (M, 2) float32, the anchor, in cells.
+        image, anchor, row, column: (M,) int64, indices of the cell.
+        box: (M, 4) float32, the object's centre relative to the cell, and its size; unit: cells.
+        size: (M, 2) float32, width and height of the anchor; unit: cells.
         class_id: (M,) int64.
     """
 
@@ -63,7 +63,7 @@ class Matches(NamedTuple):
 
 
 class LossSums(NamedTuple):
-    """The parts of the loss of one head, not yet divided; what is counted, is counted over all ranks."""
+    """Sums of one head, each a scalar tensor: three parts of the loss, and the counts by which they are divided."""
 
     box: Tensor
     objectness: Tensor
@@ -73,13 +73,13 @@ class LossSums(NamedTuple):
 
 
 def match_targets(targets: Tensor, *, anchors: Tensor, grid_wh: tuple[int, int], ratio: float) -> Matches:
-    """Which cells of a head learn which objects.
+    """Find the cells of a head that learn each object.
 
     Args:
-        targets: (N, 6) float32: image, class, centre-x, centre-y, width, height in 0..1.
-        anchors: (A, 2) float32, in cells.
-        grid_wh: cells across and down.
-        ratio: the largest factor between the sides of anchor and object.
+        targets: (N, 6) float32: image index, class id, centre-x, centre-y, width, height as fractions of the input.
+        anchors: (A, 2) float32, width and height in cells.
+        grid_wh: number of columns and rows.
+        ratio: sides of anchor and object must differ by a smaller factor, > 1.
     """
     scale = targets.new_tensor([1, 1, *grid_wh, *grid_wh])
     scaled = targets * scale  # (N, 6), in cells
@@ -108,15 +108,15 @@ def match_targets(targets: Tensor, *, anchors: Tensor, grid_wh: tuple[int, int],
 
 
 def ciou(a: Tensor, b: Tensor, *, epsilon: float = 1e-7) -> Tensor:
-    """Complete IoU of pairs.
+    """Complete IoU of M pairs of boxes.
 
     Args:
         a: (M, 4) float32, centre-x, centre-y, width, height.
-        b: (M, 4), the same.
-        epsilon: keeps divisions finite.
+        b: (M, 4) float32, the same.
+        epsilon: avoids divisions by 0.
 
     Returns:
-        (M,) at most 1, below 0 for boxes far apart.
+        (M,) at most 1; below 0 for boxes far apart.
     """
     a1, a2 = a[:, :2] - a[:, 2:] / 2, a[:, :2] + a[:, 2:] / 2
     b1, b2 = b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2
@@ -136,8 +136,8 @@ class DetectionLoss:
 
     Args:
         anchors: (heads, A, 2) float32, network pixels.
-        strides: network pixels a cell, a head.
-        classes: how many.
+        strides: network pixels per cell of each head.
+        classes: number of classes.
         gains: weights of the parts.
     """
 
@@ -149,18 +149,20 @@ class DetectionLoss:
         self._balance = _BALANCE.get(len(self._strides), (1.0,) * len(self._strides))
 
     def head_sums(self, heads: Sequence[Tensor], targets: Tensor) -> list[LossSums]:
-        """Sums of the parts, a head.
+        """Sums of the parts of the loss, for each head.
 
         Args:
-            heads: (B, A, H, W, 5+classes) logits, a head.
-            targets: (N, 6) float32, see `match_targets`.
+            heads: logits of each head, (B, A, H, W, 5+classes).
+            targets: (N, 6) float32, as `match_targets` takes them.
         """
         return [self._sums(head.float(), targets, anchors) for head, anchors in zip(heads, self._anchors, strict=True)]
 
     def combine(self, sums: Sequence[LossSums], *, side: int) -> Tensor:
-        """The weighted parts box, objectness, classes: (3,); their sum times the batch size is what is minimised.
+        """The weighted parts box, objectness, classes: (3,). Training minimises their sum times the batch size.
 
-        `sums` may be those of one rank with counts of all ranks.
+        Args:
+            sums: from `head_sums`; the counts may be those of all processes.
+            side: of the network's input, pixels.
         """
         gains, heads = self._gains, len(self._strides)
         box = sum_of(part.box / part.matches.clamp(min=1) for part in sums)
@@ -186,7 +188,7 @@ class DetectionLoss:
         wanted = head.new_zeros(head.shape[:4])
         place = (found.image, found.anchor, found.row, found.column)
         flat = sum_of(index * stride for index, stride in zip(place, wanted.stride(), strict=True))
-        # The better of two objects in one cell counts, whatever their order: index_put would leave it to chance.
+        # If two objects share a cell, the better one counts; index_put would take either, not reproducibly.
         wanted.view(-1).scatter_reduce_(0, flat, overlap.detach().clamp(min=0), "amax")
         return LossSums(
             box=(1 - overlap).sum(),
@@ -214,5 +216,5 @@ class DetectionLoss:
 
 
 def sum_of(parts: object) -> Tensor:
-    """The sum of tensors, which the builtin types as `Tensor | int`."""
+    """The sum of an iterable of equally shaped tensors; mypy types that of `sum` as `Tensor | int`."""
     return torch.stack(tuple(parts)).sum(0)  # type: ignore[arg-type]

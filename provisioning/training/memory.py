@@ -1,4 +1,4 @@
-"""Batch sizes that fit a GPU: measured, not guessed; and what to try when the memory ran out after all."""
+"""Measures which batch size fits a GPU; turns errors of a full memory into advice."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from provisioning.model.network import Yolov5
 
 CPU_BATCH = 16
 _PROBES = (1, 2, 4, 8, 16)
-_SHARE = 0.75  # of the free memory: what the allocator and other programs need stays free
+_SHARE = 0.75  # of the free memory; the rest is for the allocator and other programs
 _LARGEST = 1024
 
 
 def choose_batch_size(model: Yolov5, *, side: int, device: torch.device) -> int:
-    """The largest batch that should fit, from the measured need of small ones; `CPU_BATCH` on a CPU.
+    """The largest batch that should fit, extrapolated from the memory of small ones; `CPU_BATCH` on a CPU.
 
     Raises:
         UsageError: not even two pictures fit.
@@ -37,10 +37,14 @@ def choose_batch_size(model: Yolov5, *, side: int, device: torch.device) -> int:
 
 
 def batch_that_fits(needs: Sequence[tuple[int, int]], *, budget: int) -> int:
-    """Extrapolate a straight line through (pictures, bytes) to `budget` bytes.
+    """The batch size, up to _LARGEST, whose memory by a straight line through `needs` is `budget` bytes.
+
+    Args:
+        needs: pairs of pictures and bytes.
+        budget: bytes.
 
     Raises:
-        UsageError: fewer than two measurements, or less than one picture fits.
+        UsageError: there are fewer than two pairs, or not even one picture fits.
     """
     if len(needs) < 2:  # noqa: PLR2004  # a line needs two points
         raise UsageError("the GPU has no memory for two pictures", remedy="choose a smaller --size or --model")
@@ -53,14 +57,14 @@ def batch_that_fits(needs: Sequence[tuple[int, int]], *, budget: int) -> int:
 
 @contextlib.contextmanager
 def translated_out_of_memory(batch_size: int, *, processes: int = 1) -> Iterator[None]:
-    """Turn the errors of a full memory into the batch size to try.
+    """Turn errors of a full memory into one that says which batch size to try.
 
     Args:
-        batch_size: the present one, of all processes together; 0 while none is known.
-        processes: that share it.
+        batch_size: the present one, of all processes together; 0 if it is not known yet.
+        processes: number of processes that share the batch.
 
     Raises:
-        EdgedError: the memory, of the GPU or of the machine, did not suffice.
+        EdgedError: the memory of the GPU or of the machine was not enough.
     """
     try:
         yield
@@ -78,7 +82,7 @@ def translated_out_of_memory(batch_size: int, *, processes: int = 1) -> Iterator
 
 
 def _is_out_of_memory(exc: Exception) -> bool:
-    """NVIDIA's libraries have words of their own for it, and so has torch on a CPU."""
+    """By type or text: NVIDIA's libraries, and torch on a CPU, have messages of their own."""
     signs = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
     return isinstance(exc, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(exc) for sign in signs)
 
@@ -88,7 +92,7 @@ def _is_of_gpu(exc: Exception) -> bool:
 
 
 def _need(model: Yolov5, count: int, side: int, device: torch.device) -> int:
-    """Peak bytes of one forward and backward pass."""
+    """Peak bytes of GPU memory in one forward and backward pass of `count` pictures."""
     torch.cuda.reset_peak_memory_stats(device)
     images = torch.zeros((count, 3, side, side), device=device)
     with torch.autocast("cuda", torch.float16):

@@ -1,4 +1,4 @@
-"""The optimiser, the schedule of its rates, and the moving average of the weights."""
+"""The optimiser, the schedule of its learning rates, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from provisioning.model.network import Yolov5
 from provisioning.training.hyper import EmaHyper, OptimizerHyper, ScheduleHyper
 
 MIN_WARMUP_STEPS = 100
-_BIASES = 0  # place of the biases in the optimiser's groups
+_BIASES = 0  # index of the biases' group
 
 
 def make_optimizer(model: nn.Module, hyper: OptimizerHyper, *, batch_size: int) -> torch.optim.Optimizer:
-    """Three groups: biases, convolution weights (the only ones that decay), normalisation weights."""
+    """SGD or AdamW with three groups: biases, convolution weights (only these decay), normalisation weights.
+
+    `batch_size` is that of all processes together; the decay is scaled to it.
+    """
     biases, weights, norms = [], [], []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -39,7 +42,7 @@ def make_optimizer(model: nn.Module, hyper: OptimizerHyper, *, batch_size: int) 
 
 
 def accumulation(batch_size: int, nominal: int) -> int:
-    """Batches whose gradients add up to one step."""
+    """Number of batches whose gradients are accumulated for one step, so that it sees about `nominal` pictures."""
     return max(1, round(nominal / batch_size))
 
 
@@ -48,11 +51,11 @@ class Schedule:
     """Rates, momentum and accumulation as a function of the batch number, so that a resumed run repeats them.
 
     Attributes:
-        hyper: shape and warm-up.
+        hyper: shape of the schedule, and warm-up.
         optimizer: rate, momentum and nominal batch after the warm-up.
-        epochs: planned.
-        steps: batches an epoch.
-        batch_size: of all ranks together.
+        epochs: of the run.
+        steps: batches in an epoch.
+        batch_size: of all processes together.
     """
 
     hyper: ScheduleHyper
@@ -62,20 +65,20 @@ class Schedule:
     batch_size: int
 
     def factor(self, passed: float) -> float:
-        """Of the rate, after the warm-up: 1 at the start (`passed` 0), `final_rate` at the end (1)."""
+        """Factor of the learning rate after the warm-up: from 1 (`passed` = 0) to `final_rate` (`passed` = 1)."""
         fall = (1 - math.cos(math.pi * passed)) / 2 if self.hyper.shape == "cosine" else passed
         return 1 + (self.hyper.final_rate - 1) * fall
 
     @property
     def warmup_steps(self) -> int:
-        """Batches of the warm-up: none when it is switched off, at most a third of the run."""
+        """Batches of the warm-up: 0 if it is off, at most a third of the run."""
         if not self.hyper.warmup_epochs:
             return 0
         wanted = max(round(self.hyper.warmup_epochs * self.steps), MIN_WARMUP_STEPS)
         return min(wanted, self.epochs * self.steps // 3)
 
     def accumulate(self, number: int) -> int:
-        """Batches a step, at batch `number` of the run; rises from 1 in the warm-up."""
+        """Batches to accumulate for a step, at batch `number` of the run; rises from 1 during the warm-up."""
         full = accumulation(self.batch_size, self.optimizer.nominal_batch)
         return max(1, round(1 + (full - 1) * self._warmed(number)))
 
@@ -85,7 +88,7 @@ class Schedule:
         Args:
             optimizer: from `make_optimizer`.
             number: from 0.
-            clock: share of a time limit that has passed; it counts where it is ahead of the epochs.
+            clock: share of a time limit that has passed; it is used if it is larger than the share of epochs.
         """
         warmed = self._warmed(number)
         rate = self.optimizer.rate * self.factor(min(1.0, max(clock, number / (self.steps * self.epochs))))
@@ -106,10 +109,11 @@ class MovingAverage:
     Args:
         model: copied; the copy is in evaluation mode.
         hyper: decay, and how fast it is reached.
+        updates: number of earlier updates, of a resumed run.
 
     Attributes:
-        model: the average.
-        updates: so far.
+        model: has the averaged weights.
+        updates: number of updates so far.
     """
 
     def __init__(self, model: Yolov5, hyper: EmaHyper, *, updates: int = 0) -> None:

@@ -20,7 +20,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=("n", "s", "m", "l", "x"), default="n", help="size, without --weights")
     parser.add_argument("--weights", default="none", metavar="FILE.pt|none", help="start from these (default: none)")
     parser.add_argument("--epochs", type=int, default=100, help="(default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=0.0, help="end well in this time, if --epochs take longer")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end within this time if --epochs take longer")
     parser.add_argument("--batch-size", default="16", metavar="N|auto", help="of all processes together (default: 16)")
     parser.add_argument("--size", type=int, default=640, help="input side, a multiple of 32 (default: 640)")
     parser.add_argument("--workers", type=int, default=2, help="threads that prepare pictures (default: 2)")
@@ -29,8 +29,8 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where runs are kept")
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run of that name")
     parser.add_argument("--hyper", type=Path, metavar="FILE.toml", help="hyper-parameters other than the defaults")
-    parser.add_argument("--show-hyper", action="store_true", help="print the default hyper-parameters and end")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--show-hyper", action="store_true", help="print the default hyper-parameters and exit")
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices")
     parser.add_argument("--patience", type=int, default=100, help="epochs without gain before it ends; 0: never")
     parser.add_argument("--val-every", type=int, default=1, metavar="N", help="epochs between evaluations")
     parser.add_argument("--cache-gb", type=float, default=2.0, help="memory for decoded pictures (default: 2)")
@@ -42,10 +42,11 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def train_settings(args: argparse.Namespace) -> TrainSettings:
-    """The settings that parsed options ask for.
+    """Make the settings from parsed options.
 
     Raises:
-        UsageError: an option is missing or impossible, or a file of hyper-parameters is.
+        UsageError: an option is missing or out of range.
+        ConfigError: the file of hyper-parameters is not valid.
         DataError: the data set's YAML cannot be read.
     """
     if args.data is None or not args.name:

@@ -1,4 +1,4 @@
-"""Where a training run is: what a checkpoint holds of it beside weights and optimiser, and what the bar shows."""
+"""The progress of a training run, as kept in checkpoints and shown in the progress bar."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PARTS = ("box", "obj", "cls")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run is; plain numbers, kept in every checkpoint.
+    """The progress of a run; plain numbers, kept in every checkpoint.
 
     Attributes:
-        epoch: the one under way, from 0.
-        step: batches of it that are done.
-        loss_sums: of it, times pictures.
-        pictures: of it, seen.
+        epoch: current epoch, from 0.
+        step: batches of this epoch that are done.
+        loss_sums: box, objectness and class loss of this epoch, each summed over its pictures.
+        pictures: pictures of this epoch that are done.
         best: fitness of the best epoch so far; -1 before the first.
-        best_epoch: its number.
-        trained_s: time spent on it, in all of its sessions.
-        finished: the run ended as planned or stopped early.
+        best_epoch: its number, from 0.
+        trained_s: seconds of training, in all sessions.
+        finished: whether the run has ended, as planned or early.
     """
 
     epoch: int = 0
@@ -40,22 +40,26 @@ class Progress:
     finished: bool = False
 
     def to_plain(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """As a dictionary, for a checkpoint."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Progress:
-        """The inverse of `to_plain`."""
+        """The inverse of `to_plain`.
+
+        Raises:
+            KeyError, TypeError: `plain` has other keys or types.
+        """
         return cls(**{**plain, "loss_sums": tuple(plain["loss_sums"])})
 
 
 class Timing(NamedTuple):
-    """How fast an epoch was trained, evaluation not counted.
+    """Times of an epoch, without evaluation.
 
     Attributes:
-        pictures_per_s: seen by all processes.
-        waiting_share: of the time, 0..1, in which a step waited for its batch.
-        seconds: in all.
+        pictures_per_s: of all processes together.
+        waiting_share: share of the time, 0..1, spent waiting for batches.
+        seconds: whole time.
     """
 
     pictures_per_s: float
@@ -64,7 +68,7 @@ class Timing(NamedTuple):
 
 
 class Stopwatch:
-    """Times an epoch from now on, and its waiting for batches."""
+    """Measures the time from its creation on, and the part of it spent waiting for batches."""
 
     def __init__(self, batches: BatchMaker) -> None:
         self._batches = batches
@@ -72,13 +76,13 @@ class Stopwatch:
         self._started_s = time.monotonic()
 
     def read(self, pictures: int) -> Timing:
-        """So far, with this many pictures seen since the start."""
+        """The times so far; `pictures` were trained since the start."""
         seconds = max(time.monotonic() - self._started_s, 1e-9)
         return Timing(pictures / seconds, self._batches.waited_s / seconds, seconds)
 
 
 def bar_values(progress: Progress, device: torch.device, waiting_share: float) -> dict[str, str]:
-    """Losses so far, the most memory held so far, and the share of time spent waiting for batches."""
+    """Values for the progress bar: mean losses, peak memory, share of time spent waiting for batches."""
     shown = {name: f"{total / progress.pictures:.4f}" for name, total in zip(_PARTS, progress.loss_sums, strict=True)}
     if device.type == "cuda":
         shown["GPU"] = f"{torch.cuda.max_memory_reserved(device) / 1e9:.1f}GB"

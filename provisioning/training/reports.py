@@ -1,4 +1,4 @@
-"""Where an epoch's result goes: CSV and TensorBoard always, Weights & Biases when asked for."""
+"""Writes the results of epochs: to CSV and TensorBoard, and to Weights & Biases if asked."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _TAGS = {
 
 
 class Reports:
-    """Writes every epoch's result to all of its places.
+    """Writes the result of each epoch to all reports of a run.
 
     Args:
         settings: of the run.
-        first_epoch: where it starts; later lines of an earlier run are dropped.
+        first_epoch: epoch at which this session starts; the CSV's lines from it on are removed.
 
     Raises:
-        EdgedError: a place cannot be written.
-        UsageError: Weights & Biases was asked for and is not installed or does not start.
+        EdgedError: a report cannot be written.
+        UsageError: Weights & Biases was asked for, but is not installed or does not start.
     """
 
     def __init__(self, settings: TrainSettings, *, first_epoch: int) -> None:
@@ -44,10 +44,10 @@ class Reports:
         self._wandb = _start_wandb(settings) if settings.wandb else None
 
     def add(self, result: EpochResult) -> None:
-        """One epoch.
+        """Add one epoch; values that are not finite are left out, except in the CSV.
 
         Raises:
-            EdgedError: the disk is full.
+            EdgedError: a report cannot be written.
         """
         self._csv.append(result)
         values = {_TAGS[key]: value for key, value in asdict(result).items() if key in _TAGS and math.isfinite(value)}
@@ -56,7 +56,7 @@ class Reports:
             self._wandb.log(values, step=result.epoch)
 
     def close(self) -> None:
-        """End what must be ended."""
+        """Finish the report to Weights & Biases, if there is one."""
         if self._wandb is not None:
             self._wandb.finish()
 
@@ -68,7 +68,7 @@ def _start_wandb(settings: TrainSettings) -> Any:  # noqa: ANN401  # an optional
         raise UsageError("--wandb needs the package wandb", remedy="pip install wandb") from exc
     try:
         return wandb.init(project=settings.wandb, name=settings.output.name, config=settings.identity(), resume="allow")
-    except Exception as exc:  # of its own kinds: no account, no network
+    except Exception as exc:  # wandb's own errors: no account, no network
         raise UsageError(
             f"Weights & Biases does not start: {' '.join(str(exc).split())[:200]}",
             remedy="log in with `wandb login`, or set WANDB_MODE=offline",

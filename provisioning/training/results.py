@@ -1,4 +1,4 @@
-"""The table of a run, one line an epoch, as CSV; cut back when a run resumes."""
+"""The results of a run as CSV, one line for each epoch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from edged.core.errors import EdgedError
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """One line. Losses are means over the epoch's pictures; P, R and mAP are of the averaged weights on val.
+    """One line of the CSV.
 
-    They are NaN for an epoch that was not evaluated.
+    Losses are means over the epoch's pictures. Precision, recall and mAP are those of the averaged weights on val, and
+    NaN for an epoch without evaluation. `rate` is the largest learning rate; the rest is as in `Timing`.
     """
 
     epoch: int
@@ -32,7 +33,7 @@ class EpochResult:
 
     @property
     def fitness(self) -> float:
-        """What `best.pt` is chosen by, as published with YOLOv5."""
+        """The measure by which `best.pt` is chosen, as published with YOLOv5; NaN without evaluation."""
         return 0.1 * self.map50 + 0.9 * self.map50_95
 
 
@@ -40,8 +41,9 @@ class ResultsFile:
     """Appends lines to a CSV file.
 
     Args:
-        path: the file; made with its heading when it is not there.
-        keep_before: lines of this epoch and later ones are dropped: the resumed run writes them again.
+        path: of the file; a new file gets a heading.
+        keep_before: of an existing file, lines of this epoch and later ones are removed: the resumed run writes them
+            again. 0 removes all.
     """
 
     def __init__(self, path: Path, *, keep_before: int) -> None:
@@ -57,7 +59,7 @@ class ResultsFile:
         """Add one line.
 
         Raises:
-            EdgedError: the disk is full.
+            EdgedError: the file cannot be written.
         """
         values = [f"{value:.9g}" if isinstance(value, float) else str(value) for value in astuple(result)]
         self._write("a", [values])

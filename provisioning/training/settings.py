@@ -1,4 +1,4 @@
-"""What a training run is asked to do."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ LAST, BEST, RESULTS, EVENTS = "last.pt", "best.pt", "results.csv", "events"
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """One run.
+    """Settings of a run.
 
     Attributes:
         spec: the data set; its splits train and val are used.
         output: folder of the run's checkpoints and results.
         size: n, s, m, l or x.
-        weights: checkpoint to start from; None for fresh weights.
-        epochs: planned.
-        batch_size: pictures a batch, of all processes together; 0 stands for what fits.
+        weights: checkpoint to start from; None for random weights.
+        epochs: number of epochs.
+        batch_size: pictures in a batch, of all processes together; 0 for the largest that fits.
         side: of the square input, pixels, a multiple of 32.
-        workers: threads that make batches.
+        workers: threads that make batches; 0 for none.
         device: `cpu`, `cuda` or `cuda:N`.
-        seed: of everything random.
-        hyper: the recipe.
-        release: of the architecture, when `weights` is None.
-        activation: the same.
+        seed: of all random choices.
+        hyper: the hyper-parameters.
+        release: YOLOv5 release of the architecture, if `weights` is None.
+        activation: of the convolutions, if `weights` is None.
         patience: epochs without a better model after which the run ends; 0 for never.
-        skip_bad: leave unreadable pictures and defective labels out instead of refusing the data set.
-        polygons: take the boxes around polygons instead of calling such labels defective.
+        skip_bad: leave out unreadable pictures and defective labels; otherwise these are errors.
+        polygons: use the box around each polygon; otherwise polygons are defects.
         cache_bytes: memory for decoded pictures.
-        save_every_s: a checkpoint is written within an epoch, too, when the last is older than this.
+        save_every_s: seconds after which a checkpoint is also written within an epoch.
         validate_every: epochs between evaluations; the last epoch is always evaluated.
-        anchors: choose anchors for the data set when the present ones fit it poorly.
-        resume: go on from the `last.pt` in `output`.
-        minutes: end after this time, the rates falling with the clock where it is ahead of the epochs; 0 for no limit.
+        anchors: find new anchors if the present ones fit the data set badly.
+        resume: continue from `last.pt` in `output`.
+        minutes: time limit; the learning rate then falls with the time if that is faster. 0 for no limit.
         wandb: project of Weights & Biases to report to; empty for none.
         log_every: batches between lines of the log; 0 for none.
     """
@@ -70,7 +70,7 @@ class TrainSettings:
     log_every: int = 0
 
     def identity(self) -> dict[str, object]:
-        """What must be the same for a resumed run to repeat the interrupted one; plain data."""
+        """The settings that a resumed run must share with the interrupted one; plain data."""
         return {
             "epochs": self.epochs,
             "batch_size": self.batch_size,

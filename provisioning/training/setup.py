@@ -1,4 +1,4 @@
-"""Everything a training run needs, made from its settings."""
+"""Prepares a training run: data set, model, optimiser and the state to resume."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Run:
     """A training that is ready to start.
 
     Attributes:
-        settings: as asked for, the batch size found.
+        settings: as given, with the real batch size.
         model: on its device, in training mode.
-        average: its moving average.
+        average: moving average of its weights.
         optimizer, schedule, loss, batches: of the training.
         val: samples to evaluate on.
-        resumed: the trainer's state in `last.pt`, or nothing.
+        resumed: the trainer's state from `last.pt`; empty for a new run.
     """
 
     settings: TrainSettings
@@ -53,11 +53,11 @@ class Run:
 
 
 def prepare(settings: TrainSettings, world: World) -> Run:
-    """Read the data set, build the model, and restore the interrupted run when asked to.
+    """Read the data set, build the model, and read the state of an interrupted run if `settings.resume`.
 
     Raises:
-        UsageError: settings that do not go together.
-        DataError: a defective data set or checkpoint.
+        UsageError: the settings contradict each other or the interrupted run, or the GPU has too little memory.
+        DataError: the data set or a checkpoint is defective.
     """
     _check(settings, world)
     torch.manual_seed(settings.seed)
@@ -119,14 +119,14 @@ def _samples(settings: TrainSettings, split: str) -> list[Sample]:
 
 
 def _recorded_batch(checkpoint: Checkpoint | None) -> int:
-    """Of the interrupted run: what fits may be another number now, but it goes on with its own. 0: of none."""
+    """The batch size of the interrupted run, which it keeps even if another would fit now; 0 if there is none."""
     identity = checkpoint.training.get("identity") if checkpoint else None
     size = identity.get("batch_size") if isinstance(identity, dict) else None
     return size if isinstance(size, int) else 0
 
 
 def _fitting_batch(model: Yolov5, settings: TrainSettings, world: World) -> int:
-    """What fits this very model, on the process with the least memory; tried on a copy, whose statistics it changes."""
+    """The batch size that fits every process. A copy of the model is used, as measuring changes its statistics."""
     fits = choose_batch_size(deepcopy(model), side=settings.side, device=torch.device(settings.device))
     return round(world.least(fits)) * world.size
 
@@ -147,7 +147,7 @@ def _resumed_state(checkpoint: Checkpoint | None, settings: TrainSettings) -> Ma
 
 
 def _start(settings: TrainSettings, pictures: PictureCache) -> Yolov5:
-    """Fresh weights, or those of another checkpoint."""
+    """The model at the start: with random weights, or those of a checkpoint, and anchors for the data set."""
     if settings.weights is None:
         model = build(
             settings.size, classes=len(settings.spec.names), release=settings.release, activation=settings.activation

@@ -1,4 +1,4 @@
-"""Networks that begin with the weights of another: all layers that fit, and of the heads every known row."""
+"""Makes a network that starts with another one's weights: all layers, and the heads' rows of known classes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BOX_AND_OBJECTNESS = 5  # rows of an anchor before its classes
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What was taken over.
+    """Which weights were taken from the other network.
 
     Attributes:
-        kept: names of weights with the other network's values, whole.
-        fresh: names of weights that start anew, whole or in part.
-        known: classes whose rows in the heads were kept, as the other network has classes of these names.
-        new: classes whose rows start anew.
+        kept: names of weights that were copied completely.
+        fresh: names of weights that were not copied, or only partly.
+        known: classes whose rows in the heads were copied, as the other network has classes of the same names.
+        new: classes whose rows start with new weights.
     """
 
     kept: tuple[str, ...]
@@ -39,10 +39,10 @@ class Transfer:
 
 
 def transfer(checkpoint: Checkpoint, *, names: tuple[str, ...]) -> tuple[Yolov5, Transfer]:
-    """A network for `names` of the checkpoint's architecture, with all of its weights that fit.
+    """Make a network for the classes `names` with the checkpoint's architecture and weights.
 
-    The heads have a row for each class and anchor. Rows are matched by the class's name: those of equal shape would
-    otherwise name a dog a cat.
+    The heads have a row for each class and anchor. Rows are matched by class name, because the same position may stand
+    for another class.
     """
     net = build(
         checkpoint.size,
@@ -69,7 +69,7 @@ def transfer(checkpoint: Checkpoint, *, names: tuple[str, ...]) -> tuple[Yolov5,
 
 
 def _copy_rows(value: Tensor, given: Tensor, *, names: tuple[str, ...], given_names: tuple[str, ...]) -> None:
-    """Box, objectness and known classes of every anchor, in place; (A * (5 + classes), ...) each."""
+    """Copy box, objectness and known classes of every anchor, in place; both are (A * (5 + classes), ...)."""
     target = value.view(-1, _BOX_AND_OBJECTNESS + len(names), *value.shape[1:])  # (A, 5 + C, ...)
     source = given.view(-1, _BOX_AND_OBJECTNESS + len(given_names), *given.shape[1:])
     target[:, :_BOX_AND_OBJECTNESS] = source[:, :_BOX_AND_OBJECTNESS]
