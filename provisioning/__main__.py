@@ -1,4 +1,4 @@
-"""The command line `edged-provision`: one subcommand a stage."""
+"""The command line `edged-provision`: one subcommand for each stage, and the whole recipe without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edged import __version__
 from edged.core.exits import CommandParser, exit_code, outlive_reader
 from provisioning.commands import recipe
 
-# Modules of provisioning.commands in the order of the help. They import what is heavy inside run() only.
+# Modules of provisioning.commands, in the order of the help. They import torch, onnx and the like inside run() only.
 COMMANDS = (
     *("dataset", "train", "val"),
     *("fetch", "import_weights", "export", "sample", "quantize", "patch", "build", "verify"),
@@ -19,7 +19,7 @@ COMMANDS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code (see edged.core.errors for the codes)."""
+    """Run the command line; `sys.argv` if None. Returns the exit code, as edged/core/errors.py lists them."""
 
     def command() -> int:
         chosen = _parser().parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Requests to addresses that hold a user and a password: sent as HTTP means it, and to nobody else."""
+"""HTTP requests for addresses with a user name and a password in them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.request import Request
 
 
 def request_to(url: str, headers: Mapping[str, str]) -> Request:
-    """A request for `url`; what stands before the @ of its host goes into the header `Authorization` (RFC 7617).
+    """A request for `url`. The user name and password before the @ go into the `Authorization` header (RFC 7617).
 
-    urllib would take it for a part of the host's name. A redirection does not carry it to another server.
+    urllib would read them as a part of the host name. They are not sent to another server after a redirection.
     """
     parts = urlsplit(url)
     credentials, _, host = parts.netloc.rpartition("@")

@@ -1,4 +1,4 @@
-"""The files of one bundle directory: written synced and readable, checked to be whole and verified."""
+"""Writes the files of a bundle directory, and checks that a bundle is intact and verified."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _BLOCK_BYTES = 1 << 20
 
 
 def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> str:
-    """Make `directory` and write every file and the manifest into it, synced.
+    """Make `directory` and write every file and the manifest into it, synced to the disk.
 
     Args:
-        directory: empty or missing.
-        manifest: its `files` are replaced by what is written.
-        files: content by name, or the file to copy it from.
+        directory: empty, or does not exist yet.
+        manifest: its `files` are replaced by records of what is written.
+        files: by name, the content, or the file to copy it from.
 
     Returns:
         The digest that names the bundle: SHA-256 of the manifest's bytes, lower-case hex.
 
     Raises:
-        OSError: as the file system says.
+        OSError: a file cannot be read or written.
     """
     make_directory(directory)
     records = {name: _write(directory / name, content) for name, content in sorted(files.items())}
@@ -42,10 +42,10 @@ def write_bundle(directory: Path, manifest: Manifest, files: Mapping[str, bytes 
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory (and its parents) that others may read and not write, whatever the umask is.
+    """Make a directory (and its parents) that others can read but not write, whatever the umask is.
 
     Raises:
-        OSError: as the file system says.
+        OSError: it cannot be made.
     """
     if not directory.is_dir():
         directory.mkdir(parents=True)
@@ -53,11 +53,11 @@ def make_directory(directory: Path) -> None:
 
 
 def require_whole(directory: Path) -> None:
-    """Raise unless the bundle in `directory` is what its name says, byte by byte.
+    """Check that the bundle in `directory`, whose name is its digest, is intact, byte by byte.
 
     Raises:
-        DataError: a file is missing or altered.
-        BundleMismatch: not a bundle that this version reads.
+        DataError: a file is missing or was changed.
+        BundleMismatch: this version cannot read the bundle.
     """
     bundle = Bundle.open(directory)
     for name in bundle.manifest.files:
@@ -71,10 +71,10 @@ def require_whole(directory: Path) -> None:
 
 
 def require_verified(manifest: Manifest) -> None:
-    """Raise unless the model is the float32 one, or was held against it and passed.
+    """Check that the bundle runs the float32 model, or that what it runs has passed verification.
 
     Raises:
-        DataError: it was not, or did not.
+        DataError: it was not verified, or did not pass.
     """
     if manifest.precision == "fp32" and not manifest.engines:
         return
@@ -92,7 +92,7 @@ def require_verified(manifest: Manifest) -> None:
 
 
 def is_whole(directory: Path) -> bool:
-    """Whether `require_whole` is content."""
+    """Whether the bundle in `directory` is intact and can be read by this version."""
     try:
         require_whole(directory)
     except (DataError, BundleMismatch, OSError):

@@ -1,4 +1,4 @@
-"""A file over http(s) into a part beside its place; what breaks is resumed where it broke."""
+"""Downloads a file over http(s) into a partial file; a broken download is resumed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CHUNK_BYTES = 1 << 18
 
 
 def download(url: str, part: Path) -> None:
-    """The whole file as `part`; a connection that breaks is taken up again where it broke.
+    """Download the whole file to `part`. A broken connection is retried, from the byte where it broke.
 
     Args:
         url: http or https.
-        part: is continued where it holds the beginning of this file; stays where the download fails.
+        part: continued if it holds the beginning of this file; kept if the download fails.
 
     Raises:
-        DataError: a web page, more than `MAX_BYTES`, or a redirection from https to http.
-        Unreachable: no answer, a refusal, or cut off more often than retried.
+        DataError: a web page instead of a file, more than `MAX_BYTES` (4 GiB), or a redirection from https to http.
+        Unreachable: no answer, a refusal, or cut off in all `ATTEMPTS`.
         OSError: the disk is full or not writable.
     """
     problem = ""
@@ -61,7 +61,11 @@ def download(url: str, part: Path) -> None:
 
 
 def finish(part: Path, target: Path) -> None:
-    """Give a part its name; nothing is left that a later download would continue."""
+    """Rename a complete `part` to `target`, and remove what only a resumed download needs.
+
+    Raises:
+        OSError: the file system refuses it.
+    """
     part.replace(target)
     _validator_path(part).unlink(missing_ok=True)
 
@@ -71,11 +75,11 @@ def _validator_path(part: Path) -> Path:
 
 
 def _continue(url: str, part: Path) -> str:
-    """Fetch what `part` lacks. Returns what went wrong, or an empty string when it is complete."""
+    """Fetch the missing bytes of `part`. Returns what went wrong; an empty text when it is complete."""
     have = part.stat().st_size if part.exists() else 0
     validator = _validator_path(part).read_text("utf-8") if have and _validator_path(part).exists() else ""
     headers = {"User-Agent": "edged-provision", "Accept-Encoding": "identity"}
-    if validator:  # without one the server could not tell us that the file has changed since
+    if validator:  # without it, the server could not tell us that the file has changed
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     request = request_to(url, headers)  # `resolve` admits http and https only
     try:
@@ -87,9 +91,9 @@ def _continue(url: str, part: Path) -> str:
             raise
         with exc:
             if exc.headers.get("Content-Range") == f"bytes */{have}":
-                return ""  # a run was ended between the last byte and the renaming
+                return ""  # complete: an earlier run ended after the last byte, before the renaming
         part.unlink()
-        return f"{redact(url)} is shorter now than what was kept of it"
+        return f"{redact(url)} is now shorter than the part kept of it"
 
 
 def _refuse_downgrade(asked: str, answered: str) -> None:
@@ -101,7 +105,7 @@ def _store(response: HTTPResponse, part: Path, have: int) -> str:
     resumes = response.status == HTTPStatus.PARTIAL_CONTENT
     if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         part.unlink()
-        return f"the server resumed at another place than asked, {response.headers.get('Content-Range')}"
+        return f"the server resumed at another byte than asked: {response.headers.get('Content-Range')}"
     if "text/html" in response.headers.get("Content-Type", ""):
         raise DataError(f"{redact(response.url)} is a web page, not weights", remedy="give the address of the file")
     have = have if resumes else 0

@@ -1,8 +1,8 @@
 """Writes a network as ONNX, its graph built directly: the same weights always give the same bytes.
 
-Torch's own exporters were set aside: the one over TorchScript is deprecated and warns, the newer one needs onnxscript
-and names its nodes by chance. YOLOv5 has nine kinds of layer, so the graph is written down here, already as small as
-a simplifier makes it (onnxslim finds nothing to remove; a test holds this), and every node carries its module's name.
+Torch's own exporters are not used: the one over TorchScript is deprecated, the newer one needs onnxscript and its node
+names are not stable. YOLOv5 has nine kinds of layer, so this module builds the graph itself. It is as small as a
+simplifier makes it (onnxslim finds nothing to remove; a test checks this), and every node has its module's name.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ INPUT = "images"
 OUTPUTS = ("p3", "p4", "p5")
 FREE_BATCH = "batch"
 OPSET = 17
-IR_VERSION = 8  # the one of opset 17's time, which TensorRT 8.5 and ONNX Runtime 1.20 read
-MAX_DIFFERENCE = 1e-4  # between ONNX Runtime and torch, on probabilities
+IR_VERSION = 8  # belongs to opset 17; TensorRT 8.5 and ONNX Runtime 1.20 read it
+MAX_DIFFERENCE = 1e-4  # largest difference of a probability between ONNX Runtime and torch
 
 
 def export_onnx(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str], opset: int = OPSET) -> bytes:
@@ -42,9 +42,9 @@ def export_onnx(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str],
     largest), `names` ({0: 'person', ...}), `strides` and `anchors` (JSON, network pixels).
 
     Args:
-        net: any state; it is not changed.
+        net: in training or evaluation mode; it is not changed.
         input_wh: width and height in pixels, multiples of the largest stride, square or not.
-        names: of the classes.
+        names: class names, by class id.
         opset: 13 or later.
 
     Raises:
@@ -70,7 +70,7 @@ def export_onnx(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str],
 
 
 def with_batch(content: bytes, batch: int) -> bytes:
-    """The same exported model for exactly `batch` pictures at once."""
+    """A copy of an exported model (ONNX bytes) whose batch size is fixed to `batch`."""
     model = onnx.load_model_from_string(content)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = batch
@@ -79,17 +79,21 @@ def with_batch(content: bytes, batch: int) -> bytes:
 
 
 def check_input_size(input_wh: tuple[int, int], stride: int) -> None:
-    """Raise UsageError unless both sides are multiples of `stride` up to the largest that a manifest may state."""
+    """Check that both sides (pixels) are multiples of `stride`, at most MAX_SIDE.
+
+    Raises:
+        UsageError: one is not; the remedy names the nearest sizes that are.
+    """
     if any(side < stride or side > MAX_SIDE or side % stride for side in input_wh):
         down, up = (tuple(max(stride, (side + extra) // stride * stride) for side in input_wh) for extra in (0, stride))
         raise UsageError(
-            f"input size {input_wh[0]}x{input_wh[1]} is not made of multiples of {stride} up to {MAX_SIDE}",
+            f"input size {input_wh[0]}x{input_wh[1]} must be multiples of {stride}, at most {MAX_SIDE}",
             remedy=f"take {down[0]}x{down[1]} or {up[0]}x{up[1]}",
         )
 
 
 class _Graph:
-    """Nodes and weights under construction. Every method returns the name of the tensor that it made."""
+    """A graph under construction. Every method adds nodes and returns the name of the tensor they make."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -213,7 +217,7 @@ def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int]) -> None:
     worst = _worst(got, expected)
     if worst <= MAX_DIFFERENCE:
         return
-    # Weights that amplify float32's own rounding exceed the limit with any two runtimes: measure that rounding.
+    # Some weights amplify float32 rounding beyond the limit in any runtime: compare with that rounding instead.
     with torch.no_grad():
         exact = copy.deepcopy(net).double().sigmoid_maps(images.double())
     rounding = _worst([head.numpy() for head in expected], exact)
@@ -222,5 +226,5 @@ def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int]) -> None:
 
 
 def _worst(got: Sequence[npt.NDArray[np.float32]], expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference of any element; NaN where there is one."""
+    """The largest difference of any element; NaN if one is NaN."""
     return float(np.max([np.abs(a - b.numpy()).max() for a, b in zip(got, expected, strict=True)]))

@@ -1,4 +1,4 @@
-"""Weights from the network: a name or an address in, a file whose SHA-256 is known out; broken downloads resume."""
+"""Downloads weights, by name or address, and verifies their SHA-256; a broken download is resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LICENCE_NOTE = (
     "official YOLOv5 weights are licensed AGPL-3.0 by Ultralytics (enterprise licences are sold); "
     "whoever offers a service with them has to meet that licence"
 )
-# Only hashes that somebody has verified stand here; the rest is fetched with --sha256 or --trust-first.
+# Only hashes that somebody has verified; other weights need --sha256 or --trust-first.
 PINNED: Mapping[tuple[str, str], str] = MappingProxyType(
     {("yolov5n", "7.0"): "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"}
 )
@@ -40,8 +40,8 @@ class Source:
 
     Attributes:
         url: http or https.
-        file_name: what the download is called on disk.
-        sha256: the expected digest, lower-case hex; empty where nobody has pinned one.
+        file_name: of the downloaded file.
+        sha256: the expected digest, lower-case hex; empty if unknown.
         licence: SPDX identifier, or `unknown`.
     """
 
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified file and its origin; written beside it as `<file>.origin.json`."""
+    """A verified file and its origin; the same facts are written beside it, as `<file>.origin.json`."""
 
     path: Path
     url: str
@@ -63,10 +63,10 @@ class Fetched:
 
 
 def official(name: str) -> Source | None:
-    """The official release called `yolov5s` or `yolov5s@6.2` (7.0 where none is named); None for any other word.
+    """The source of official weights such as `yolov5s` or `yolov5s@6.2` (default 7.0); None for any other text.
 
     Raises:
-        UsageError: a YOLOv5 name of a release that never was.
+        UsageError: that release does not exist, or not in that size.
     """
     match = _OFFICIAL.fullmatch(name)
     if match is None:
@@ -79,7 +79,7 @@ def official(name: str) -> Source | None:
 
 
 def resolve(wanted: str, *, sha256: str = "", licence: str = "") -> Source:
-    """A name of an official release or an address -> where it is and what it must hash to.
+    """Find the address and the expected SHA-256 for an official name or an address.
 
     Args:
         wanted: `yolov5n`, `yolov5s@6.2` or an http(s) address.
@@ -87,7 +87,7 @@ def resolve(wanted: str, *, sha256: str = "", licence: str = "") -> Source:
         licence: of weights at an address; `unknown` if empty.
 
     Raises:
-        UsageError: neither, a malformed digest, or one that contradicts the pinned one.
+        UsageError: `wanted` is neither, or the digest is malformed or contradicts the pinned one.
     """
     sha256 = sha256.lower()
     if sha256 and not _SHA256.fullmatch(sha256):
@@ -99,25 +99,26 @@ def resolve(wanted: str, *, sha256: str = "", licence: str = "") -> Source:
 
 
 def fetch(source: Source, folder: Path, *, trust_first: bool = False) -> Fetched:
-    """Download unless the file is there already; resume what a broken download left.
+    """Download the file unless it is there already; resume a broken download.
 
     Args:
         source: from `resolve`.
-        folder: gets `<file>`, `<file>.origin.json`, and while under way `<file>.part`.
-        trust_first: accept and record what comes where no digest is known; from then on that digest is expected.
+        folder: gets `<file>` and `<file>.origin.json`; during the download also `<file>.part`.
+        trust_first: if no digest is known, accept the first download and expect its digest from then on.
 
     Raises:
         UsageError: no digest is known and `trust_first` is not given.
-        DataError: the bytes are not the expected ones; what was good stays, the wrong ones are kept aside.
-        Unreachable: no answer, or cut off more often than retried; the part stays for the next run.
+        DataError: the digest is another one. The download is kept as `<file>.rejected`; a file that was there
+            already is left as it is.
+        Unreachable: no answer, or cut off too often; the partial file stays for the next run.
         EdgedError: the disk is full or the folder not writable.
     """
     target = folder / source.file_name
     expected = source.sha256 or _recorded_sha256(target, source.url)
     if not expected and not trust_first:
         raise UsageError(
-            f"nobody has pinned a SHA-256 for {redact(source.url)}",
-            remedy="give --sha256 HEX, or --trust-first to accept and record what comes",
+            f"no SHA-256 is known for {redact(source.url)}",
+            remedy="give --sha256 HEX, or --trust-first to accept and record the first download",
         )
     if not expected and not _private(source.url):
         raise UsageError(f"{redact(source.url)} cannot be trusted on first use: plain http", remedy="use https")
@@ -133,7 +134,7 @@ def fetch(source: Source, folder: Path, *, trust_first: bool = False) -> Fetched
 
 
 def origin(path: Path) -> Mapping[str, Any]:
-    """What `fetch` recorded about a file (url, sha256, bytes, licence); empty where it was not fetched."""
+    """What `fetch` recorded of a file (url, sha256, bytes, licence); empty if `fetch` did not download it."""
     try:
         record = json.loads(_origin_path(path).read_text("utf-8"))
     except (OSError, ValueError):
@@ -156,7 +157,7 @@ def _address(wanted: str, licence: str) -> Source:
 
 
 def _private(url: str) -> bool:
-    """Whether nobody between here and there can change the bytes: https, or this very machine."""
+    """Whether nobody on the way can change the bytes: https, or a server on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
 
@@ -179,7 +180,7 @@ def _accept(part: Path, target: Path, source: Source, expected: str) -> Fetched:
         finish(part, rejected)
         raise DataError(
             f"{redact(source.url)}: expected SHA-256 {expected}, got {digest} ({rejected.stat().st_size} bytes)",
-            remedy=f"kept aside as {rejected}; nothing else was touched",
+            remedy=f"the download is kept as {rejected}; nothing else was changed",
         )
     finish(part, target)
     return _record(target, source, digest)

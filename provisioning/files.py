@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a full disk or a kill leaves what was there before."""
+"""Writes files completely or not at all, hashes files, and syncs directories to the disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _BLOCK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well, synced to the disk; else nothing changes.
+    """Give a file to write, which replaces `path` when the block ends without error, synced to the disk.
+
+    After an error, a kill or a full disk, `path` is what it was before.
 
     Raises:
-        EdgedError: the folder is missing or not writable, the disk is full. Any other exception passes through.
+        EdgedError: the folder does not exist or is not writable, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,7 +34,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     except OSError as exc:
         raise EdgedError(
             f"{path} cannot be written: {exc.strerror or exc}",
-            remedy="free some space or give another place; what was there before is untouched",
+            remedy="free some space or give another place; the earlier file is unchanged",
         ) from exc
     finally:
         with contextlib.suppress(OSError):
@@ -53,7 +55,11 @@ def file_sha256(path: Path) -> str:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power cut."""
+    """Sync a directory to the disk, so that its file names survive a power cut.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

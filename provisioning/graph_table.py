@@ -1,4 +1,4 @@
-"""A model's graph as a short text table: what a person would open a graph viewer for."""
+"""Describes a model's graph in a short text table, in place of a graph viewer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN_NUMBERS = 6
 
 
 def graph_table(model: onnx.ModelProto) -> str:
-    """Inputs, operators by count, the last node with its attributes, outputs; a line each."""
+    """One line each: opset, inputs, operators by count, the last node with its attributes, outputs."""
     graph = model.graph
     opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import)
     rows = [("opset", opsets)]
@@ -24,7 +24,7 @@ def graph_table(model: onnx.ModelProto) -> str:
 
 
 def before_and_after(before: onnx.ModelProto, after: onnx.ModelProto) -> str:
-    """Both tables, one under the other, titled."""
+    """The tables of both models, each below its title."""
     return f"before\n{_indented(graph_table(before))}\nafter\n{_indented(graph_table(after))}"
 
 

@@ -1,4 +1,4 @@
-"""Turns a user's weights into a bundle of the store: read, exported, described, added."""
+"""Turns a user's weights into a bundle: reads them, exports them to ONNX, and makes the manifest."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from provisioning.names import ordered_names
 from provisioning.store import Store, require_name
 
 _MAX_NAMES_BYTES = 1 << 20
-_ZIP = b"PK\x03\x04"  # a checkpoint of torch
-_ONNX_FIRST, _ONNX_VERSIONS = b"\x08", b"\x40"  # its first field is the version of its form, a small number
+_ZIP = b"PK\x03\x04"  # the first bytes of a torch checkpoint
+_ONNX_FIRST, _ONNX_VERSIONS = b"\x08", b"\x40"  # ONNX begins with its IR version: field 1, a small number
 UNKNOWN_LICENCE = "unknown"
 RELEASE_NAMES = {"5": "5.0", "6": "6.0 to 7.0"}
 
@@ -35,7 +35,7 @@ class Exported:
     """A model ready to be bundled.
 
     Attributes:
-        manifest: complete but for its files.
+        manifest: complete except for `files`.
         onnx: the content of `model.onnx`.
     """
 
@@ -43,7 +43,12 @@ class Exported:
     onnx: bytes
 
     def add_to(self, store: Store) -> Bundle:
-        """Write it into a store; raises as `Store.add` does."""
+        """Write it into a store, as a bundle with the manifest's name.
+
+        Raises:
+            UsageError: a file of that name is in the way.
+            EdgedError: the disk is full, or the store is not writable or locked.
+        """
         return store.add(self.manifest, {MODEL: self.onnx})
 
 
@@ -53,12 +58,12 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
     Args:
         path: the `.pt` file.
         name: of the bundle.
-        input_wh: network input (width, height), pixels.
-        licence: of the weights; empty takes what the file or its record says, else `unknown`.
+        input_wh: network input (width, height), pixels, multiples of 32.
+        licence: of the weights; if empty, what the file or the record of its download says, else `unknown`.
 
     Raises:
-        UsageError: a name or size that cannot be.
-        DataError: not a usable checkpoint.
+        UsageError: the name or the size is not allowed.
+        DataError: the file is not a usable checkpoint.
     """
     require_name(name)
     checkpoint = read_checkpoint(path)
@@ -97,14 +102,15 @@ def export_cut(
     Args:
         path: the `.onnx` file.
         name: of the bundle.
-        input_wh: network input; None takes the file's own.
-        licence: of the weights, else `unknown`.
-        names: of the classes, where the file does not say.
-        anchors: w, h, w, h, ... in pixels, where the file has no decode to learn them from.
+        input_wh: network input (width, height), pixels; None for the file's own.
+        licence: of the weights; if empty, what the record of its download says, else `unknown`.
+        names: class names, by class id, if the file does not have them.
+        anchors: w, h, w, h, ... in pixels, smallest stride first, if the file has no decode to recover them from.
 
     Raises:
-        UsageError: a name that cannot be, or something that the file does not say was not given.
-        DataError: not a usable export of YOLOv5.
+        UsageError: the name is not allowed, or something is needed that neither the file nor the arguments say.
+        DataError: the file is not a usable YOLOv5 export.
+        EdgedError: the cut model computes something else than the export.
     """
     require_name(name)
     content = _read(path)
@@ -137,11 +143,11 @@ def export_model(
     names: Sequence[str] = (),
     anchors: Sequence[float] = (),
 ) -> Exported:
-    """`export_cut` for an ONNX file, `export_checkpoint` for any other, at 640x640 unless said otherwise.
+    """Export an ONNX file with `export_cut`, any other file with `export_checkpoint` (default size 640x640).
 
     Raises:
-        UsageError: names or anchors for a checkpoint, which has its own; else as those two.
-        DataError: as those two.
+        UsageError: names or anchors were given for a checkpoint, which has its own; or as those two functions.
+        DataError, EdgedError: as those two functions.
     """
     if _is_onnx(path):
         return export_cut(path, name=name, input_wh=input_wh, licence=licence, names=names, anchors=anchors)
@@ -153,12 +159,12 @@ def export_model(
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Class names from a text file, one a line, by class id, or from the YAML of a data set.
+    """Class names, by class id, from a text file with one a line or from the YAML of a data set.
 
-    Blank lines at the end do not count.
+    Blank lines at the end are ignored.
 
     Raises:
-        DataError: unreadable, no text, not YAML, empty, an empty line between, or a line that is no name.
+        DataError: the file cannot be read, is not text or YAML, has no names, or a line is empty or no valid name.
     """
     if path.suffix.lower() in {".yaml", ".yml"}:
         return read_yaml_names(path)
@@ -176,7 +182,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def _is_onnx(path: Path) -> bool:
-    """By its first bytes, for people rename files; by its name where these say nothing."""
+    """Whether the file is ONNX: by its first bytes, as people rename files, or else by its suffix."""
     head = b""
     if path.is_file():
         with contextlib.suppress(OSError), path.open("rb") as file:
@@ -194,13 +200,13 @@ def _read(path: Path) -> bytes:
 
 
 def _provenance(path: Path, digest: str, **facts: str) -> dict[str, str]:
-    """Where the weights came from; nothing that changes from run to run: the same input gives the same bundle."""
+    """Where the weights came from. Nothing in it changes between runs, so the same input gives the same bundle."""
     facts = {"weights": path.name, "weights_sha256": digest, "tool": f"edged-provision {__version__}", **facts}
     return {key: value for key, value in facts.items() if value}
 
 
 def _licence(path: Path, digest: str, stated: str) -> str:
-    """The licence of weights: official ones are known by their hash, others by what came with them."""
+    """The licence of weights: of official ones by their hash, of others as `stated` or recorded, else `unknown`."""
     if digest in PINNED.values():
         return AGPL
     record: Mapping[str, object] = origin(path)

@@ -1,4 +1,4 @@
-"""A lock file that excludes other processes, says who holds it, and is gone with its holder."""
+"""A lock file that excludes other processes and says which one holds it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ _HOLDER_BYTES = 512
 
 
 class FileLock:
-    """An exclusive `flock` on a file; may be entered again by the object that holds it. Not for threads.
+    """An exclusive `flock` on a file, as a context manager. The same object may enter it again. Not for threads.
 
-    The file stays; the lock ends with the block or the process, however it ends.
+    The lock ends with the block, or with the process, however that ends; the file stays.
+
+    Raises:
+        EdgedError: on entering: another process holds it (the message says which), or the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,13 +55,13 @@ class FileLock:
             holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
             raise EdgedError(f"{self._path.parent} is in use by {holder}", remedy="wait until it has finished") from exc
-        except OSError:  # a full disk must not keep anybody from rolling back; the lock itself is held
+        except OSError:  # a full disk must not prevent a rollback; the lock is held, only the holder's name is missing
             pass
         return descriptor
 
 
 def _holder() -> bytes:
-    """This process, for the message that others see. The command line's options may hold secrets: first words only."""
+    """Describe this process, for the messages of others: two words of its command line, as options may hold secrets."""
     words = [os.path.basename(sys.argv[0]), *sys.argv[1:2]]
     since = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"process {os.getpid()} ({' '.join(words)}) since {since}\n".encode(errors="replace")[:_HOLDER_BYTES]

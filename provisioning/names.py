@@ -1,4 +1,4 @@
-"""Class names as people's tools write them: a list, or a mapping from class id to name."""
+"""Reads class names: a list, or a mapping from class id to name."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import unicodedata
 from collections.abc import Mapping
 
 MAX_LETTERS = 200
-_SHOWN = 12  # keys, of as many letters each
-_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of letters, ends of lines and paragraphs
+_SHOWN = 12  # at most so many keys are shown in a message, of at most so many letters
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # control characters, surrogates, line and paragraph separators
 
 
 def ordered_names(value: object) -> tuple[str, ...]:
-    """The names by class id; numbers become text.
+    """The names in the order of their class ids, stripped; numbers become text.
 
     Args:
         value: a list or tuple, or a mapping whose keys are 0 to n-1 as numbers or as text ("10" follows "9").
 
     Raises:
-        ValueError: neither of these, no name, an empty or endless one, one with control characters, or one that is
-            neither text nor a number.
+        ValueError: another type, no names, ids with gaps, or a name that is empty, longer than MAX_LETTERS, holds
+            control characters, or is neither text nor a number.
     """
     if isinstance(value, Mapping):
         value = _by_id(value)
@@ -37,7 +37,7 @@ def _by_id(names: Mapping[object, object]) -> list[object]:
 
 
 def _number(key: object) -> object:
-    """The class id of a key; the key itself where it is none."""
+    """The class id that a key means; None for a bool, and any other key as it is."""
     if isinstance(key, str) and key.strip().isdecimal():
         return int(key)
     return None if isinstance(key, bool) else key
@@ -52,7 +52,7 @@ def _text(name: object, index: int) -> str:
     if not text:
         raise ValueError(f"the name of class {index} is empty")
     if len(text) > MAX_LETTERS:
-        raise ValueError(f"the name of class {index} has {len(text):,} letters, at most {MAX_LETTERS} are taken")
+        raise ValueError(f"the name of class {index} has {len(text):,} letters, at most {MAX_LETTERS} are allowed")
     if any(unicodedata.category(letter) in _NO_TEXT for letter in text):
         raise ValueError(f"the name of class {index} holds a control character: {text!r}")
     return text

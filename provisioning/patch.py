@@ -1,6 +1,6 @@
-"""Appends the decode as one `YoloLayer_TRT` node to a model that ends in the three sigmoided heads.
+"""Appends the decode as one `YoloLayer_TRT` node to a model whose outputs are the three sigmoided heads.
 
-The node's contract (inputs, outputs, attributes) is plugins/yolo_layer/README.md. It is appended last because
+plugins/yolo_layer/README.md describes its inputs, outputs and attributes. It is appended as the last step, because
 exporters, quantisers and ONNX Runtime refuse operators that they do not know.
 """
 
@@ -27,19 +27,20 @@ def patch(
     num_classes: int,
     prenms_score_threshold: float,
 ) -> onnx.ModelProto:
-    """A copy of `model` whose outputs are those of the decode node.
+    """A copy of `model` with the decode node, whose outputs are the model's outputs.
 
     Args:
         model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32 or float16, sigmoided.
-        decode: of its heads.
-        num_classes: of the model.
-        prenms_score_threshold: 0..1, baked into whatever engine is built from the result.
+        decode: anchors and strides of its heads.
+        num_classes: number of classes.
+        prenms_score_threshold: 0..1 (1 excluded), built into every engine of the result; lower scores are not reported.
 
     Returns:
-        The patched model: outputs int32 [B, 1], float32 [B, N, 4], float32 [B, N], int32 [B, N], N all anchor cells.
+        The patched model. Outputs: int32 (B, 1) count, float32 (B, N, 4) boxes, float32 (B, N) scores, int32 (B, N)
+        classes; N is one box for each anchor of each cell.
 
     Raises:
-        DataError: the heads are not what anchors, strides and classes promise, or the model is patched already.
+        DataError: the heads do not fit anchors, strides and classes, or the model has the node already.
     """
     if any(node.op_type == OPERATOR for node in model.graph.node):
         raise DataError(f"the model holds a {OPERATOR} node already", remedy="patch the model.onnx of a bundle")

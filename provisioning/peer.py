@@ -1,4 +1,4 @@
-"""The same weights as torch runs them eagerly, a peer for `edged bench --gpu`: `python -m provisioning.peer --help`."""
+"""Measures weights in eager torch, to compare with `edged bench --gpu`: `python -m provisioning.peer --help`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ WARM_UP = 5
 
 @dataclass(frozen=True, slots=True)
 class PeerFigures:
-    """One precision and batch size.
+    """The rates of one precision and batch size.
 
     Attributes:
         precision: fp32 or fp16.
-        batch: images.
-        model_fps: frames a second of the network alone, input and output on the device.
-        whole_fps: from frames in memory to boxes: letterbox on the CPU, upload, network, decode and NMS on the CPU.
+        batch: images in a batch.
+        model_fps: frames per second of the network alone, input and output on the device.
+        whole_fps: frames per second from frames in memory to boxes: letterbox on the CPU, upload, network, decode and
+            NMS on the CPU.
     """
 
     precision: str
@@ -42,15 +43,15 @@ class PeerFigures:
 def measure(
     model: Yolov5, *, side: int, device: torch.device, batch: int, frame_wh: tuple[int, int], repeats: int
 ) -> PeerFigures:
-    """Both rates of one batch size; frames are noise.
+    """Measure both rates for one batch size; the frames are random pixels.
 
     Args:
         model: on `device`, float32 or float16.
-        side: of the square input, pixels.
+        side: of the square network input, pixels.
         device: where to run.
-        batch: images.
-        frame_wh: of the frames, pixels.
-        repeats: batches of each measurement.
+        batch: images in a batch.
+        frame_wh: size of the frames, pixels.
+        repeats: batches in each measurement.
     """
     width, height = frame_wh
     frames = list(np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8))
@@ -72,7 +73,7 @@ def measure(
 
 
 def _seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Of one call, in a steady stream of them."""
+    """Mean seconds of one call, without waiting for the device between calls."""
     for _ in range(WARM_UP):
         work()
     _finish(device)
@@ -89,7 +90,7 @@ def _finish(device: torch.device) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print JSON in one line; 0, or the exit code of what went wrong."""
+    """Print the figures as one line of JSON. Returns 0, or the exit code of the error."""
     parser = argparse.ArgumentParser(prog="python -m provisioning.peer", description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE.pt")
     parser.add_argument("--size", type=int, default=640, help="input side (default: %(default)s)")

@@ -1,8 +1,8 @@
-"""One plain form of a graph, however it was exported: float32, any number of pictures at once, no arithmetic on shapes.
+"""Brings graphs of different exporters into one plain form: float32, any batch size, no arithmetic on shapes.
 
 Exporters write the same network in different ways: `--half` in FP16, `--simplify` and torch's newer exporter with the
 shapes of one picture as constants, the older one with nodes that compute them. Quantisers, FP16 typing and TensorRT
-want none of that. Every step here keeps what the graph computes; the importer proves it by running both.
+need the plain form. No step here changes what the graph computes; the importer checks it by running both graphs.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_conv
 from edged.cpu.session import open_session
 
 _RANK = 4
-_OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # what says nothing beside a scale for every axis
-_FIRST_ROI_OPSET = 11  # before it a Resize has its scales as second input
+_OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # attributes without meaning where every axis has a scale
+_FIRST_ROI_OPSET = 11  # before it, the second input of Resize is `scales`
 
 Values = npt.NDArray[Any]
 
 
 def reads(node: onnx.NodeProto) -> set[str]:
-    """The tensors that a node and the graphs inside it read."""
+    """Names of the tensors that a node and its subgraphs read."""
     inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
     return set(node.input) | {name for graph in inner for each in graph.node for name in reads(each)}
 
 
 def sort_nodes(model: onnx.ModelProto) -> None:
-    """Bring the nodes into an order in which each follows what it reads, in place; a cycle is left to the checker."""
+    """Sort the nodes in place so that each follows those that it reads from; a graph with a cycle is left as it is."""
     nodes = list(model.graph.node)
     maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
     before = {place: sorted({maker[name] for name in reads(node) & maker.keys()}) for place, node in enumerate(nodes)}
@@ -47,7 +47,7 @@ def sort_nodes(model: onnx.ModelProto) -> None:
 
 
 def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in float32 where the model takes, computes in or gives FP16; its weights keep their values."""
+    """A copy in which every FP16 input, output, weight and cast is float32; the weights keep their values."""
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
     if _widen(twin.graph):
@@ -57,11 +57,11 @@ def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.ModelProto:
-    """A copy in which `Resize` has constant scales and `Reshape` keeps the number of pictures, whatever it is.
+    """A copy in which `Resize` has constant scales and `Reshape` works with any batch size.
 
     Args:
-        model: one picture input of fixed size; it is run once to see the shapes.
-        batch: that the model runs with.
+        model: has one input (B, C, H, W) of fixed C, H, W; it is run once to see the shapes.
+        batch: a batch size that the model accepts.
     """
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
@@ -76,7 +76,7 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
 
 
 def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.ModelProto:
-    """The same graph at this opset and IR version where it can be said there, else as it is.
+    """The same graph at another opset and IR version; unchanged if that is not possible.
 
     Quantisers need 13 or later, TensorRT 8.5 reads no later than 17.
     """
@@ -91,7 +91,7 @@ def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.Mod
 
 
 def _widen(graph: onnx.GraphProto) -> bool:
-    """FP16 -> float32 in place, inner graphs too; whether there was any."""
+    """FP16 -> float32 in place, in subgraphs too. Returns whether there was any."""
     found = False
     for tensor in graph.initializer:
         found |= _widen_tensor(tensor)
@@ -118,7 +118,7 @@ def _widen_tensor(tensor: TensorProto) -> bool:
 
 
 def _drop_idle_casts(model: onnx.ModelProto) -> None:
-    """Without the casts from float32 to float32 that widening leaves; one that makes an output stays."""
+    """Remove, in place, the casts from float32 to float32 that widening leaves, unless they make an output."""
     typed = onnx.shape_inference.infer_shapes(model).graph
     floats = {
         value.name
@@ -153,7 +153,7 @@ def _constants(graph: onnx.GraphProto) -> dict[str, Values]:
 
 
 def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) -> bool:
-    """Whether a node is told a size, scales that are computed, or scales for some of the axes only."""
+    """Whether a node has a constant target shape, computed scales, a target size, or scales for some axes only."""
     given = [name for name in node.input[1:] if name]
     if node.op_type == "Reshape":
         return bool(given) and given[0] in constants
@@ -164,7 +164,7 @@ def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) ->
 
 
 def _shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of tensors while the model runs."""
+    """The shapes of tensors, found by running the model once on zeros."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     names = sorted(tensors)
@@ -187,7 +187,7 @@ def _mend(
     given: Sequence[int],
     constants: Mapping[str, Values],
 ) -> None:
-    """Take the sizes of these pictures out of one node, where that is exact."""
+    """Make one node independent of sizes, where that is exact: `taken` and `given` are its input and output shape."""
     name = f"{node.output[0]}/edged"
     if node.op_type == "Resize":
         if len(taken) != _RANK or any(after % before for before, after in zip(taken, given, strict=True)):
@@ -203,13 +203,13 @@ def _mend(
     shape = constants[node.input[1]].copy()
     zeros_are_sizes = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
     if len(shape) > 1 and taken and shape[0] == taken[0] and not zeros_are_sizes:
-        shape[0] = 0  # as many as come
+        shape[0] = 0  # the batch size of the input
         model.graph.initializer.append(numpy_helper.from_array(shape, name))
         node.input[1] = name
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Without the nodes and weights that no output needs."""
+    """Remove, in place, the nodes and weights that no output needs."""
     wanted, kept = {value.name for value in graph.output}, list[onnx.NodeProto]()
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
@@ -223,10 +223,10 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProto:
-    """The same nodes at an older opset, without the attributes that it lacks and that say nothing.
+    """A copy at an older opset, without attributes that it does not know and that have their default value.
 
     Raises:
-        ValueError: an attribute says something that the older opset cannot.
+        ValueError: an attribute that the older opset does not know has another value.
     """
     twin = onnx.ModelProto()
     twin.CopyFrom(model)

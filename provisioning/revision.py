@@ -1,4 +1,4 @@
-"""A bundle of the store with something added: the same name, the files of before and the new ones."""
+"""Adds files to a bundle of the store, and makes the graphs that engines are built from."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ PLUGIN_MODEL = "model.plugin.onnx"
 
 
 def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **changes: Any) -> Bundle:  # noqa: ANN401
-    """Add files to a bundle and change fields of its manifest; what is active stays until `activate`.
+    """Add files to a bundle and change fields of its manifest. The active bundle stays active until `activate`.
 
     Args:
-        store: that holds it.
+        store: that holds the bundle.
         bundle: opened from there.
-        files: new or replacing ones.
-        changes: of manifest fields; the files of engines that are left out go with them.
+        files: to add or replace, by name.
+        changes: fields of the manifest. The files of engines that are no longer in it are removed.
+
+    Returns:
+        The new bundle, of the same name.
 
     Raises:
         DataError: a file of the bundle is damaged.
-        EdgedError: the store cannot be written or is in use.
+        EdgedError: the store is not writable or in use, or the disk is full.
     """
     manifest = dataclasses.replace(bundle.manifest, **changes)
     gone = {engine.file for engine in bundle.manifest.engines} - {engine.file for engine in manifest.engines}
@@ -76,10 +79,10 @@ def engine_models(manifest: Manifest, model: onnx.ModelProto, *, typed: bool, th
 
 
 def model_for(bundle: Bundle, precision: str) -> onnx.ModelProto:
-    """The graph of a precision: with Q/DQ for int8, float32 otherwise.
+    """Read the graph for a precision: with Q/DQ for int8, float32 otherwise.
 
     Raises:
-        BundleMismatch: int8 is wanted of a bundle that was never quantised.
+        BundleMismatch: int8 is wanted, but the bundle is not quantised.
         DataError: the file is damaged.
     """
     return onnx.load_from_string(bundle.read(MODEL_INT8 if precision == "int8" else MODEL))

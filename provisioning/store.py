@@ -1,10 +1,10 @@
-"""A store of model bundles: content-addressed, written whole, named and activated by atomic renames.
+"""A store of model bundles: content-addressed, written completely or not at all, named and activated by atomic renames.
 
 DIR/.objects/HASH/   a bundle; HASH is the SHA-256 of its manifest.json, which holds the hash of every other file
 DIR/NAME             link to the bundle of that name
 DIR/active           link to the bundle that the daemon runs
-DIR/.previous        link to the one that ran before, for rollback
-DIR/.lock            held while something is changed; names its holder
+DIR/.previous        link to the bundle that was active before, for rollback
+DIR/.lock            locked while something is changed; says which process holds it
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Entry:
     """One named bundle.
 
     Attributes:
-        name: its link in the store.
-        digest: which bundle it is.
+        name: of its link in the store.
+        digest: SHA-256 of its manifest, lower-case hex.
         active: the daemon runs this bundle.
         previous: `rollback` goes back to this bundle.
     """
@@ -53,10 +53,10 @@ class Entry:
 
 
 class Store:
-    """The bundles under one directory, which is made when the first one is added.
+    """The bundles in one directory, which is made when the first one is added.
 
-    Methods that change something hold the store's lock and raise EdgedError, naming the holder, while another
-    process has it. After a kill or a full disk at any point every link leads to a whole bundle.
+    Methods that change something hold the store's lock. While another process holds it, they raise EdgedError, which
+    names that process. A kill or a full disk, at any point, leaves every link on a complete bundle.
     """
 
     def __init__(self, root: Path) -> None:
@@ -65,7 +65,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock over several changes; the methods below may be called within.
+        """Hold the lock over several changes; the other methods may be called inside.
 
         Raises:
             EdgedError: another process holds it, or the directory cannot be made or written.
@@ -86,15 +86,15 @@ class Store:
             yield
 
     def add(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
-        """Write a bundle and name it `manifest.name`; the same content again writes nothing.
+        """Write a bundle and name it `manifest.name`. If the store has the same content already, only the link is set.
 
         Args:
             manifest: complete but for `files`, which is filled in here.
             files: content by name in the bundle, or the file to copy it from.
 
         Raises:
-            UsageError: a name that cannot be a link.
-            EdgedError: the disk is full, the store is not writable or locked; the store is as before then.
+            UsageError: the name is not allowed, or a file of that name is in the way.
+            EdgedError: the disk is full, or the store is not writable or locked; the store is unchanged.
         """
         link = self.root / require_name(manifest.name)
         if link.exists() and not link.is_symlink():
@@ -113,15 +113,15 @@ class Store:
         return Bundle.open(link)
 
     def activate(self, name: str, *, unverified: bool = False) -> Bundle:
-        """Make the bundle of a name the active one, remember the one before, and discard what nothing refers to.
+        """Make a named bundle the active one, remember the one before, and remove bundles that no link leads to.
 
         Args:
             name: of the bundle.
-            unverified: also one that computes otherwise than in float32 on ONNX Runtime and never passed the gate.
+            unverified: also activate a quantised bundle, or one with an engine, that has not passed verification.
 
         Raises:
             UsageError: no such name.
-            DataError: the bundle is damaged, or did not pass.
+            DataError: the bundle is damaged, or has not passed verification.
         """
         with self.locked(), _translated(self.root):
             digest = self._digest(require_name(name))
@@ -138,8 +138,8 @@ class Store:
         """Make the previously active bundle active again; the one active now becomes the previous one.
 
         Raises:
-            UsageError: there is none.
-            DataError: it is damaged.
+            UsageError: no other bundle was active before.
+            DataError: that bundle is damaged.
         """
         with self.locked(), _translated(self.root):
             digest = self._digest(PREVIOUS)
@@ -149,11 +149,11 @@ class Store:
         return Bundle.open(self.root / ACTIVE)
 
     def has_active(self) -> bool:
-        """Whether a bundle was activated."""
+        """Whether a bundle is active."""
         return self._digest(ACTIVE) is not None
 
     def active(self) -> Bundle | None:
-        """The active bundle; None where nothing was activated yet.
+        """The active bundle; None if nothing was activated yet.
 
         Raises:
             BundleMismatch, DataError: it cannot be opened.
@@ -161,7 +161,7 @@ class Store:
         return Bundle.open(self.root / ACTIVE) if self.has_active() else None
 
     def entries(self) -> list[Entry]:
-        """Every named bundle, by name. Reads links only."""
+        """Every named bundle, sorted by name. Reads links only, so a damaged bundle is listed, too."""
         active, previous = self._digest(ACTIVE), self._digest(PREVIOUS)
         found = {name: self._digest(name) for name in self._links() if _is_name(name)}
         return [
@@ -175,18 +175,19 @@ class Store:
         return [entry.name for entry in self.entries()]
 
     def open(self, name: str) -> Bundle:
-        """The bundle of a name, or `active`.
+        """The bundle of a name, or of `active`.
 
         Raises:
-            BundleMismatch: none of that name.
-            DataError: damaged.
+            UsageError: the name is not allowed.
+            BundleMismatch: there is none of that name, or this version cannot read it.
+            DataError: it is damaged.
         """
         if name != ACTIVE:
             require_name(name)
         return Bundle.open(self.root / name)
 
     def collect_garbage(self) -> list[str]:
-        """Remove every bundle that is neither named nor active nor previous, and what a kill left behind.
+        """Remove every bundle that is neither named nor active nor previous, and the remains of killed runs.
 
         Returns:
             The digests removed.
@@ -213,7 +214,7 @@ class Store:
             raise EdgedError(f"model store {self.root} cannot be read: {exc.strerror}") from exc
 
     def _digest(self, link: str) -> str | None:
-        """Which bundle a link names; None where it is missing or leads out of the store."""
+        """The digest of the bundle that a link leads to; None if it is missing or leads out of the store."""
         try:
             target = Path(os.readlink(self.root / link))
         except OSError:
@@ -233,13 +234,13 @@ class Store:
         current = self._digest(ACTIVE)
         if current == digest:
             return
-        # The current one is remembered first: a kill between the two leaves it active, and nothing lost.
+        # The current one is remembered first: after a kill between the two it is still active.
         if current is not None:
             self._link(PREVIOUS, current)
         self._link(ACTIVE, digest)
 
     def _keep(self, unfinished: Path, digest: str) -> None:
-        """Give a finished bundle its final name, in the place of a damaged one if need be."""
+        """Give a finished bundle its final name; it replaces a damaged bundle of the same digest."""
         final = self._objects / digest
         if final.exists():
             if is_whole(final):
@@ -249,7 +250,7 @@ class Store:
         sync_directory(self._objects)
 
     def _discard(self, digest: str) -> None:
-        # Renamed first, so that a kill while removing leaves no half bundle under a good name.
+        # Renamed first: a kill during the removal then leaves no incomplete bundle under a valid name.
         discarded = self._objects / f"{_DISCARDED}{digest}"
         shutil.rmtree(discarded, ignore_errors=True)
         (self._objects / digest).rename(discarded)
@@ -257,7 +258,7 @@ class Store:
         shutil.rmtree(discarded, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove what killed runs left; only under the lock, so nobody is still writing there."""
+        """Remove the remains of killed runs. Call it under the lock: then nobody is still writing them."""
         for path in self._objects.iterdir():
             if path.name.startswith((_UNFINISHED, _DISCARDED)):
                 shutil.rmtree(path, ignore_errors=True)
@@ -269,7 +270,7 @@ def _is_name(name: str) -> bool:
 
 
 def require_name(name: str) -> str:
-    """The name itself where it can name a bundle.
+    """Return `name` if it can name a bundle (NAME_RULE).
 
     Raises:
         UsageError: it cannot.
