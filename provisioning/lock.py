@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sys
@@ -20,7 +21,7 @@ class FileLock:
     The lock ends with the block, or with the process, however that ends; the file stays.
 
     Raises:
-        EdgedError: on entering: another process holds it (the message says which), or the file cannot be opened.
+        EdgedError: on entering: another process holds it (the message says which), or the file cannot be opened or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,14 +50,19 @@ class FileLock:
             ) from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, _holder(), 0)
         except BlockingIOError as exc:
             holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
             raise EdgedError(f"{self._path.parent} is in use by {holder}", remedy="wait until it has finished") from exc
-        except OSError:  # a full disk must not prevent a rollback; the lock is held, only the holder's name is missing
-            pass
+        except OSError as exc:
+            os.close(descriptor)
+            raise EdgedError(
+                f"{self._path} cannot be locked: {exc.strerror}", remedy="choose a directory on a local disk"
+            ) from exc
+        # A full disk must not prevent a rollback: the lock is held, only the holder's name is missing.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, _holder(), 0)
         return descriptor
 
 
