@@ -21,7 +21,8 @@ class FileLock:
     The lock ends with the block, or with the process, however that ends; the file stays.
 
     Raises:
-        EdgedError: on entering: another process holds it (the message says which), or the file cannot be opened or locked.
+        EdgedError: on entering: another process holds it (the message says which), or the file cannot be opened or
+            locked.
     """
 
     def __init__(self, path: Path) -> None:
