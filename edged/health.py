@@ -11,8 +11,6 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-import numpy as np
-
 from edged.core.states import Progress
 from edged.core.types import FrameResult
 
@@ -97,9 +95,17 @@ class Health:
 
 
 def _percentiles(samples: Sequence[float]) -> Mapping[str, float | None]:
+    """Linear between the two nearest ranks. Not numpy's: its first call opens files, which may not be possible then."""
     if not samples:
         return {f"p{p}": None for p in PERCENTILES}
-    return {f"p{p}": round(float(v), 3) for p, v in zip(PERCENTILES, np.percentile(samples, PERCENTILES), strict=True)}
+    ranked = sorted(samples)
+    found: dict[str, float | None] = {}
+    for p in PERCENTILES:
+        place = (len(ranked) - 1) * p / 100
+        low = int(place)
+        high = min(low + 1, len(ranked) - 1)
+        found[f"p{p}"] = round(ranked[low] + (ranked[high] - ranked[low]) * (place - low), 3)
+    return found
 
 
 def resident_mb() -> float | None:
