@@ -77,7 +77,7 @@ check: lint types
 
 # Files of tests run side by side; most of their time they wait. WORKERS=0: one after the other, for a debugger.
 WORKERS ?= 3
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
+SIDE_BY_SIDE := -n $(WORKERS)
 
 test: tools check
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'

@@ -25,9 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
         parallel.offer_own_networks()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if parallel.is_worker(config):
-        parallel.set_groups(items)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.scheduling import GroupScheduling  # a machine may have pytest without xdist
+
+    return GroupScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

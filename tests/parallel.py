@@ -1,4 +1,4 @@
-"""Tests side by side (`pytest -n 2 --dist loadgroup`): what must not run at once, and a network for each worker.
+"""Tests side by side (`pytest -n 2`): what must not run at once, and a network for each worker.
 
 Daemons of one device id exclude each other on a machine, by a name in the network namespace; as root each worker has
 a namespace of its own, in which it has all ports, too. Where that cannot be, one worker runs all tests of daemons.
@@ -37,12 +37,6 @@ def group_of(path: Path) -> str:
     if OWN_NETWORK not in os.environ and name.startswith(DAEMONS):
         return "daemons"
     return next((folder for folder in TOGETHER if name.startswith(folder)), name)
-
-
-def set_groups(items: list[pytest.Item]) -> None:
-    """Mark every test with its group."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
 
 
 def offer_own_networks() -> None:
