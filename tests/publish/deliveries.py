@@ -9,6 +9,8 @@ from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Subscriber, wait_for
 from tests.publish.results import DETECTIONS, result
 
+BLOCKED_S = 1.0  # a call that waits for a dead network takes longer; another does not, also on a busy machine
+
 
 def deliveries(seen: Subscriber) -> list[int]:
     return [json.loads(payload)["delivery"] for payload in seen.payloads(DETECTIONS)]

@@ -14,7 +14,7 @@ import pytest
 
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, Subscriber, free_port, wait_for
-from tests.publish.deliveries import deliveries, publish_all
+from tests.publish.deliveries import BLOCKED_S, deliveries, publish_all
 from tests.publish.results import BASE, DETECTIONS, ORIGIN, options, outbox_options, publisher
 
 
@@ -29,7 +29,7 @@ def test_outbox_on_a_full_disk_drops_the_oldest_and_counts_them(tmp_path: Path) 
         pytest.skip("cannot mount a small tmpfs (needs root): disk full is not tested")
     try:
         ours = MqttPublisher(options(port), ORIGIN, outbox=outbox_options(disk, queue_messages=5000))
-        assert publish_all(ours, 4000) < 0.25
+        assert publish_all(ours, 4000) < BLOCKED_S
         wait_for(lambda: not ours._outbox._buffer._pending if ours._outbox else False)
         ours.close()
         dropped = dict(ours.counters().dropped)

@@ -119,7 +119,11 @@ def test_with_qdq_gives_equal_bytes_and_leaves_its_input_alone(
 
 
 def test_with_qdq_is_what_onnx_runtimes_static_quantisation_makes(
-    network: onnx.ModelProto, quantised: onnx.ModelProto, blobs: list[Floats], tmp_path: Path
+    network: onnx.ModelProto,
+    quantised: onnx.ModelProto,
+    blobs: list[Floats],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -130,7 +134,7 @@ def test_with_qdq_is_what_onnx_runtimes_static_quantisation_makes(
             return None if blob is None else {"images": blob}
 
     onnx.save(network, str(tmp_path / "in.onnx"))
-    logging.getLogger().setLevel(logging.ERROR)
+    caplog.set_level(logging.ERROR)  # it logs advice
     quantize_static(
         str(tmp_path / "in.onnx"),
         str(tmp_path / "out.onnx"),
