@@ -11,9 +11,9 @@ import itertools
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -25,11 +25,12 @@ from edged.bench.plain import plain_frame
 from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.decode import Decode, decode_from_json
-from edged.core.errors import CameraError, DetectorError
+from edged.core.errors import CameraError, DamagedFile, DetectorError, EdgedError
 from edged.core.redact import redact, remember_source
 from edged.core.types import Pixels
 
 TIMEOUT_S = 600.0
+_RAISED_AGAIN = (DamagedFile, CameraError, EdgedError)  # the special kind first
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def measure_bare(request: BareRequest) -> BareFigures:
     """Measure in a process of its own.
 
     Raises:
-        DetectorError: it failed.
+        CameraError: a source cannot be read; DamagedFile, where a file holds no video or picture.
+        EdgedError: anything else failed.
     """
     for source in request.sources:
         remember_source(source)
@@ -89,6 +91,8 @@ def measure_bare(request: BareRequest) -> BareFigures:
     if done.returncode:
         raise DetectorError(f"the bare loop failed: {redact(done.stderr.strip())[-500:]}")
     found = json.loads(done.stdout.splitlines()[-1])
+    if "error" in found:
+        raise _RAISED_AGAIN[found["kind"]](found["error"])
     return BareFigures(
         **{**found, "read_ms": Percentiles(**found["read_ms"]), "run_ms": Percentiles(**found["run_ms"])}
     )
@@ -133,12 +137,9 @@ class _Turnstile:
 
 
 def _serve(turnstile: _Turnstile, sources: Sequence[_Frames], run: Callable[[Pixels], object]) -> None:
-    threads = [threading.Thread(target=turnstile.serve, args=(source.read, run)) for source in sources[1:]]
-    for thread in threads:
-        thread.start()
-    turnstile.serve(sources[0].read, run)
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(sources)) as threads:
+        for done in [threads.submit(turnstile.serve, source.read, run) for source in sources]:
+            done.result()
 
 
 def _runner(request: BareRequest) -> Callable[[Pixels], object]:
@@ -157,6 +158,15 @@ def _runner(request: BareRequest) -> Callable[[Pixels], object]:
 def _main(text: str) -> None:
     said = json.loads(text)
     request = BareRequest(**{**said, "decode": decode_from_json(said["decode"])})
+    try:
+        found = asdict(_measure(request))
+    except EdgedError as exc:
+        kinds = [index for index, kind in enumerate(_RAISED_AGAIN) if isinstance(exc, kind)]
+        found = {"kind": kinds[0], "error": str(exc)}
+    print(json.dumps(found))
+
+
+def _measure(request: BareRequest) -> BareFigures:
     run = _runner(request)
     count = request.threads if request.kind == "side by side" else 1
     sources = [_Frames(request.sources[index % len(request.sources)]) for index in range(count)]
@@ -165,14 +175,13 @@ def _main(text: str) -> None:
     began_s, cpu_s, busy_s = time.perf_counter(), time.process_time(), machine_busy_s()
     _serve(turnstile, sources, run)
     seconds, cpu_s, busy_s = time.perf_counter() - began_s, time.process_time() - cpu_s, machine_busy_s() - busy_s
-    figures = BareFigures(
+    return BareFigures(
         frames_per_s=request.frames / seconds,
         cpu_ms=cpu_s / request.frames * 1e3,
         read_ms=Percentiles.of(turnstile.reads_ms),
         run_ms=Percentiles.of(turnstile.runs_ms),
         others_cores=max(0.0, (busy_s - cpu_s) / seconds),
     )
-    print(json.dumps(asdict(figures)))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,15 @@ def test_bench_names_a_missing_video(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_bench_says_in_one_line_that_a_file_holds_no_video(tmp_path: Path) -> None:
+    text = tmp_path / "notes.md"
+    text.write_text("no video")
+    done = bench("--model", str(write_bundle(tmp_path / "net")), "--source", str(text), "--rounds", "1")
+    assert done.returncode == 65
+    assert done.stderr.startswith(f"edged: error: {text} cannot be opened: no video")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_bench_names_a_missing_model(tmp_path: Path) -> None:
     done = bench("--model", str(tmp_path / "net"), "--source", "test:")
     assert done.returncode == 78
