@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ def origin(*, device: str, model: str, classes: Sequence[str]) -> Origin:
     return Origin(device=device, model=model, classes=tuple(classes), boot_id=boot_id(), session=uuid.uuid4().hex)
 
 
+@functools.cache
 def boot_id() -> str:
-    """The kernel's id of this boot; a new random one with each call where there is none."""
+    """The kernel's id of this boot; where there is none, a random one of this process."""
     try:
         return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
     except OSError:
