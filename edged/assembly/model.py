@@ -61,7 +61,7 @@ def load_model(model: Model, engine: Engine) -> LoadedModel:
             logger.log(level, "running on the CPU: %s", exc)
             why = str(exc) if bundle.manifest.engines else ""
     loaded = _on_cpu(bundle, limits, engine)
-    return replace(loaded, facts={**loaded.facts, "not on the GPU:": why}) if why else loaded
+    return replace(loaded, facts={**loaded.facts, "not on the GPU": why}) if why else loaded
 
 
 def _on_gpu(bundle: Bundle, limits: Thresholds, engine: Engine) -> LoadedModel:

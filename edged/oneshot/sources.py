@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from edged.capture.sources.kinds import PICTURE_SUFFIXES
 from edged.core.errors import UsageError
+from edged.core.names import RESERVED_CAMERA_NAMES
 from edged.core.redact import redact, remember_source
 from edged.core.sources import is_path
 
@@ -93,4 +94,4 @@ def _slug_parts(source: str) -> Iterator[str]:
     else:
         text = Path(redact(source).partition("?")[0]).stem
     slug = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:48]
-    yield "camera-" + slug if slug in {"status", "info", "stats"} else slug
+    yield "camera-" + slug if slug in RESERVED_CAMERA_NAMES else slug

@@ -153,7 +153,7 @@ def test_auto_runs_on_the_cpu_where_no_engine_fits_and_says_why(
     loaded = load_model(model, Engine())
     loaded.detector.close()
     assert loaded.backend.startswith("cpu")
-    assert loaded.facts["not on the GPU:"] == "tensorrt is not installed"
+    assert loaded.facts["not on the GPU"] == "tensorrt is not installed"
     assert "running on the CPU: tensorrt is not installed" in caplog.text
     with pytest.raises(NotInstalled):
         load_model(model, Engine(backend="tensorrt"))
