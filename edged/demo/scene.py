@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edged.core.types import Floats, Pixels
-from edged.demo.looks import Looks
+from edged.demo.appearance import Appearance
 from edged.demo.street import Camera, chance, draw_street
 from edged.demo.walker import Figure, draw_walker
 
@@ -30,7 +30,7 @@ class _Walk:
     """One person's path: straight, at constant speed, repeated from its start.
 
     Attributes:
-        looks: of the person.
+        appearance: of the person.
         distance_m: from the camera at the middle of the path.
         heading: radians; 0 to the right, pi/2 away from the camera.
         speed_m_s: of walking.
@@ -38,7 +38,7 @@ class _Walk:
         length_m: of the path.
     """
 
-    looks: Looks
+    appearance: Appearance
     distance_m: float
     heading: float
     speed_m_s: float
@@ -114,7 +114,7 @@ class Scene:
         half_view = camera.size_wh[0] / 2 / camera.px_per_m(distance)
         length = 2 * half_view + 3.0 if across else min(half_view, distance - 0.7 * nearest, farthest - distance) * 2
         return _Walk(
-            looks=Looks.random(rng),
+            appearance=Appearance.random(rng),
             distance_m=distance,
             heading=heading,
             speed_m_s=float(rng.uniform(0.8, 1.6)),
@@ -131,8 +131,8 @@ class Scene:
         if away < 1.0:
             return 0
         figure = draw_walker(
-            walk.looks,
-            phase=2 * math.pi * walked / walk.looks.stride_m,
+            walk.appearance,
+            phase=2 * math.pi * walked / walk.appearance.stride_m,
             heading=walk.heading,
             light=self._light,
             px_per_m=self._camera.px_per_m(away),

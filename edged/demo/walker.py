@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edged.core.types import Floats, Pixels
-from edged.demo.looks import Looks
+from edged.demo.appearance import Appearance
 from edged.demo.street import Colour
 
 Point3 = npt.NDArray[np.float64]  # forward, up, sideways; metres
@@ -48,25 +48,25 @@ class Figure(NamedTuple):
     foot: tuple[float, float]
 
 
-def draw_walker(looks: Looks, *, phase: float, heading: float, light: float, px_per_m: float) -> Figure:
+def draw_walker(person: Appearance, *, phase: float, heading: float, light: float, px_per_m: float) -> Figure:
     """Draw one moment of a walk.
 
     Args:
-        looks: of the person.
+        person: how the person is dressed and built.
         phase: of the double step, radians.
         heading: radians; 0 walks to the right, pi/2 away from the camera.
         light: where it comes from, -1 left to 1 right.
         px_per_m: pixels per metre.
     """
-    limbs = sorted(_limbs(looks, phase), key=lambda limb: _depth(limb, heading), reverse=True)
+    limbs = sorted(_limbs(person, phase), key=lambda limb: _depth(limb, heading), reverse=True)
     width = round(2 * _MARGIN_M * _DRAWN_PX_PER_M)
-    height = round((looks.height_m + 0.35) * _DRAWN_PX_PER_M)
+    height = round((person.height_m + 0.35) * _DRAWN_PX_PER_M)
     foot = (width / 2, height - 0.15 * _DRAWN_PX_PER_M)
     pixels = np.zeros((height, width, 3), np.uint8)
     cover = np.zeros((height, width), np.uint8)
     for limb in limbs:
         _draw_limb(pixels, cover, limb, heading=heading, light=light, foot=foot)
-    _draw_cloth(pixels, cover, looks)
+    _draw_cloth(pixels, cover, person)
     scale = px_per_m / _DRAWN_PX_PER_M
     size = (max(2, round(width * scale)), max(4, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -81,88 +81,92 @@ def draw_walker(looks: Looks, *, phase: float, heading: float, light: float, px_
     )
 
 
-def _limbs(looks: Looks, phase: float) -> list[Limb]:
+def _limbs(person: Appearance, phase: float) -> list[Limb]:
     """All limbs of the figure at a walking phase."""
-    tall, wide = looks.height_m, looks.girth * looks.height_m / 1.72
+    tall, wide = person.height_m, person.girth * person.height_m / 1.72
     bob = 0.02 * tall * math.cos(2 * phase)
     hip_up, neck_up = 0.53 * tall + bob, 0.83 * tall + bob
     lean = 0.03 * tall
     hips, neck = _at(0, hip_up, 0), _at(lean, neck_up, 0)
     pieces: list[Limb] = []
     for side, shift in ((-1, 0.0), (1, math.pi)):
-        pieces += _leg(looks, phase + shift, side * 0.085 * wide, hip_up)
-        pieces += _arm(looks, phase + shift + math.pi, side * 0.19 * wide, neck_up - 0.04 * tall, lean)
+        pieces += _leg(person, phase + shift, side * 0.085 * wide, hip_up)
+        pieces += _arm(person, phase + shift + math.pi, side * 0.19 * wide, neck_up - 0.04 * tall, lean)
     torso = 0.5 * (hips + neck)
     pieces += [
         Limb(
-            hips + _at(0, -0.03 * tall, 0), torso, 0.155 * wide, 0.15 * wide, looks.top if looks.coat else looks.legwear
+            hips + _at(0, -0.03 * tall, 0),
+            torso,
+            0.155 * wide,
+            0.15 * wide,
+            person.top if person.coat else person.legwear,
         ),
-        Limb(hips + _at(0, 0.06 * tall, 0), neck + _at(0, -0.07 * tall, 0), 0.15 * wide, 0.185 * wide, looks.top),
-        Limb(neck + _at(0, -0.02, 0), neck + _at(0.01, 0.06 * tall, 0), 0.055 * wide, 0.05 * wide, looks.skin),
+        Limb(hips + _at(0, 0.06 * tall, 0), neck + _at(0, -0.07 * tall, 0), 0.15 * wide, 0.185 * wide, person.top),
+        Limb(neck + _at(0, -0.02, 0), neck + _at(0.01, 0.06 * tall, 0), 0.055 * wide, 0.05 * wide, person.skin),
     ]
-    pieces += _head(looks, neck, tall)
-    if looks.coat or looks.skirt:
-        cloth, length = (looks.top, 0.22) if looks.coat else (looks.legwear, 0.2)
+    pieces += _head(person, neck, tall)
+    if person.coat or person.skirt:
+        cloth, length = (person.top, 0.22) if person.coat else (person.legwear, 0.2)
         pieces.append(Limb(hips + _at(0, 0.03, 0), hips + _at(0, -length * tall, 0), 0.16 * wide, 0.2 * wide, cloth))
-    if looks.backpack:
+    if person.backpack:
         back = _at(-0.2 * wide, 0, 0)
-        pieces.append(Limb(neck + back + _at(0, -0.1, 0), torso + back, 0.12 * wide, 0.14 * wide, looks.accent))
-    if looks.bag:
+        pieces.append(Limb(neck + back + _at(0, -0.1, 0), torso + back, 0.12 * wide, 0.14 * wide, person.accent))
+    if person.bag:
         pieces.append(
-            Limb(_at(0.02, hip_up, 0.26 * wide), _at(0.04, hip_up - 0.2, 0.26 * wide), 0.08, 0.11, looks.accent)
+            Limb(_at(0.02, hip_up, 0.26 * wide), _at(0.04, hip_up - 0.2, 0.26 * wide), 0.08, 0.11, person.accent)
         )
     return pieces
 
 
-def _leg(looks: Looks, phase: float, side_m: float, hip_up: float) -> list[Limb]:
+def _leg(person: Appearance, phase: float, side_m: float, hip_up: float) -> list[Limb]:
     """Thigh, shin and shoe. The knee bends most while the leg swings forward."""
     thigh, shin = 0.5 * hip_up, 0.47 * hip_up
-    reach = min(0.55, looks.stride_m / (4 * hip_up) * 1.3)
+    reach = min(0.55, person.stride_m / (4 * hip_up) * 1.3)
     swing = reach * math.sin(phase)
     bend = 0.12 + 0.85 * max(0.0, math.cos(phase)) ** 2
     hip = _at(0, hip_up, side_m)
     knee = hip + thigh * _at(math.sin(swing), -math.cos(swing), 0)
     ankle = knee + shin * _at(math.sin(swing - bend), -math.cos(swing - bend), 0)
-    toe = ankle + 0.12 * looks.height_m * _at(math.cos(swing - bend), math.sin(swing - bend) * 0.6 - 0.2, 0)
-    w = looks.girth * looks.height_m / 1.72
-    shin_colour = looks.skin if looks.skirt else looks.legwear
+    toe = ankle + 0.12 * person.height_m * _at(math.cos(swing - bend), math.sin(swing - bend) * 0.6 - 0.2, 0)
+    w = person.girth * person.height_m / 1.72
+    shin_colour = person.skin if person.skirt else person.legwear
     return [
-        Limb(hip, knee, 0.095 * w, 0.068 * w, looks.skin if looks.skirt else looks.legwear),
+        Limb(hip, knee, 0.095 * w, 0.068 * w, person.skin if person.skirt else person.legwear),
         Limb(knee, ankle, 0.066 * w, 0.05 * w, shin_colour),
-        Limb(ankle, toe, 0.052 * w, 0.038 * w, looks.shoes),
+        Limb(ankle, toe, 0.052 * w, 0.038 * w, person.shoes),
     ]
 
 
-def _arm(looks: Looks, phase: float, side_m: float, shoulder_up: float, lean: float) -> list[Limb]:
-    upper, lower = 0.17 * looks.height_m, 0.16 * looks.height_m
-    swing = looks.swing * math.sin(phase)
+def _arm(person: Appearance, phase: float, side_m: float, shoulder_up: float, lean: float) -> list[Limb]:
+    upper, lower = 0.17 * person.height_m, 0.16 * person.height_m
+    swing = person.swing * math.sin(phase)
     bend = 0.25 + 0.3 * max(0.0, math.sin(phase))
     shoulder = _at(lean, shoulder_up, side_m)
     elbow = shoulder + upper * _at(math.sin(swing), -math.cos(swing), 0.12 * math.copysign(1, side_m))
     hand = elbow + lower * _at(math.sin(swing + bend), -math.cos(swing + bend), 0)
-    w = looks.girth * looks.height_m / 1.72
+    w = person.girth * person.height_m / 1.72
     return [
-        Limb(shoulder, elbow, 0.062 * w, 0.05 * w, looks.top),
-        Limb(elbow, hand, 0.048 * w, 0.037 * w, looks.top if looks.long_sleeves or looks.coat else looks.skin),
-        Limb(hand, hand + _at(0.02, -0.06, 0), 0.04, 0.033, looks.skin),
+        Limb(shoulder, elbow, 0.062 * w, 0.05 * w, person.top),
+        Limb(elbow, hand, 0.048 * w, 0.037 * w, person.top if person.long_sleeves or person.coat else person.skin),
+        Limb(hand, hand + _at(0.02, -0.06, 0), 0.04, 0.033, person.skin),
     ]
 
 
-def _head(looks: Looks, neck: Point3, tall: float) -> list[Limb]:
+def _head(person: Appearance, neck: Point3, tall: float) -> list[Limb]:
     middle = neck + _at(0.02 * tall, 0.105 * tall, 0)
     radius = 0.058 * tall
     pieces = [
-        Limb(middle + _at(-0.012, 0.025, 0), middle + _at(-0.03, -0.01, 0), radius * 1.08, radius * 1.02, looks.hair),
-        Limb(middle + _at(0.022, 0.008, 0), middle + _at(0.025, -0.035, 0), radius * 0.88, radius * 0.7, looks.skin),
+        Limb(middle + _at(-0.012, 0.025, 0), middle + _at(-0.03, -0.01, 0), radius * 1.08, radius * 1.02, person.hair),
+        Limb(middle + _at(0.022, 0.008, 0), middle + _at(0.025, -0.035, 0), radius * 0.88, radius * 0.7, person.skin),
     ]
-    if looks.long_hair:
+    if person.long_hair:
         pieces.append(
-            Limb(middle + _at(-0.04, 0, 0), neck + _at(-0.07, -0.06 * tall, 0), radius, radius * 0.8, looks.hair)
+            Limb(middle + _at(-0.04, 0, 0), neck + _at(-0.07, -0.06 * tall, 0), radius, radius * 0.8, person.hair)
         )
-    if looks.hat:
+    if person.hat:
         crown = middle + _at(0, 0.065, 0)
         pieces.append(
-            Limb(crown + _at(-0.02, 0, 0), crown + _at(0.07, 0, 0), radius * 0.95, radius * 0.7, looks.accent)
+            Limb(crown + _at(-0.02, 0, 0), crown + _at(0.07, 0, 0), radius * 0.95, radius * 0.7, person.accent)
         )
     return pieces
 
@@ -204,18 +208,18 @@ def _capsule(
     cv2.fillConvexPoly(canvas, np.round(np.array(corners) * 16).astype(np.int32), colour, cv2.LINE_AA, 4)
 
 
-def _draw_cloth(pixels: Pixels, cover: Pixels, looks: Looks) -> None:
+def _draw_cloth(pixels: Pixels, cover: Pixels, person: Appearance) -> None:
     """Add folds, texture, and stripes where the person has them, to `pixels`; the same at every step of a walk."""
-    rng = np.random.default_rng(int(looks.height_m * 1e6))
+    rng = np.random.default_rng(int(person.height_m * 1e6))
     height, width = cover.shape
     coarse = rng.normal(0, 1, (height // 14 + 2, width // 8 + 2)).astype(np.float32)
     fine = rng.normal(0, 1, (height, width)).astype(np.float32)
     gain = 1 + 0.09 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) + 0.03 * fine
-    if looks.stripes:
+    if person.stripes:
         chest = slice(round(height * 0.2), round(height * 0.48))
         rows = np.arange(height)[chest] // 7 % 2 == 0
-        is_top = np.abs(pixels[chest].astype(np.int16) - np.array(looks.top, np.int16)).max(axis=2) < _SAME_CLOTH
-        striped = np.where((is_top & rows[:, None])[..., None], np.array(looks.accent, np.uint8), pixels[chest])
+        is_top = np.abs(pixels[chest].astype(np.int16) - np.array(person.top, np.int16)).max(axis=2) < _SAME_CLOTH
+        striped = np.where((is_top & rows[:, None])[..., None], np.array(person.accent, np.uint8), pixels[chest])
         pixels[chest] = striped
     pixels[:] = np.clip(pixels * gain[..., None], 0, 255).astype(np.uint8)
 

@@ -30,7 +30,7 @@ _LEGWEAR: tuple[Colour, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Appearance:
     """The appearance of one person.
 
     Attributes:
@@ -62,7 +62,7 @@ class Looks:
     swing: float
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> Looks:
+    def random(cls, rng: np.random.Generator) -> Appearance:
         """A random person."""
         child = chance(0.1, rng)
         height = float(rng.uniform(1.05, 1.4) if child else rng.normal(1.72, 0.09))
