@@ -100,7 +100,7 @@ def load_split(
         polygons: use the box around each polygon; otherwise polygons are defects.
 
     Returns:
-        The samples, and the number of pictures left out.
+        The samples, and the number of pictures left out, which is also logged.
 
     Raises:
         DataError: there is no such split, it has no usable pictures or no objects, or labels are defective.
@@ -132,7 +132,16 @@ def load_split(
         raise DataError(f"{spec.file}: the split {split} holds no usable picture{why}", remedy="check its folder")
     if not any(len(sample.labels) for sample in samples):
         raise DataError(f"{spec.file}: {without_box(spec, split, pictures)}")
-    return samples, len(pictures) - len(samples)
+    left_out = len(pictures) - len(samples)
+    _warn(split, left_out=left_out, polygons=sum(sample.labels.polygons for sample in samples))
+    return samples, left_out
+
+
+def _warn(split: str, *, left_out: int, polygons: int) -> None:
+    if left_out:
+        logger.warning("%s: %d pictures that are unreadable or have defective labels are left out", split, left_out)
+    if polygons:
+        logger.warning("%s: the boxes around %d polygons are taken", split, polygons)
 
 
 def without_box(spec: DataSpec, split: str, pictures: Sequence[Path]) -> str:

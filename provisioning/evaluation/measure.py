@@ -16,7 +16,7 @@ from edged.core.errors import BundleMismatch, DataError, UsageError
 from edged.core.types import Detections, Floats, Ints, Pixels, Thresholds
 from edged.cpu.detector import CpuDetector
 from provisioning.data.samples import Sample, load_split
-from provisioning.data.spec import DataSpec, read_spec
+from provisioning.data.spec import read_spec
 from provisioning.evaluation.confusion import ConfusionMatrix
 from provisioning.evaluation.prediction import Prediction, Predictor
 from provisioning.evaluation.predictors import VAL_CONFIDENCE, VAL_DETECTIONS, VAL_IOU, BundlePredictor, TorchPredictor
@@ -117,7 +117,9 @@ def measure(settings: MeasureSettings, *, progress: bool = False) -> Measured:
     """
     _check(settings)
     spec = read_spec(settings.data)
-    samples = _samples(spec, settings)
+    for defect in spec.defects:
+        logger.warning("%s", defect)
+    samples, _ = load_split(spec, settings.split, skip_bad=settings.skip_bad, polygons=settings.polygons)
     confusion = ConfusionMatrix(spec.names)
     sheets = Sheets(spec.names, settings.plots) if settings.plots else None
 
@@ -135,18 +137,6 @@ def measure(settings: MeasureSettings, *, progress: bool = False) -> Measured:
         sheets.flush()
         written = [*sheets.written, *_plots(result, confusion, samples, settings.plots)]
     return Measured(result, confusion, model.input_wh, model.runtime, written)
-
-
-def _samples(spec: DataSpec, settings: MeasureSettings) -> Sequence[Sample]:
-    samples, left_out = load_split(spec, settings.split, skip_bad=settings.skip_bad, polygons=settings.polygons)
-    for defect in spec.defects:
-        logger.warning("%s", defect)
-    if left_out:
-        logger.warning("%d pictures that are unreadable or have defective labels are left out", left_out)
-    polygons = sum(sample.labels.polygons for sample in samples)
-    if polygons:
-        logger.warning("the boxes around %d polygons are taken", polygons)
-    return samples
 
 
 def _check(settings: MeasureSettings) -> None:

@@ -61,7 +61,10 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     """
     _check(settings, world)
     torch.manual_seed(settings.seed)
-    train, val = (_samples(settings, split) for split in ("train", "val"))
+    train, val = (
+        load_split(settings.spec, split, skip_bad=settings.skip_bad, polygons=settings.polygons)[0]
+        for split in ("train", "val")
+    )
     device = torch.device(settings.device)
     checkpoint = read_checkpoint(settings.output / LAST, training=True) if settings.resume else None
     settings = replace(settings, batch_size=settings.batch_size or _recorded_batch(checkpoint))
@@ -106,16 +109,6 @@ def _check(settings: TrainSettings, world: World) -> None:
         if settings.resume:
             raise UsageError(f"{settings.output / LAST} does not exist: nothing to resume")
         raise UsageError(f"{settings.output} holds a run already", remedy="resume it with --resume, or choose --name")
-
-
-def _samples(settings: TrainSettings, split: str) -> list[Sample]:
-    samples, left_out = load_split(settings.spec, split, skip_bad=settings.skip_bad, polygons=settings.polygons)
-    if left_out:
-        logger.warning("%s: %d pictures that are unreadable or have defective labels are left out", split, left_out)
-    polygons = sum(sample.labels.polygons for sample in samples)
-    if polygons:
-        logger.info("%s: the boxes around %d polygons are taken", split, polygons)
-    return samples
 
 
 def _recorded_batch(checkpoint: Checkpoint | None) -> int:
