@@ -12,6 +12,7 @@ from pathlib import Path
 from edged.core.bundle import MANIFEST, Bundle
 from edged.core.errors import BundleMismatch, DataError
 from edged.core.manifest import FileRecord, Manifest
+from provisioning.command_line import command_line
 from provisioning.files import sync_directory
 
 _DIRECTORY_MODE = 0o755
@@ -70,8 +71,12 @@ def require_whole(directory: Path) -> None:
         )
 
 
-def require_verified(manifest: Manifest) -> None:
+def require_verified(manifest: Manifest, *, store: Path) -> None:
     """Check that the bundle runs the float32 model, or that what it runs has passed verification.
+
+    Args:
+        manifest: of the bundle.
+        store: in which it lies, for the command that verifies it.
 
     Raises:
         DataError: it was not verified, or did not pass.
@@ -85,9 +90,10 @@ def require_verified(manifest: Manifest) -> None:
         passed, said = False, f"its graph for a CPU passed, but {engine.file} was never held against float32"
     if passed:
         return
+    verify = command_line("verify", manifest.name, "--frames", "DIR", "--activate", store=store)
     raise DataError(
         f"{manifest.name} is not activated: " + (f"{said}" if said else "it was never held against float32"),
-        remedy=f"run: edged-provision verify {manifest.name} --frames DIR --activate (or insist with --unverified)",
+        remedy=f"run: {verify} (or insist with --unverified)",
     )
 
 

@@ -129,7 +129,7 @@ class Store:
                 known = ", ".join(self.names()) or "nothing"
                 raise UsageError(f"store {self.root} has no bundle named {name} (it has {known})")
             if not unverified:
-                require_verified(Bundle.open(self._objects / digest).manifest)
+                require_verified(Bundle.open(self._objects / digest).manifest, store=self.root)
             self._activate(digest)
             self.collect_garbage()
         return Bundle.open(self.root / ACTIVE)

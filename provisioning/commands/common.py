@@ -7,23 +7,15 @@ import json
 import math
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
 from edged.core.bundle import ACTIVE, Bundle
 from edged.core.errors import UsageError
-from edged.core.paths import MODELS
+from provisioning.command_line import STORE_VARIABLE, default_store
 from provisioning.store import Store
 
-STORE_VARIABLE = "EDGED_STORE"
-
 _SIZE = re.compile(r"(\d{1,5})(?:[xX](\d{1,5}))?")
-
-
-def default_store() -> Path:
-    """The store's directory: the environment variable EDGED_STORE, else the daemon's model directory."""
-    return Path(os.environ.get(STORE_VARIABLE) or MODELS)
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +65,6 @@ def opened_to_change(store: Store, name: str) -> Bundle:
     if name == ACTIVE:
         raise UsageError(f"{ACTIVE!r} names no bundle", remedy=f"say which one: {', '.join(store.names())}")
     return store.open(name)
-
-
-def command_line(*words: str | Path, store: Path | None = None) -> str:
-    """An `edged-provision` command for people to type, quoted for a shell; with `--store` unless it is the default."""
-    at = ("--store", store) if store is not None and store != default_store() else ()
-    return shlex.join(map(str, ("edged-provision", *words, *at)))
 
 
 def say(text: str) -> None:

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edged.core.bundle import Bundle
+from provisioning.command_line import command_line
 from provisioning.commands.common import (
     active_line,
     add_json_argument,
     add_store_argument,
-    command_line,
     human_bytes,
     say,
     say_json,

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from edged.core.errors import UsageError
+from provisioning.command_line import command_line
 from provisioning.commands.common import (
     add_json_argument,
     add_store_argument,
-    command_line,
     opened_to_change,
     say,
     say_json,

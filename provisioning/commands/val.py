@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged.core.errors import EdgedError
-from provisioning.commands.common import default_store, say, say_taken
+from provisioning.command_line import default_store
+from provisioning.commands.common import say, say_taken
 
 if TYPE_CHECKING:
     from provisioning.evaluation.measure import Measured

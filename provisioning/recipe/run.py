@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from edged.core.errors import BundleMismatch, ConfigError, EdgedError, UsageErro
 from edged.core.manifest import Manifest
 from provisioning.build import find
 from provisioning.build.maker import EngineMaker, warnings_of
+from provisioning.command_line import command_line
 from provisioning.recipe.chain import Chain, bundle_content, kept_report
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
 from provisioning.recipe.settings import ProvisionSettings
@@ -77,13 +77,11 @@ def _left(settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker | 
     frames = next((str(output.folder) for output in workshop.outputs if output.stage == "frames"), "DIR")
     if maker is None:
         by = ["--tensorrt", settings.tensorrt] if settings.tensorrt != "auto" else []
-        build = ["edged-provision", "build", settings.name, *by, "--frames", frames, "--activate"]
-        return f"{reason}; on the device run: {shlex.join(build)}"
+        build = command_line("build", settings.name, *by, "--frames", frames, "--activate", store=Path(settings.store))
+        return f"{reason}; on the device run: {build}"
     if not maker.runs_here:
-        return (
-            "the engine has not run yet, as no GPU here runs it; "
-            f"on one that does run: {shlex.join(['edged-provision', 'verify', settings.name, '--frames', frames])}"
-        )
+        verify = command_line("verify", settings.name, "--frames", frames, store=Path(settings.store))
+        return f"the engine has not run yet, as no GPU here runs it; on one that does run: {verify}"
     return ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from edged.core.errors import UsageError
+from provisioning.command_line import command_line
 from provisioning.training.distributed import World, joined_world
 from provisioning.training.loop import Trainer
 from provisioning.training.memory import translated_out_of_memory
@@ -51,7 +51,7 @@ def launch(settings: TrainSettings) -> list[str]:
         return [
             f"{progress.epoch} epochs; best: {best}",
             f"written: {output / BEST}, {output / LAST}, {output / RESULTS}",
-            f"next: {shlex.join(('edged-provision', *following))}",
+            f"next: {command_line(*following)}",
         ]
 
 

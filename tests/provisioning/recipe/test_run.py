@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def test_a_second_run_does_nothing(make_settings: Make) -> None:
     before = {path: path.stat().st_mtime_ns for path in Path(settings.store).rglob("*") if path.is_file()}
     outcome = provision(settings)
     assert (fresh(outcome), outcome.changed) == ([], False)
-    assert "edged-provision build pets" in outcome.left
+    _, _, command = outcome.left.partition("on the device run: ")
+    assert shlex.split(command)[:3] == ["edged-provision", "build", "pets"]
+    assert shlex.split(command)[-2:] == ["--store", settings.store], "it finds the bundle"
     after = {path: path.stat().st_mtime_ns for path in Path(settings.store).rglob("*") if path.is_file()}
     assert {path for path in before if path.name != ".lock" and before[path] != after[path]} == set()
 
