@@ -208,8 +208,8 @@ def test_check_waits_for_a_distant_key_frame(tmp_path: Path) -> None:
     with playing_server(transport_stream(pieces[1:])) as port:  # the next key frame comes after 4 s
         camera = {
             "source": f"HTTP://127.0.0.1:{port}/cam",
-            "open_timeout_s": 0.5,
-            "read_timeout_s": 0.5,  # with a second of slack less than that
+            "open_timeout_s": 1.5,
+            "read_timeout_s": 1.0,  # with a second of slack less than that
         }
         done = run_edged("check", "--config", Box(tmp_path, free_port(), cameras={"gate": camera}).write())
     assert re.search(r"^ok    camera gate: .*, 160x120, .*FFMPEG h264", done.stdout, re.MULTILINE), done.stdout
