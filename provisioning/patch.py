@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from edged.core.decode import Decode
+from edged.core.decode import GridDecode
 from edged.core.errors import DataError
 from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, VERSION, YoloLayer
 
@@ -23,7 +23,7 @@ _TYPES = (np.float32, np.float16)
 def patch(
     model: onnx.ModelProto,
     *,
-    decode: Decode,
+    decode: GridDecode,
     num_classes: int,
     prenms_score_threshold: float,
 ) -> onnx.ModelProto:
@@ -65,14 +65,14 @@ def patch(
     return _exported(graph, model)
 
 
-def _layer(decode: Decode, num_classes: int, threshold: float) -> YoloLayer:
+def _layer(decode: GridDecode, num_classes: int, threshold: float) -> YoloLayer:
     try:
         return YoloLayer.of(decode, classes=num_classes, threshold=threshold)
     except ValueError as exc:
         raise DataError(str(exc)) from exc
 
 
-def _checked_heads(graph: gs.Graph, decode: Decode, num_classes: int) -> list[gs.Variable]:
+def _checked_heads(graph: gs.Graph, decode: GridDecode, num_classes: int) -> list[gs.Variable]:
     names = tuple(tensor.name for tensor in graph.outputs)
     if names != HEADS or len(graph.inputs) != 1:
         raise DataError(f"expected one input and the outputs {', '.join(HEADS)}, got outputs {', '.join(names)}")

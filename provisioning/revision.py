@@ -11,12 +11,15 @@ from typing import Any
 import onnx
 
 from edged.core.bundle import MODEL, MODEL_INT8, Bundle
+from edged.core.decode import GridDecode, ListDecode
 from edged.core.manifest import Manifest
 from provisioning.patch import patch
+from provisioning.quantize.refusal import require_quantisable
 from provisioning.quantize.typed import with_fp16
 from provisioning.store import Store
 
-PLUGIN_MODEL = "model.plugin.onnx"
+PLUGIN_MODEL = "model.plugin.onnx"  # a file of a bundle
+OUTPUTS_MODEL = "heads.onnx"  # beside an engine while it is built; kept outputs of recipes hold it by this name
 
 
 def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **changes: Any) -> Bundle:  # noqa: ANN401
@@ -43,17 +46,20 @@ def revise(store: Store, bundle: Bundle, files: Mapping[str, bytes | Path], **ch
 
 @dataclass(frozen=True, slots=True)
 class EngineModels:
-    """The two graphs that an engine can be built from.
+    """The graphs that an engine can be built from.
 
     Attributes:
         manifest: of the model; its `min_confidence` is the threshold of the decode node.
-        heads: ends in the heads; an engine of it is decoded by the kernel.
-        patched: `heads` with the decode node appended; an engine of it decodes in the plugin.
+        graphs: by file name. `OUTPUTS_MODEL` ends in the model's own outputs, which a kernel behind the engine reads.
+            `PLUGIN_MODEL`, of grid models only, has the decode node appended: its engine decodes in the plugin.
     """
 
     manifest: Manifest
-    heads: onnx.ModelProto
-    patched: onnx.ModelProto
+    graphs: Mapping[str, onnx.ModelProto]
+
+    def bundled(self) -> dict[str, bytes]:
+        """The graphs that a bundle keeps, by file name."""
+        return {name: graph.SerializeToString() for name, graph in self.graphs.items() if name != OUTPUTS_MODEL}
 
 
 def engine_models(manifest: Manifest, model: onnx.ModelProto, *, typed: bool, threshold: float) -> EngineModels:
@@ -68,21 +74,24 @@ def engine_models(manifest: Manifest, model: onnx.ModelProto, *, typed: bool, th
     Raises:
         DataError: the model cannot be converted to FP16, or does not belong to the manifest.
     """
-    heads = with_fp16(model) if typed else model
-    patched = patch(
-        heads,
-        decode=manifest.decode,
-        num_classes=len(manifest.classes),
-        prenms_score_threshold=threshold,
-    )
-    return EngineModels(dataclasses.replace(manifest, min_confidence=threshold), heads, patched)
+    outputs = with_fp16(model) if typed else model
+    graphs = {OUTPUTS_MODEL: outputs}
+    match manifest.decode:
+        case GridDecode() as decode:
+            classes = len(manifest.classes)
+            graphs[PLUGIN_MODEL] = patch(outputs, decode=decode, num_classes=classes, prenms_score_threshold=threshold)
+        case ListDecode():
+            pass  # its boxes are decoded
+    return EngineModels(dataclasses.replace(manifest, min_confidence=threshold), graphs)
 
 
 def model_for(bundle: Bundle, precision: str) -> onnx.ModelProto:
     """Read the graph for a precision: with Q/DQ for int8, float32 otherwise.
 
     Raises:
-        BundleMismatch: int8 is wanted, but the bundle is not quantised.
+        BundleMismatch: int8 is wanted, but the bundle is not quantised, or cannot be.
         DataError: the file is damaged.
     """
+    if precision == "int8":
+        require_quantisable(bundle.manifest)
     return onnx.load_from_string(bundle.read(MODEL_INT8 if precision == "int8" else MODEL))

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 
-from edged.core.decode import Decode
+from edged.core.decode import Decode, GridDecode, ListDecode
 from edged.core.types import Floats, Pixels
 
 CONFIDENCE, IOU, GREY = 0.25, 0.45, (114, 114, 114)
 
 
 def plain_frame(session: ort.InferenceSession, decode: Decode) -> Callable[[Pixels], Floats]:
-    """Make a function that letterboxes, runs the model, decodes every cell and suppresses.
+    """Make a function that letterboxes, runs the model, decodes every cell and suppresses; of a list it takes the best.
 
     Returns:
         A function from (H, W, 3) uint8 BGR to (K, 6) float32: x1, y1, x2, y2 in network pixels, score, class.
     """
     entry = session.get_inputs()[0]
     height, width = entry.shape[2:]
-    heads = [
-        (np.asarray(sizes, np.float32), stride) for sizes, stride in zip(decode.anchors, decode.strides, strict=True)
-    ]
+    finish = _finish_of(decode)
 
     def one(picture: Pixels) -> Floats:
         canvas = _letterbox(picture, width, height)
         blob = np.ascontiguousarray(canvas[:, :, ::-1].transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
-        found = session.run(None, {entry.name: blob})
-        rows = np.concatenate([_decode(head[0], *about) for head, about in zip(found, heads, strict=True)])
-        return _suppress(rows)
+        return finish([output[0] for output in session.run(None, {entry.name: blob})])
 
     return one
+
+
+def _finish_of(decode: Decode) -> Callable[[Sequence[Floats]], Floats]:
+    """What turns the model's outputs, without the batch, into (K, 6) boxes."""
+    match decode:
+        case GridDecode(anchors, strides):
+            heads = [(np.asarray(sizes, np.float32), stride) for sizes, stride in zip(anchors, strides, strict=True)]
+            return lambda found: _suppress(
+                np.concatenate([_decode(head, *about) for head, about in zip(found, heads, strict=True)])
+            )
+        case ListDecode():
+            return lambda found: found[0][found[0][:, 4] > CONFIDENCE]
 
 
 def _letterbox(picture: Pixels, width: int, height: int) -> Pixels:

@@ -12,6 +12,9 @@ from edged.core.errors import BundleMismatch
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 BOX_CHANNELS = 5  # x, y, w, h and objectness, in front of the classes
+ROWS = "rows"  # the one output of a `list` model
+ROW_VALUES = 6  # x1, y1, x2, y2, score, class id
+MAX_ROWS = 1 << 16  # of one picture; real models have 100 to 1000. Bounds the memory that a graph can ask for.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,45 @@ class GridDecode:
         ]
 
 
-Decode = GridDecode
+@dataclass(frozen=True, slots=True)
+class ListDecode:
+    """A list of finished boxes, as DETR's family and other end-to-end detectors give it: no anchors, no NMS.
+
+    The model has one output, `rows`: (B, N, 6) float32, N fixed by the graph, at most `MAX_ROWS`. A row is x1, y1, x2,
+    y2 in network pixels, a score in 0..1 and a class id, a whole number. Rows come in any order. One that holds NaN or
+    infinity, ends before it begins or names no class of the model counts for nothing.
+
+    Attributes:
+        family: name of the detector family that the model comes from, e.g. `rtdetr`; only shown.
+
+    Raises:
+        ValueError: the family is no text, or empty.
+    """
+
+    family: str
+    kind: Literal["list"] = "list"
+
+    def __post_init__(self) -> None:
+        problem = _family_problem(self.family)
+        if problem:
+            raise ValueError(problem)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> ListDecode:
+        """Build from the JSON object that `dataclasses.asdict` gives.
+
+        Raises:
+            TypeError, ValueError: a field is missing, unknown or malformed.
+        """
+        return cls(**raw)
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of the network's input must be a multiple of this, pixels: any side, as the graph fixes it."""
+        return 1
+
+
+Decode = GridDecode | ListDecode
 
 
 def decode_from_json(raw: Mapping[str, Any]) -> Decode:
@@ -72,10 +113,13 @@ def decode_from_json(raw: Mapping[str, Any]) -> Decode:
         TypeError, ValueError, KeyError: a field is missing, unknown or malformed.
         BundleMismatch: a kind that this release does not know.
     """
-    if raw["kind"] == "grid":
-        return GridDecode.from_json(raw)
+    match raw["kind"]:
+        case "grid":
+            return GridDecode.from_json(raw)
+        case "list":
+            return ListDecode.from_json(raw)
     raise BundleMismatch(
-        f"decode {raw['kind']!r} is not known to this edged, which knows grid",
+        f"decode {raw['kind']!r} is not known to this edged, which knows grid and list",
         remedy="update edged, or provision the model again with this version",
     )
 
@@ -89,6 +133,8 @@ def _first_problem(grid: GridDecode) -> str:
         return f"anchors must be one equally long list a stride ({len(strides)}), got {[len(head) for head in anchors]}"
     if not all(math.isfinite(side) and side > 0 for head in anchors for anchor in head for side in anchor):
         return "anchors must be positive numbers"
-    if not grid.family or not isinstance(grid.family, str):
-        return f"family must be text, got {grid.family!r}"
-    return ""
+    return _family_problem(grid.family)
+
+
+def _family_problem(family: object) -> str:
+    return "" if family and isinstance(family, str) else f"family must be text, got {family!r}"

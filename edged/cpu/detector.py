@@ -21,11 +21,12 @@ from onnxruntime import __version__ as ort_version
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import DataError, DetectorError
 from edged.core.letterbox import PAD_GREY
+from edged.core.manifest import Manifest
 from edged.core.types import Frame, FrameResult, Thresholds
 from edged.cpu.arbiter import CoreArbiter
 from edged.cpu.lane import Job, Jobs, Lane, Sessions
 from edged.cpu.processors import available
-from edged.cpu.session import memory_is_short, open_session, require_contract, require_finite
+from edged.cpu.session import memory_is_short, open_session, require_contract, require_sound
 from edged.cpu.stages import Stages, fastest
 
 SPARE = 1  # frames beyond one per core: a core that becomes free need not wait for the pipeline's next turn
@@ -68,7 +69,7 @@ class CpuDetector:
         stages = fastest() if stages is None else stages
         self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.made_of}
         lanes = [Lane(sessions, bundle.manifest, stages) for _ in range(self.cores)]
-        _self_test(lanes[0], where=where)
+        _self_test(lanes[0], bundle.manifest, where=where)
         self._under_way: deque[Job] = deque()
         self._arbiter = CoreArbiter()
         self._jobs: Jobs = queue.SimpleQueue()
@@ -146,7 +147,7 @@ def _end_lanes(jobs: Jobs, threads: Sequence[threading.Thread], deadline_s: floa
         thread.join(max(0.0, until_s - time.monotonic()))
 
 
-def _self_test(lane: Lane, *, where: str) -> None:
+def _self_test(lane: Lane, manifest: Manifest, *, where: str) -> None:
     lane.preprocess(np.full((8, 8, 3), PAD_GREY, np.uint8))
     for way in (lane.narrow, lane.wide):  # also warms up both
         try:
@@ -157,4 +158,4 @@ def _self_test(lane: Lane, *, where: str) -> None:
             raise DataError(
                 f"{where}: the model does not run on a grey picture: {exc}", remedy="provision the model again"
             ) from exc
-        require_finite(way.model.heads, where=where)
+        require_sound(way.model.outputs, manifest, where=where)

@@ -82,7 +82,7 @@ class Way:
         self._processor = processor
 
     def run(self) -> None:
-        """Run the model: input buffer -> heads.
+        """Run the model: input buffer -> outputs.
 
         Raises:
             DetectorError: ONNX Runtime failed.
@@ -106,7 +106,7 @@ class Lane:
     def __init__(self, sessions: Sessions, manifest: Manifest, stages: Stages) -> None:
         self.preprocess = Preprocessor(manifest.input_wh, filler=stages.filler)
         self.narrow, self.wide = (
-            Way(model, stages.finisher(model.heads, manifest.decode), processor=on)
+            Way(model, stages.finisher(model.outputs, manifest.decode, classes=len(manifest.classes)), processor=on)
             for model, on in (
                 (BoundModel(sessions.narrow, self.preprocess.blob), None),
                 (BoundModel(sessions.wide, self.preprocess.blob), sessions.caller_on),

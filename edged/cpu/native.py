@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.core.decode import BOX_CHANNELS, Decode
+from edged.core.decode import BOX_CHANNELS, GridDecode
 from edged.core.letterbox import Letterbox
 from edged.core.limits import MAX_CANDIDATES
 from edged.core.types import Detections, Floats, Pixels, Thresholds
@@ -133,7 +133,7 @@ class NativePlanes:
 
 
 class NativeFinisher:
-    """A `stages.Finisher` (decode, NMS, back to frame pixels) in one C call.
+    """A `stages.Finisher` of grid heads (decode, NMS, back to frame pixels) in one C call.
 
     Memory is allocated once, and again when `max_detections` changes.
 
@@ -145,7 +145,7 @@ class NativeFinisher:
         ValueError: a head is not contiguous float32.
     """
 
-    def __init__(self, heads: Sequence[Floats], decode: Decode) -> None:
+    def __init__(self, heads: Sequence[Floats], decode: GridDecode) -> None:
         self._finish = loaded().edged_finish
         self._classes = heads[0].shape[0] // len(decode.anchors[0]) - BOX_CHANNELS
         sizes = [np.asarray(pairs, np.float32) for pairs in decode.anchors]

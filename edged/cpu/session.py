@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime as ort
 
+from edged.core.decode import BOX_CHANNELS, MAX_ROWS, ROW_VALUES, ROWS, GridDecode, ListDecode
 from edged.core.errors import DataError, DetectorError
 from edged.core.manifest import Manifest
 from edged.core.types import Floats
 
 SPIN_US = 100  # longer than pauses within a model, far shorter than pauses between frames
 _SPINS_FOR_A_WHILE = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 27)  # has the option for it
+_FLOAT = "tensor(float)"  # ONNX Runtime's name of float32
 _ERRORS_ONLY = 3  # ONNX Runtime's severity; its warnings are about its optimisers
 
 
@@ -60,17 +62,38 @@ def require_contract(session: ort.InferenceSession, manifest: Manifest, *, where
     """
     width, height = manifest.input_wh
     inputs = [(node.name, node.shape[1:], node.type) for node in session.get_inputs()]
-    if len(inputs) != 1 or inputs[0][1] != [3, height, width] or inputs[0][2] != "tensor(float)":
+    if len(inputs) != 1 or inputs[0][1] != [3, height, width] or inputs[0][2] != _FLOAT:
         raise DataError(f"{where}: expected one float input (batch, 3, {height}, {width}), got {inputs}")
-    expected = [
-        list(shape) for shape in manifest.decode.output_shapes(classes=len(manifest.classes), input_wh=(width, height))
-    ]
-    outputs = [list(node.shape[1:]) for node in session.get_outputs()]
-    if outputs != expected:
+    expected = _expected_outputs(session, manifest)
+    if expected:
+        got = ", ".join(f"{node.name} {node.type} {list(node.shape[1:])}" for node in session.get_outputs())
         raise DataError(
-            f"{where}: expected heads of {expected} for the manifest's {len(manifest.classes)} classes, got {outputs}",
+            f"{where}: expected {expected}, got {got}",
             remedy="model and manifest do not belong together: provision the model again",
         )
+
+
+def _expected_outputs(session: ort.InferenceSession, manifest: Manifest) -> str:
+    """What the outputs should be, for a message; empty if they are that."""
+    nodes = session.get_outputs()
+    shapes = [list(node.shape[1:]) for node in nodes]
+    floats = all(node.type == _FLOAT for node in nodes)
+    match manifest.decode:
+        case GridDecode() as grid:
+            wanted = [
+                list(shape) for shape in grid.output_shapes(classes=len(manifest.classes), input_wh=manifest.input_wh)
+            ]
+            fits = floats and shapes == wanted
+            return "" if fits else f"float heads of {wanted} for the manifest's {len(manifest.classes)} classes"
+        case ListDecode():
+            fits = floats and [node.name for node in nodes] == [ROWS] and _is_list(shapes[0])
+            return "" if fits else f"one float output {ROWS} of [N, {ROW_VALUES}], N fixed in 1..{MAX_ROWS}"
+
+
+def _is_list(shape: list[int | str | None]) -> bool:
+    """Whether (N, values) is that of a list of boxes."""
+    rows, *values = shape or [None]
+    return isinstance(rows, int) and 1 <= rows <= MAX_ROWS and values == [ROW_VALUES]
 
 
 class BoundModel:
@@ -83,7 +106,7 @@ class BoundModel:
         blob: (1, 3, H, W) float32, the input, filled by the caller before each run.
 
     Attributes:
-        heads: one (C, H, W) float32 array per output, overwritten by each run.
+        outputs: one float32 array per output, without the batch, overwritten by each run.
     """
 
     def __init__(self, session: ort.InferenceSession, blob: Floats) -> None:
@@ -91,14 +114,14 @@ class BoundModel:
         self._binding = session.io_binding()
         self._blob = blob  # kept: bound by its address
         self._binding.bind_input(session.get_inputs()[0].name, "cpu", 0, np.float32, blob.shape, blob.ctypes.data)
-        self.heads: list[Floats] = []
+        self.outputs: list[Floats] = []
         for node in session.get_outputs():
-            head = np.empty(tuple(node.shape[1:]), np.float32)
-            self._binding.bind_output(node.name, "cpu", 0, np.float32, (1, *head.shape), head.ctypes.data)
-            self.heads.append(head)
+            output = np.empty(tuple(node.shape[1:]), np.float32)
+            self._binding.bind_output(node.name, "cpu", 0, np.float32, (1, *output.shape), output.ctypes.data)
+            self.outputs.append(output)
 
     def run(self) -> None:
-        """Run the model: `blob` -> `heads`.
+        """Run the model: `blob` -> `outputs`.
 
         Raises:
             DetectorError: ONNX Runtime failed.
@@ -116,18 +139,51 @@ def memory_is_short(exc: DetectorError) -> bool:
     return "allocate" in str(exc) and (wanted is None or int(wanted[1]) <= whole)
 
 
-def require_finite(heads: Sequence[Floats], *, where: str) -> None:
-    """Refuse a model whose self-test gives NaN, infinity or values outside 0..1.
+def require_sound(outputs: Sequence[Floats], manifest: Manifest, *, where: str) -> None:
+    """Refuse a model whose self-test gives what its decode cannot use; such a model would report nothing, or nonsense.
+
+    Box values are any finite numbers: tails of other families that were rewritten as grid heads leave 0..1 there.
+
+    Args:
+        outputs: (C, H, W) float32 heads, or (N, 6) float32 rows.
+        manifest: of the model.
+        where: the model's path, for messages.
 
     Raises:
-        DataError: it does; such a model would report nothing, or nonsense.
+        DataError: NaN or infinity, scores outside 0..1, or rows of a class that the model does not have.
     """
-    for number, head in enumerate(heads):
-        if not (np.isfinite(head).all() and head.min() >= 0 and head.max() <= 1):
-            raise DataError(
-                f"{where}: self-test on a grey picture gave values outside 0..1 in head {number}",
-                remedy="the weights are damaged or the heads are not sigmoided: provision the model again",
-            )
+    match manifest.decode:
+        case GridDecode() as grid:
+            problems = [_head_problem(head, len(sizes)) for head, sizes in zip(outputs, grid.anchors, strict=True)]
+            said = "; ".join(f"{problem} in head {number}" for number, problem in enumerate(problems) if problem)
+        case ListDecode():
+            said = _rows_problem(outputs[0], len(manifest.classes))
+    if said:
+        raise DataError(
+            f"{where}: self-test on a grey picture gave {said}",
+            remedy="the weights are damaged, or the outputs are not what the manifest says: provision the model again",
+        )
+
+
+def _head_problem(head: Floats, anchors: int) -> str:
+    channels = head.reshape(anchors, -1, *head.shape[1:])  # (A, 5 + C, H, W)
+    if not np.isfinite(channels).all():
+        return "NaN or infinity"
+    scores = channels[:, BOX_CHANNELS - 1 :]
+    return "" if scores.min() >= 0 and scores.max() <= 1 else "scores outside 0..1"
+
+
+def _rows_problem(rows: Floats, classes: int) -> str:
+    if not np.isfinite(rows).all():
+        return "NaN or infinity"
+    score, class_id = rows[:, ROW_VALUES - 2], rows[:, ROW_VALUES - 1]
+    if score.min() < 0 or score.max() > 1:
+        return "scores outside 0..1"
+    # Exports that end in NMS fill up with rows whose score is 0; whatever else these say is unused.
+    used = class_id[score > 0]
+    if ((used < 0) | (used >= classes) | (used != np.floor(used))).any():
+        return f"class ids that are no whole numbers in 0..{classes - 1}"
+    return ""
 
 
 def _cause(exc: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edged.core.decode import GridDecode
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import Manifest
 from edged.gpu.protocols import Engine, TensorSpec
@@ -78,6 +79,8 @@ def yolo_layer(manifest: Manifest) -> YoloLayer:
     Raises:
         BundleMismatch: the GPU's decode does not support this model.
     """
+    if not isinstance(manifest.decode, GridDecode):
+        raise BundleMismatch(f"{manifest.name} cannot run on the GPU yet", remedy='say backend = "cpu"')
     try:
         return YoloLayer.of(manifest.decode, classes=len(manifest.classes), threshold=manifest.min_confidence)
     except ValueError as exc:

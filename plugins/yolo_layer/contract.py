@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from edged.core.decode import Decode
+from edged.core.decode import GridDecode
 
 OPERATOR = "YoloLayer_TRT"
 VERSION = "1"
@@ -48,7 +48,7 @@ class YoloLayer:
             raise ValueError(f"prenms_score_threshold must be in 0..1, got {self.threshold}")
 
     @classmethod
-    def of(cls, decode: Decode, *, classes: int, threshold: float) -> YoloLayer:
+    def of(cls, decode: GridDecode, *, classes: int, threshold: float) -> YoloLayer:
         """The attributes for a model.
 
         Args:

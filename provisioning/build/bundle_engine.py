@@ -13,13 +13,11 @@ from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import EdgedError
 from edged.core.manifest import EngineRecord, FileRecord, Manifest
 from edged.gpu.tensorrt import RTX
-from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker
-from provisioning.revision import PLUGIN_MODEL, EngineModels, engine_models, model_for, revise
+from provisioning.build.maker import ENGINE, TIMING_CACHE, EngineMaker, suited
+from provisioning.revision import OUTPUTS_MODEL, PLUGIN_MODEL, EngineModels, engine_models, model_for, revise
 from provisioning.store import Store
 
 logger = logging.getLogger(__name__)
-
-HEADS_MODEL = "heads.onnx"
 
 
 def add_engine(
@@ -42,10 +40,12 @@ def add_engine(
         workspace_mb: device memory for the build, MiB.
 
     Raises:
-        BundleMismatch: int8 is wanted, but the bundle is not quantised.
+        UsageError: the maker was told to use the plugin, which has nothing to decode in this model.
+        BundleMismatch: int8 is wanted, but the bundle is not quantised, or cannot be.
         DataError: a file of the bundle is damaged.
         EdgedError: TensorRT failed, the store or the disk cannot be written, or the model was replaced meanwhile.
     """
+    maker = suited(maker, bundle.manifest)
     typed = maker.typed and precision != "fp32"
     model, threshold = model_for(bundle, precision), bundle.manifest.min_confidence
     models = engine_models(bundle.manifest, model, typed=typed, threshold=threshold)
@@ -60,7 +60,7 @@ def add_engine(
                 current = store.open(bundle.manifest.name)
                 if not is_of(record, bundle.manifest, current.manifest.files, current.manifest):
                     raise EdgedError(f"{bundle.manifest.name} was replaced while its engine was built; run it again")
-                content = {**engine_files(folder, record), PLUGIN_MODEL: models.patched.SerializeToString()}
+                content = {**engine_files(folder, record), **models.bundled()}
                 engines = (record, *readable(current, remaining(current.manifest.engines, record)))
                 report = current.manifest.report
                 kept = report if precision == "int8" and report.get("file") == MODEL_INT8_CPU else {}
@@ -72,9 +72,9 @@ def add_engine(
 
 
 def save_engine_models(folder: Path, models: EngineModels) -> None:
-    """Write both graphs into `folder`, where `build_engine` looks for them."""
-    onnx.save(models.heads, str(folder / HEADS_MODEL))
-    onnx.save(models.patched, str(folder / PLUGIN_MODEL))
+    """Write the graphs into `folder`, where `build_engine` looks for them."""
+    for name, graph in models.graphs.items():
+        onnx.save(graph, str(folder / name))
 
 
 def build_engine(
@@ -85,7 +85,7 @@ def build_engine(
     Raises:
         EdgedError: TensorRT failed.
     """
-    source = models / (PLUGIN_MODEL if maker.decode == "plugin" else HEADS_MODEL)
+    source = models / (PLUGIN_MODEL if maker.decode == "plugin" else OUTPUTS_MODEL)
     return maker.build(source, folder, precision=precision, batch=batch, workspace_mb=workspace_mb)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edged.core.manifest import EngineRecord
+from edged.core.decode import GridDecode, ListDecode
+from edged.core.manifest import EngineRecord, Manifest
 
 ENGINE = "engine.plan"
 TIMING_CACHE = "timing.cache"
@@ -33,6 +34,19 @@ def engine_file(precision: str, gpu: str, capabilities: Sequence[str]) -> str:
 def warnings_of(maker: EngineMaker, precision: str) -> list[str]:
     """What a user should know before `maker` builds in this precision (fp32, fp16 or int8); often nothing."""
     return [text for text in (maker.passed_over, maker.warning(precision)) if text]
+
+
+def suited(maker: EngineMaker, manifest: Manifest) -> EngineMaker:
+    """The maker as this model needs it.
+
+    Raises:
+        UsageError: it was told to use the plugin, which has nothing to decode in this model.
+    """
+    match manifest.decode:
+        case GridDecode():
+            return maker
+        case ListDecode():
+            return maker.without_plugin()
 
 
 class EngineMaker(Protocol):
@@ -70,6 +84,14 @@ class EngineMaker(Protocol):
 
     def warning(self, precision: str) -> str:
         """Why this precision (fp32, fp16 or int8) is a bad choice here; empty if it is not."""
+        ...
+
+    def without_plugin(self) -> EngineMaker:
+        """The same for a model whose engine gives finished boxes: `decode` is `kernel`.
+
+        Raises:
+            UsageError: the plugin was asked for by name.
+        """
         ...
 
     def build(

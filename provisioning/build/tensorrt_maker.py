@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,7 @@ class TensorRtMaker:
                 f"{machine.title} takes no plugins written in Python ({TITLES['tensorrt']} 10.0 and up does)",
                 remedy='set decode = "auto" or "kernel"',
             )
+        self._asked_for = decode
         wants_plugin = decode == "plugin" or (decode == "auto" and machine.python_plugins)
         self.decode: DecodeBy = "plugin" if wants_plugin else "kernel"
         self.typed = machine.typed
@@ -126,6 +128,17 @@ class TensorRtMaker:
                 "weights only, its engines write floats): nothing gained, some accuracy lost; FP16 is what it is for"
             )
         return ""
+
+    def without_plugin(self) -> TensorRtMaker:
+        """The same for a model whose engine gives finished boxes, as `EngineMaker.without_plugin` says."""
+        if self._asked_for == "plugin":
+            raise UsageError(
+                'decode = "plugin": this model gives finished boxes, the plugin has nothing to decode',
+                remedy='set decode = "auto" or "kernel"',
+            )
+        other = copy.copy(self)
+        other.decode = "kernel"
+        return other
 
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from edged.core.errors import UsageError
+from edged.core.decode import ListDecode
+from edged.core.errors import BundleMismatch, UsageError
+from provisioning.command_line import command_line
 from provisioning.commands.common import add_store_argument, opened_to_change, say
 
 NAME = "patch"
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Append the node, store the graph in the bundle, print both graphs as tables. Returns 0."""
     from provisioning.graph_table import before_and_after
-    from provisioning.revision import PLUGIN_MODEL, engine_models, model_for, revise
+    from provisioning.revision import OUTPUTS_MODEL, PLUGIN_MODEL, engine_models, model_for, revise
     from provisioning.store import Store
 
     store = Store(args.store)
@@ -40,9 +42,13 @@ def run(args: argparse.Namespace) -> int:
     threshold = bundle.manifest.min_confidence if args.threshold is None else args.threshold
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold must be in 0..1, got {threshold}")
+    if isinstance(bundle.manifest.decode, ListDecode):
+        raise BundleMismatch(
+            f"{args.name} gives finished boxes ({bundle.manifest.decode.family}): there is nothing to decode",
+            remedy=f"build it as it is: {command_line('build', args.name, store=args.store)}",
+        )
     model = model_for(bundle, bundle.manifest.precision)
     made = engine_models(bundle.manifest, model, typed=args.typed, threshold=threshold)
-    files = {PLUGIN_MODEL: made.patched.SerializeToString()}
-    revise(store, bundle, files, min_confidence=made.manifest.min_confidence)
-    say(before_and_after(made.heads, made.patched))
+    revise(store, bundle, made.bundled(), min_confidence=made.manifest.min_confidence)
+    say(before_and_after(made.graphs[OUTPUTS_MODEL], made.graphs[PLUGIN_MODEL]))
     return 0

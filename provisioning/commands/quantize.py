@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from edged.core.bundle import MODEL
     from provisioning.frames.frameset import FrameSet
     from provisioning.quantize.int8 import CALIBRATION, quantize
+    from provisioning.quantize.refusal import require_quantisable
     from provisioning.revision import revise
     from provisioning.store import Store
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--threads must be 0 or more, got {args.threads}")
     store = Store(args.store)
     bundle = opened_to_change(store, args.name)
+    require_quantisable(bundle.manifest)
     frames = FrameSet.read(args.frames)
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / CALIBRATION

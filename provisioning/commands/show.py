@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edged.core.bundle import ACTIVE, MODEL, Bundle
+from edged.core.decode import Decode, GridDecode, ListDecode
 from edged.core.manifest import Manifest
 from edged.gpu.fit import built_for
 from provisioning.commands.common import add_json_argument, add_store_argument, human_bytes, say, say_json
@@ -50,14 +51,12 @@ def _rows(bundle: Bundle) -> list[tuple[str, str]]:
     manifest = bundle.manifest
     width, height = manifest.input_wh
     engines = manifest.engines
-    decode = manifest.decode
-    anchors = ["  ".join(f"{w:g}x{h:g}" for w, h in head) for head in decode.anchors]
     return [
         ("name", manifest.name),
         ("network", manifest.architecture),
         ("input", f"{width}x{height}, smallest score {manifest.min_confidence:g}"),
         ("classes", _classes(manifest)),
-        *(("stride", f"{stride:<3} anchors {text}") for stride, text in zip(decode.strides, anchors, strict=True)),
+        *_decode_rows(manifest.decode),
         ("licence", manifest.licence),
         *(("origin", f"{key} {value}") for key, value in manifest.provenance.items()),
         *(("int8", f"{key} {value}") for key, value in manifest.calibration.items()),
@@ -65,6 +64,15 @@ def _rows(bundle: Bundle) -> list[tuple[str, str]]:
         *(("file", f"{name} {human_bytes(record.bytes)}") for name, record in manifest.files.items()),
         *(("engine", f"{each.file} {each.precision}, decode {each.decode}, {built_for(each)}") for each in engines),
     ]
+
+
+def _decode_rows(decode: Decode) -> list[tuple[str, str]]:
+    match decode:
+        case GridDecode(anchors, strides):
+            texts = ["  ".join(f"{w:g}x{h:g}" for w, h in head) for head in anchors]
+            return [("stride", f"{stride:<3} anchors {text}") for stride, text in zip(strides, texts, strict=True)]
+        case ListDecode(family):
+            return [("boxes", f"finished, as {family} gives them: no anchors, no NMS")]
 
 
 def _plain(value: object) -> str:

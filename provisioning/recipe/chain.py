@@ -15,12 +15,13 @@ from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import DataError
 from edged.core.manifest import EngineRecord, Manifest
 from provisioning.build.bundle_engine import build_engine, engine_files, save_engine_models
-from provisioning.build.maker import EngineMaker
+from provisioning.build.maker import EngineMaker, suited
 from provisioning.bundle_files import write_bundle
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.importing import export_model
 from provisioning.quantize.int8 import CALIBRATION, quantize
+from provisioning.quantize.refusal import require_quantisable
 from provisioning.recipe.fingerprints import of_dataset, of_source
 from provisioning.recipe.kept_engines import ENGINE_RECORD
 from provisioning.recipe.settings import ProvisionSettings
@@ -89,6 +90,8 @@ class Chain:
             exported = export_model(
                 weights.path, name=settings.name, input_wh=settings.input_wh, licence=weights.licence
             )
+            if settings.precision == "int8":  # better said before frames are sampled than after
+                require_quantisable(exported.manifest)
             (folder / MODEL).write_bytes(exported.onnx)
             _write_manifest(folder, exported.manifest)
 
@@ -111,6 +114,8 @@ class Chain:
         inputs = {"export": exported.key, "frames": frames.key, "method": settings.calibration, "graphs": graphs}
 
         def work(folder: Path) -> None:
+            before = _read_manifest(exported.folder)
+            require_quantisable(before)
             # Shared by all runs: after a change of the method, the ranges of the last calibration may be used again.
             cache = self.workshop.root / CALIBRATION
             result = quantize(
@@ -124,7 +129,7 @@ class Chain:
                 self.workshop.say(f"{'quantize':<9} {result.warning}")
             for name, content in result.files(cache).items():
                 (folder / name).write_bytes(content)
-            manifest = dataclasses.replace(_read_manifest(exported.folder), calibration=result.facts())
+            manifest = dataclasses.replace(before, calibration=result.facts())
             _write_manifest(folder, manifest)
 
         return self.workshop.make("quantize", inputs, work)
@@ -151,7 +156,7 @@ class Chain:
 
         def work(folder: Path) -> None:
             record = build_engine(
-                maker,
+                suited(maker, _read_manifest(patched.folder)),
                 patched.folder,
                 folder,
                 precision=settings.precision,
@@ -170,7 +175,8 @@ class Chain:
         def work(folder: Path) -> None:
             manifest = _read_manifest(patched.folder)
             files: dict[str, bytes | Path] = {MODEL: exported.folder / MODEL}
-            files[PLUGIN_MODEL] = patched.folder / PLUGIN_MODEL
+            plugin = patched.folder / PLUGIN_MODEL
+            files |= {PLUGIN_MODEL: plugin} if plugin.is_file() else {}
             if quantised is not None:
                 files |= {name: quantised.folder / name for name in (MODEL_INT8, MODEL_INT8_CPU, CALIBRATION)}
             if engine is not None:

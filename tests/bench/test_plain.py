@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,15 @@ from edged.core.types import Thresholds
 from edged.cpu.detector import CpuDetector
 from tests.fakes import make_frame
 from tests.handmade import write_bundle
+from tests.handmade_list import write_list_bundle
 
 
 @pytest.mark.parametrize("size_wh", [(320, 320), (300, 200)], ids=["square", "wide"])
-def test_plain_loop_finds_what_the_detector_finds(tmp_path: Path, size_wh: tuple[int, int]) -> None:
-    bundle = Bundle.open(write_bundle(tmp_path / "net"))
+@pytest.mark.parametrize("written", [write_bundle, write_list_bundle], ids=["grid", "list"])
+def test_plain_loop_finds_what_the_detector_finds(
+    tmp_path: Path, size_wh: tuple[int, int], written: Callable[[Path], Path]
+) -> None:
+    bundle = Bundle.open(written(tmp_path / "net"))
     manifest = bundle.manifest
     frame = make_frame(size_wh=size_wh)
     image = np.full((size_wh[1], size_wh[0], 3), 114, np.uint8)

@@ -202,6 +202,24 @@ def vast_intermediate() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def with_added(channel: int, value: float) -> bytes:
+    """The hand-made model with `value` added to one channel of the second anchor of the middle head."""
+    model = onnx.load_from_string(square_model((64, 64)))
+    by_channel = np.zeros((1, 3, 8, 1, 1), np.float32)
+    by_channel[0, 1, channel] = value
+    model.graph.initializer.append(numpy_helper.from_array(by_channel.reshape(1, 24, 1, 1), "added"))
+    next(node for node in model.graph.node if node.output[0] == "p4").output[0] = "sigmoided"
+    model.graph.node.append(helper.make_node("Add", ["sigmoided", "added"], ["p4"]))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(("channel", "value"), [(0, -3.0), (3, 40.0)], ids=["x", "height"])
+def test_detector_takes_boxes_beyond_a_cells_reach(tmp_path: Path, channel: int, value: float) -> None:
+    """Tails of other families that were rewritten as heads: YOLOX's sizes are exp(p / 2) / 2."""
+    bundle = damaged_bundle(tmp_path, with_added(channel, value))
+    CpuDetector(bundle, thresholds=Thresholds(), threads=1).close()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -212,7 +230,10 @@ def vast_intermediate() -> bytes:
         pytest.param(unknown_operator(), "Telepathy", id="unknown-operator"),
         pytest.param(future_opset(), "opset 99 of ai.onnx, the newest that it knows is [0-9]+", id="future-opset"),
         pytest.param(square_model((96, 64)), r"expected one float input \(batch, 3, 64, 64\), got", id="other-size"),
-        pytest.param(with_bias(float("nan")), "values outside 0..1 in head 1", id="nan"),
+        pytest.param(with_bias(float("nan")), "NaN or infinity in head 1", id="nan"),
+        pytest.param(with_added(0, float("inf")), "NaN or infinity in head 1", id="infinite-box"),
+        pytest.param(with_added(4, 1.5), "scores outside 0..1 in head 1", id="objectness"),
+        pytest.param(with_added(7, -0.5), "scores outside 0..1 in head 1", id="class"),
     ],
 )
 def test_detector_refuses_a_model(tmp_path: Path, content: bytes, message: str) -> None:

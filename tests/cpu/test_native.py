@@ -37,8 +37,8 @@ def heads_of(seed: int, *, classes: int, width: int, height: int) -> list[Floats
 def require_equal(heads: list[Floats], limits: Thresholds, box: Letterbox) -> int:
     """Both finishers on these heads; how many boxes there are."""
     with np.errstate(all="ignore"):
-        expected, _ = NUMPY.finisher(heads, DECODE)(box, limits)
-    got, decoded_ns = NATIVE.finisher(heads, DECODE)(box, limits)
+        expected, _ = NUMPY.grid_finisher(heads, DECODE)(box, limits)
+    got, decoded_ns = NATIVE.grid_finisher(heads, DECODE)(box, limits)
     np.testing.assert_array_equal(got.class_id, expected.class_id)
     np.testing.assert_array_equal(got.confidence.view(np.int32), expected.confidence.view(np.int32))
     np.testing.assert_array_equal(got.xyxy, expected.xyxy)
@@ -108,7 +108,7 @@ def test_finish_of_more_than_the_limit_considers_the_best() -> None:
 @built
 def test_finish_hands_out_memory_of_its_own() -> None:
     heads = heads_of(5, classes=3, width=96, height=96)
-    finish = NATIVE.finisher(heads, DECODE)
+    finish = NATIVE.grid_finisher(heads, DECODE)
     box = Letterbox.fit((96, 96), (96, 96))
     first, _ = finish(box, Thresholds(0.5))
     kept = first.xyxy.copy()
@@ -121,8 +121,8 @@ def test_finish_hands_out_memory_of_its_own() -> None:
 @built
 def test_finish_follows_frames_and_limits_that_change() -> None:
     heads = heads_of(6, classes=3, width=96, height=96)
-    ours = NATIVE.finisher(heads, DECODE)
-    reference = NUMPY.finisher(heads, DECODE)
+    ours = NATIVE.grid_finisher(heads, DECODE)
+    reference = NUMPY.grid_finisher(heads, DECODE)
     for source in ((96, 96), (1280, 720), (300, 900)):
         for limits in (Thresholds(0.2), Thresholds(0.2, 0.3, 4), Thresholds(0.4, class_ids=frozenset({1}))):
             box = Letterbox.fit(source, (96, 96))
@@ -133,7 +133,7 @@ def test_finish_follows_frames_and_limits_that_change() -> None:
 def test_finish_refuses_heads_that_are_not_contiguous() -> None:
     heads = [head[:, ::2] for head in heads_of(1, classes=1, width=64, height=64)]
     with pytest.raises(ValueError, match="contiguous float32 heads"):
-        NATIVE.finisher(heads, DECODE)
+        NATIVE.grid_finisher(heads, DECODE)
 
 
 @built

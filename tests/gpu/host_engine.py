@@ -57,7 +57,7 @@ class HostEngine:
         self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.layer = yolo_layer(manifest)
         width, height = manifest.input_wh
-        self.sizes = tuple((height // stride, width // stride) for stride in manifest.decode.strides)
+        self.sizes = tuple((height // stride, width // stride) for stride in self.layer.strides)
         self.cells = cell_count(self.layer, self.sizes)
         self.float_type = "float16" if half else "float32"
         self.tensors: dict[str, TensorSpec] = {

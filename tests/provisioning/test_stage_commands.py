@@ -165,6 +165,9 @@ class FakeMaker:
     def warning(self, precision: str) -> str:
         return f"nothing speaks for {precision}"
 
+    def without_plugin(self) -> FakeMaker:
+        return self
+
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
     ) -> EngineRecord:

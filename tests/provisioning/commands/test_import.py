@@ -16,6 +16,7 @@ import pytest
 from onnx import helper
 
 from edged.core.bundle import Bundle
+from edged.core.decode import GridDecode
 from edged.core.errors import DataError
 from provisioning.__main__ import main
 from provisioning.importing import read_names
@@ -91,13 +92,15 @@ def test_import_onnx_with_and_without_decode(tmp_path: Path, store: Path, capsys
     assert "give --names FILE" in capsys.readouterr().err
     assert main([*command, "--names", str(tmp_path / "names.txt")]) == 0
     manifest = Bundle.open(store / "cut").manifest
+    assert isinstance(manifest.decode, GridDecode)
     assert (manifest.classes, manifest.input_wh, manifest.decode.strides) == (("cat", "dog"), (96, 64), (8, 16, 32))
     (tmp_path / "raw.onnx").write_bytes(exported(Raw(lively()), names="['cat', 'dog']"))
     command = ["import", str(tmp_path / "raw.onnx"), "--name", "raw"]
     assert main(command) == 2
     anchors = "10,13,16,30,33,23, 30,61,62,45,59,119, 116,90,156,198,373,326"
     assert main([*command, "--anchors", anchors]) == 0
-    assert Bundle.open(store / "raw").manifest.decode.anchors[2][2] == (373.0, 326.0)
+    decode = Bundle.open(store / "raw").manifest.decode
+    assert isinstance(decode, GridDecode) and decode.anchors[2][2] == (373.0, 326.0)
 
 
 def test_class_names_with_control_characters_are_refused(tmp_path: Path) -> None:

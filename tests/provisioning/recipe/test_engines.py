@@ -64,6 +64,10 @@ class FakeMaker:
             "plugin": "1",
         }
 
+    def without_plugin(self) -> FakeMaker:
+        self.decode = "kernel"
+        return self
+
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
     ) -> EngineRecord:
