@@ -12,6 +12,7 @@ import onnxruntime as ort
 from edged.core.decode import BOX_CHANNELS, MAX_ROWS, ROW_VALUES, ROWS, GridDecode, ListDecode
 from edged.core.errors import DataError, DetectorError
 from edged.core.manifest import Manifest
+from edged.core.rows import rows_problem
 from edged.core.types import Floats
 
 SPIN_US = 100  # longer than pauses within a model, far shorter than pauses between frames
@@ -157,7 +158,7 @@ def require_sound(outputs: Sequence[Floats], manifest: Manifest, *, where: str) 
             problems = [_head_problem(head, len(sizes)) for head, sizes in zip(outputs, grid.anchors, strict=True)]
             said = "; ".join(f"{problem} in head {number}" for number, problem in enumerate(problems) if problem)
         case ListDecode():
-            said = _rows_problem(outputs[0], len(manifest.classes))
+            said = rows_problem(outputs[0], len(manifest.classes))
     if said:
         raise DataError(
             f"{where}: self-test on a grey picture gave {said}",
@@ -171,19 +172,6 @@ def _head_problem(head: Floats, anchors: int) -> str:
         return "NaN or infinity"
     scores = channels[:, BOX_CHANNELS - 1 :]
     return "" if scores.min() >= 0 and scores.max() <= 1 else "scores outside 0..1"
-
-
-def _rows_problem(rows: Floats, classes: int) -> str:
-    if not np.isfinite(rows).all():
-        return "NaN or infinity"
-    score, class_id = rows[:, ROW_VALUES - 2], rows[:, ROW_VALUES - 1]
-    if score.min() < 0 or score.max() > 1:
-        return "scores outside 0..1"
-    # Exports that end in NMS fill up with rows whose score is 0; whatever else these say is unused.
-    used = class_id[score > 0]
-    if ((used < 0) | (used >= classes) | (used != np.floor(used))).any():
-        return f"class ids that are no whole numbers in 0..{classes - 1}"
-    return ""
 
 
 def _cause(exc: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from edged.core.manifest import Manifest
 from edged.core.types import Detections, Frame, FrameResult, Thresholds
 from edged.gpu.errors import DeviceLost
 from edged.gpu.layout import FOUND, Header, Results
-from edged.gpu.model import HEAD_NAMES, EngineModel
+from edged.gpu.model import EngineModel
 from edged.gpu.program import DeviceMemory, Program
 from edged.gpu.protocols import Engine, Gpu
 from edged.gpu.slots import PinnedRanges, Slot
@@ -227,7 +228,6 @@ class GpuDetector:
             self._model,
             self._memory,
             header=self._header,
-            results=self._results,
             batch=batch,
             stream=self.compute,
         )
@@ -249,21 +249,18 @@ class GpuDetector:
         self.gpu.upload(self._memory.header, slot.header.ctypes.data, self._header.nbytes, self.compute)
 
     def _self_test(self) -> None:
-        """Run every batch size once, in which TensorRT sets up its shapes, and refuse heads with NaN or infinity."""
+        """Run every batch size once, in which TensorRT sets up its shapes, and refuse outputs that cannot be right."""
         for program in self.programs.values():
             program.enqueue(self.compute)
             self.gpu.synchronize(self.compute)
-        if self._model.in_engine:
-            return
-        dtype = np.dtype(np.float16 if self._model.half_heads else np.float32)
-        for name, (rows, cols) in zip(HEAD_NAMES, self._model.head_sizes, strict=True):
-            host = self.gpu.allocate_pinned(self._model.layer.channels * rows * cols * dtype.itemsize)
+        for name, (shape, dtype) in self._model.outputs.tested.items():
+            host = self.gpu.allocate_pinned(math.prod(shape) * np.dtype(dtype).itemsize)
             self.gpu.download(host.ctypes.data, self._memory.tensors[name], host.nbytes, self.compute)
             self.gpu.synchronize(self.compute)
-            sound = bool(np.isfinite(host.view(dtype)).all())
+            problem = self._model.outputs.problem(host.view(dtype).reshape(shape))
             self.gpu.free_pinned(host)
-            if not sound:
-                raise DataError(f"the engine's {name} holds NaN or Inf", remedy="provision the model again")
+            if problem:
+                raise DataError(f"the engine's {name} holds {problem}", remedy="provision the model again")
 
     def _captured(self, batch: int) -> int | None:
         """Capture the graph of a batch size; None where it cannot be captured and is enqueued step by step."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from edged.gpu.kept import cache_folder, keep, kept
-from edged.gpu.stages import KERNEL_DIRECTORY, NMS, PREPROCESS
+from edged.gpu.stages import KERNEL_DIRECTORY, NMS, PREPROCESS, ROWS_SOURCE
 from plugins.yolo_layer.kernel import SOURCE as DECODE
 
-_HEADER = KERNEL_DIRECTORY / "frame_table.cuh"
+HEADERS = (KERNEL_DIRECTORY / "frame_table.cuh", KERNEL_DIRECTORY / "found.cuh")
 
 
 class Compiler(Protocol):
@@ -52,6 +52,7 @@ MODULES = (
     Module(PREPROCESS, ("preprocess_f32", "preprocess_f16")),
     Module(DECODE, ("decode_scores_f32", "decode_scores_f16", "decode_write_f32", "decode_write_f16")),
     Module(NMS, ("nms_admit", "nms_rank", "nms_greedy")),
+    Module(ROWS_SOURCE, ("rows_pick",)),
 )
 
 
@@ -66,7 +67,7 @@ def compiled(module: Module, *, compiler: Compiler, compute_capability: tuple[in
     Raises:
         DetectorError: the source does not compile.
     """
-    source, headers = module.source.read_text(), {_HEADER.name: _HEADER.read_text()}
+    source, headers = module.source.read_text(), {header.name: header.read_text() for header in HEADERS}
     key = _key(source, headers, compiler, compute_capability)
     path = directory / f"{module.source.stem}-sm{compute_capability[0]}{compute_capability[1]}-{key}.bin"
     code = kept(path)

@@ -66,6 +66,22 @@ class NmsArgs(ctypes.Structure):
     )
 
 
+class RowsArgs(ctypes.Structure):
+    """Arguments of the kernel in rows.cu, same layout."""
+
+    _fields_ = (
+        ("limits", ctypes.c_void_p),
+        ("frames", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+        ("admitted", ctypes.c_void_p),
+        ("found_count", ctypes.c_void_p),
+        ("found", ctypes.c_void_p),
+        ("count", ctypes.c_int),
+        ("num_classes", ctypes.c_int),
+        ("capacity", ctypes.c_int),
+    )
+
+
 def aligned(nbytes: int) -> int:
     """`nbytes` rounded up to the alignment of device memory."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT

@@ -1,18 +1,92 @@
-"""Checks a loaded engine's input and outputs against a manifest: heads, or the outputs of the decode plugin."""
+"""Checks a loaded engine's input and outputs against a manifest: heads, the decode plugin's outputs, or rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.core.decode import GridDecode
+import numpy as np
+
+from edged.core.decode import MAX_ROWS, ROW_VALUES, ROWS, GridDecode, ListDecode
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import Manifest
+from edged.core.rows import rows_problem
+from edged.core.types import Floats
 from edged.gpu.protocols import Engine, TensorSpec
 from plugins.yolo_layer.contract import OUTPUTS, YoloLayer
 from plugins.yolo_layer.kernel import cell_count
 
 HEAD_NAMES = ("p3", "p4", "p5")
 _REMEDY = "build the engine from this very bundle: edged-provision build"
+
+Tensor = tuple[tuple[int, ...], str]  # shape without the batch, dtype as numpy names it
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOutputs:
+    """What an engine of a grid model gives.
+
+    Attributes:
+        half: the heads are float16, else float32.
+        in_engine: the engine contains the decode (YoloLayer_TRT), else its outputs are the heads.
+        layer: attributes of the decode.
+        head_sizes: (rows, columns) of p3, p4, p5.
+    """
+
+    half: bool
+    in_engine: bool
+    layer: YoloLayer
+    head_sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def cells(self) -> int:
+        """Number of anchor cells: boxes per image before NMS."""
+        return cell_count(self.layer, self.head_sizes)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The outputs by name."""
+        if not self.in_engine:
+            float_type = "float16" if self.half else "float32"
+            sizes = zip(HEAD_NAMES, self.head_sizes, strict=True)
+            return {name: ((self.layer.channels, *size), float_type) for name, size in sizes}
+        count, boxes, scores, classes = OUTPUTS
+        return {
+            count: ((1,), "int32"),
+            boxes: ((self.cells, 4), "float32"),
+            scores: ((self.cells,), "float32"),
+            classes: ((self.cells,), "int32"),
+        }
+
+    @property
+    def tested(self) -> dict[str, Tensor]:
+        """The outputs that the self-test reads: of lists that the engine made itself most is not written."""
+        return {} if self.in_engine else self.tensors
+
+    def problem(self, values: Floats) -> str:
+        """What is wrong with one of them; empty if nothing is."""
+        return "" if np.isfinite(values).all() else "NaN or Inf"
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutputs:
+    """What an engine of a list model gives: `count` rows per image, always float32; `classes` is the model's number."""
+
+    count: int
+    classes: int
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The output by name."""
+        return {ROWS: ((self.count, ROW_VALUES), "float32")}
+
+    @property
+    def tested(self) -> dict[str, Tensor]:
+        """The outputs that the self-test reads."""
+        return self.tensors
+
+    def problem(self, values: Floats) -> str:
+        """What is wrong with (N, 6) rows; empty if nothing is."""
+        return rows_problem(values, self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +97,13 @@ class EngineModel:
         input_name: of the one input.
         input_wh: the network's width and height, pixels.
         half_input: the input is float16, else float32.
-        half_heads: the heads are float16, else float32.
-        in_engine: the engine contains the decode (YoloLayer_TRT), else its outputs are the heads.
-        layer: attributes of the decode.
-        head_sizes: (rows, columns) of p3, p4, p5.
+        outputs: what it gives.
     """
 
     input_name: str
     input_wh: tuple[int, int]
     half_input: bool
-    half_heads: bool
-    in_engine: bool
-    layer: YoloLayer
-    head_sizes: tuple[tuple[int, int], ...]
-
-    @property
-    def cells(self) -> int:
-        """Number of anchor cells: boxes per image before NMS."""
-        return cell_count(self.layer, self.head_sizes)
+    outputs: HeadOutputs | RowOutputs
 
     @classmethod
     def of(cls, engine: Engine, manifest: Manifest) -> EngineModel:
@@ -49,42 +112,69 @@ class EngineModel:
         Raises:
             BundleMismatch: the engine was not built from this manifest's model.
         """
-        layer = yolo_layer(manifest)
-        sizes = tuple((manifest.input_wh[1] // stride, manifest.input_wh[0] // stride) for stride in layer.strides)
+        outputs = _outputs(engine, manifest)
         name, spec = _only_input(engine, manifest)
-        names = {key for key, tensor in engine.tensors.items() if not tensor.is_input}
-        in_engine = names == set(OUTPUTS)
-        if not in_engine and names != set(HEAD_NAMES):
-            raise BundleMismatch(
-                f"the engine's outputs are {', '.join(sorted(names))}; expected {', '.join(HEAD_NAMES)} "
-                f"or {', '.join(OUTPUTS)}",
-                remedy=_REMEDY,
-            )
-        model = cls(
-            input_name=name,
-            input_wh=manifest.input_wh,
-            half_input=spec.dtype == "float16",
-            half_heads=not in_engine and engine.tensors[HEAD_NAMES[0]].dtype == "float16",
-            in_engine=in_engine,
-            layer=layer,
-            head_sizes=sizes,
-        )
-        _require_outputs(engine, model)
-        return model
+        for output, (shape, dtype) in outputs.tensors.items():
+            found = engine.tensors[output]
+            if found.shape[1:] != shape or found.dtype != dtype:
+                raise BundleMismatch(
+                    f"the engine's {output} is {found.dtype} {list(found.shape)}; expected {dtype} "
+                    f"(batch, {', '.join(map(str, shape))})",
+                    remedy=_REMEDY,
+                )
+        return cls(name, manifest.input_wh, spec.dtype == "float16", outputs)
 
 
-def yolo_layer(manifest: Manifest) -> YoloLayer:
-    """Attributes of the decode, from a manifest.
+def yolo_layer(manifest: Manifest, decode: GridDecode) -> YoloLayer:
+    """Attributes of the decode.
+
+    Args:
+        manifest: of the model.
+        decode: the manifest's.
 
     Raises:
         BundleMismatch: the GPU's decode does not support this model.
     """
-    if not isinstance(manifest.decode, GridDecode):
-        raise BundleMismatch(f"{manifest.name} cannot run on the GPU yet", remedy='say backend = "cpu"')
     try:
-        return YoloLayer.of(manifest.decode, classes=len(manifest.classes), threshold=manifest.min_confidence)
+        return YoloLayer.of(decode, classes=len(manifest.classes), threshold=manifest.min_confidence)
     except ValueError as exc:
         raise BundleMismatch(f"{manifest.name} cannot run on the GPU: {exc}", remedy='say backend = "cpu"') from exc
+
+
+def _outputs(engine: Engine, manifest: Manifest) -> HeadOutputs | RowOutputs:
+    names = {key for key, tensor in engine.tensors.items() if not tensor.is_input}
+    match manifest.decode:
+        case GridDecode() as decode:
+            layer = yolo_layer(manifest, decode)
+            _require_names(names, HEAD_NAMES, OUTPUTS)
+            in_engine = names == set(OUTPUTS)
+            width, height = manifest.input_wh
+            return HeadOutputs(
+                half=not in_engine and engine.tensors[HEAD_NAMES[0]].dtype == "float16",
+                in_engine=in_engine,
+                layer=layer,
+                head_sizes=tuple((height // stride, width // stride) for stride in layer.strides),
+            )
+        case ListDecode():
+            _require_names(names, (ROWS,))
+            shape = engine.tensors[ROWS].shape
+            count = shape[1] if len(shape) > 1 else 0
+            if not 1 <= count <= MAX_ROWS:
+                raise BundleMismatch(
+                    f"the engine's {ROWS} is {list(shape)}; "
+                    f"expected (batch, N, {ROW_VALUES}), N fixed in 1..{MAX_ROWS}",
+                    remedy=_REMEDY,
+                )
+            return RowOutputs(count, len(manifest.classes))
+
+
+def _require_names(names: set[str], *allowed: tuple[str, ...]) -> None:
+    if not any(names == set(wanted) for wanted in allowed):
+        raise BundleMismatch(
+            f"the engine's outputs are {', '.join(sorted(names))}; "
+            f"expected {' or '.join(', '.join(wanted) for wanted in allowed)}",
+            remedy=_REMEDY,
+        )
 
 
 def _only_input(engine: Engine, manifest: Manifest) -> tuple[str, TensorSpec]:
@@ -94,27 +184,3 @@ def _only_input(engine: Engine, manifest: Manifest) -> tuple[str, TensorSpec]:
         got = ", ".join(f"{name} {spec.dtype} {list(spec.shape)}" for name, spec in inputs)
         raise BundleMismatch(f"the engine takes {got}; expected one float (batch, {wanted})", remedy=_REMEDY)
     return inputs[0]
-
-
-def _require_outputs(engine: Engine, model: EngineModel) -> None:
-    float_type = "float16" if model.half_heads else "float32"
-    heads = {
-        name: ((model.layer.channels, *size), float_type)
-        for name, size in zip(HEAD_NAMES, model.head_sizes, strict=True)
-    }
-    count, boxes, scores, classes = OUTPUTS
-    decoded: dict[str, tuple[tuple[int, ...], str]] = {
-        count: ((1,), "int32"),
-        boxes: ((model.cells, 4), "float32"),
-        scores: ((model.cells,), "float32"),
-        classes: ((model.cells,), "int32"),
-    }
-    wanted: dict[str, tuple[tuple[int, ...], str]] = decoded if model.in_engine else {**heads}
-    for name, (shape, dtype) in wanted.items():
-        spec = engine.tensors[name]
-        if spec.shape[1:] != shape or spec.dtype != dtype:
-            raise BundleMismatch(
-                f"the engine's {name} is {spec.dtype} {list(spec.shape)}; expected {dtype} "
-                f"(batch, {', '.join(map(str, shape))})",
-                remedy=_REMEDY,
-            )

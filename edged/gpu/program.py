@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from edged.gpu.finish import Finish, Step, finish_of, steps_of
 from edged.gpu.layout import Header, Results
-from edged.gpu.model import HEAD_NAMES, EngineModel
+from edged.gpu.model import EngineModel
 from edged.gpu.protocols import Engine, Gpu
-from edged.gpu.stages import NmsMemory, nms_launches, preprocess_launch
-from plugins.yolo_layer.contract import OUTPUTS
-from plugins.yolo_layer.kernel import DecodeOutputs, decode_launches, workspace_bytes
-from plugins.yolo_layer.launch import Launch
+from edged.gpu.stages import preprocess_launch
 
 STAGES = ("preprocess", "inference", "decode", "nms")
 
@@ -26,18 +23,14 @@ class DeviceMemory:
     Attributes:
         header: limits, admitted classes and frame table of the batch that runs (layout: `Header`).
         tensors: the engine's inputs and outputs by name.
-        candidates: outputs of the decode; the engine's own where it contains the decode.
-        decode_workspace: 0 where the engine contains the decode.
-        nms_workspace: scratch memory of NMS (layout: `NmsMemory`).
         results: counts and detections (layout: `Results`).
+        finish: the stages behind the engine, with buffers of their own.
     """
 
     header: int
     tensors: dict[str, int]
-    candidates: DecodeOutputs
-    decode_workspace: int
-    nms_workspace: int
     results: int
+    finish: Finish
 
     @classmethod
     def allocate(cls, gpu: Gpu, engine: Engine, model: EngineModel, header: Header, results: Results) -> DeviceMemory:
@@ -47,25 +40,9 @@ class DeviceMemory:
             name: gpu.allocate(batch * math.prod(spec.shape[1:]) * np.dtype(spec.dtype).itemsize)
             for name, spec in engine.tensors.items()
         }
-        workspace = 0
-        if model.in_engine:
-            candidates = DecodeOutputs(*(tensors[name] for name in OUTPUTS))
-        else:
-            candidates = DecodeOutputs(*(gpu.allocate(batch * cell * 4) for cell in _candidate_words(model.cells)))
-            workspace = gpu.allocate(workspace_bytes(model.layer, model.head_sizes, batch))
-        return cls(
-            header=gpu.allocate(header.nbytes),
-            tensors=tensors,
-            candidates=candidates,
-            decode_workspace=workspace,
-            nms_workspace=gpu.allocate(_nms_memory(model, header).nbytes),
-            results=gpu.allocate(results.nbytes(batch, results.capacity)),
-        )
-
-
-def _candidate_words(cells: int) -> tuple[int, int, int, int]:
-    """Four-byte words per image of count, boxes, scores, classes."""
-    return 1, cells * 4, cells, cells
+        block, out = gpu.allocate(header.nbytes), gpu.allocate(results.nbytes(batch, results.capacity))
+        finish = finish_of(gpu, model.outputs, tensors, header=(header, block), results=(results, out))
+        return cls(header=block, tensors=tensors, results=out, finish=finish)
 
 
 class Program:
@@ -77,7 +54,6 @@ class Program:
         model: the engine's contract.
         memory: shared with the programs of other batch sizes.
         header: layout of `memory.header`.
-        results: layout of `memory.results`.
         batch: images.
         stream: the context is set up on it.
     """
@@ -90,12 +66,9 @@ class Program:
         memory: DeviceMemory,
         *,
         header: Header,
-        results: Results,
         batch: int,
         stream: int,
     ) -> None:
-        self._gpu = gpu
-        nms_memory = _nms_memory(model, header)
         preprocess = preprocess_launch(
             frames=memory.header + header.frames,
             network_input=memory.tensors[model.input_name],
@@ -103,26 +76,14 @@ class Program:
             batch=batch,
             half=model.half_input,
         )
-        suppress = nms_launches(
-            candidates=memory.candidates,
-            cells=model.cells,
-            header=(header, memory.header),
-            workspace=(nms_memory, memory.nms_workspace),
-            results=(results, memory.results),
-            batch=batch,
-        )
+        finish = memory.finish.steps(batch)
         context = engine.make_context(batch, stream)
         context.bind(memory.tensors)
         self._context = context
-        decode = () if model.in_engine else _decode(model, memory, batch)
-        self.stages: dict[str, tuple[Callable[[int], None], ...]] = {
-            "preprocess": self._launching(preprocess),
+        self.stages: dict[str, tuple[Step, ...]] = {
+            "preprocess": steps_of(gpu, preprocess),
             "inference": (context.enqueue,),
-            "decode": self._launching(*decode),
-            "nms": (
-                lambda stream: gpu.fill_zero(memory.nms_workspace, nms_memory.ranked_bytes, stream),
-                *self._launching(*suppress),
-            ),
+            **finish,
         }
 
     @property
@@ -135,27 +96,3 @@ class Program:
         for stage in STAGES:
             for step in self.stages[stage]:
                 step(stream)
-
-    def _launching(self, *launches: Launch) -> tuple[Callable[[int], None], ...]:
-        def step(launch: Launch) -> Callable[[int], None]:
-            return lambda stream: self._gpu.launch(launch, stream)
-
-        return tuple(step(launch) for launch in launches)
-
-
-def _nms_memory(model: EngineModel, header: Header) -> NmsMemory:
-    """Layout of NMS's workspace; lists candidates first where the engine's decode has a low fixed threshold."""
-    return NmsMemory(header.max_batch, model.cells if model.in_engine else 0)
-
-
-def _decode(model: EngineModel, memory: DeviceMemory, batch: int) -> tuple[Launch, ...]:
-    return decode_launches(
-        model.layer,
-        model.head_sizes,
-        batch=batch,
-        heads=[memory.tensors[name] for name in HEAD_NAMES],
-        outputs=memory.candidates,
-        workspace=memory.decode_workspace,
-        half=model.half_heads,
-        live_threshold=memory.header,  # the limits' first field is the confidence in force
-    )

@@ -1,4 +1,4 @@
-"""Launches of the kernels around the engine: preprocessing before it, NMS after it."""
+"""Launches of the kernels around the engine: preprocessing before it, NMS or the choice of rows after it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.limits import MAX_CANDIDATES
-from edged.gpu.layout import Header, NmsArgs, PreprocessArgs, Results, aligned
+from edged.gpu.layout import Header, NmsArgs, PreprocessArgs, Results, RowsArgs, aligned
 from plugins.yolo_layer.kernel import DecodeOutputs
 from plugins.yolo_layer.launch import Launch
 
 KERNEL_DIRECTORY = Path(__file__).with_name("kernels")
 PREPROCESS = KERNEL_DIRECTORY / "preprocess.cu"
 NMS = KERNEL_DIRECTORY / "nms.cu"
+ROWS_SOURCE = KERNEL_DIRECTORY / "rows.cu"
 _TILE_WH = (32, 8)  # threads of a preprocessing block: a warp along a row of pixels
 _ADMIT_BLOCK, _RANK_BLOCK = 1024, 256  # ADMIT_BLOCK and RANK_BLOCK of nms.cu
 _GREEDY_BLOCK = 512
+_ROWS_BLOCK = 256  # ROWS_BLOCK of rows.cu
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,30 @@ def nms_launches(
     rank = Launch("nms_rank", (-(-cells // _RANK_BLOCK), batch, 1), (_RANK_BLOCK, 1, 1), args)
     greedy = Launch("nms_greedy", (batch, 1, 1), (_GREEDY_BLOCK, 1, 1), args)
     return (admit, rank, greedy) if memory.listed_cells else (rank, greedy)
+
+
+def rows_launch(
+    *, rows: int, count: int, header: tuple[Header, int], results: tuple[Results, int], batch: int
+) -> Launch:
+    """The launch that turns finished boxes into detections in frame pixels.
+
+    Args:
+        rows: device address of (batch, count, 6) float32, as `ListDecode` says.
+        count: rows per image.
+        header: limits, admitted classes and frame table, and the device address of that block.
+        results: their layout and device address.
+        batch: images.
+    """
+    (parts, block), (layout, out) = header, results
+    args = RowsArgs(
+        limits=block,
+        frames=block + parts.frames,
+        rows=rows,
+        admitted=block + parts.admitted,
+        found_count=out,
+        found=out + layout.found,
+        count=count,
+        num_classes=parts.num_classes,
+        capacity=layout.capacity,
+    )
+    return Launch("rows_pick", (-(-count // _ROWS_BLOCK), batch, 1), (_ROWS_BLOCK, 1, 1), args)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from edged.core.decode import GridDecode
 from edged.core.errors import DetectorError
 from edged.core.manifest import Manifest
 from edged.gpu.model import HEAD_NAMES, yolo_layer
@@ -55,14 +56,20 @@ class HostEngine:
         self.contexts = 0
         self.spoil: Array | None = None
         self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-        self.layer = yolo_layer(manifest)
-        width, height = manifest.input_wh
-        self.sizes = tuple((height // stride, width // stride) for stride in self.layer.strides)
-        self.cells = cell_count(self.layer, self.sizes)
+        self.outputs: tuple[str, ...] = HEAD_NAMES
         self.float_type = "float16" if half else "float32"
+        width, height = manifest.input_wh
         self.tensors: dict[str, TensorSpec] = {
             "images": TensorSpec((-1, 3, height, width), self.float_type, is_input=True)
         }
+        if not isinstance(manifest.decode, GridDecode):
+            (output,) = self.session.get_outputs()
+            self.outputs = (output.name,)
+            self.tensors[output.name] = TensorSpec((-1, *output.shape[1:]), "float32", is_input=False)
+            return
+        self.layer = yolo_layer(manifest, manifest.decode)
+        self.sizes = tuple((height // stride, width // stride) for stride in self.layer.strides)
+        self.cells = cell_count(self.layer, self.sizes)
         if in_engine:
             shapes = ((1,), (self.cells, 4), (self.cells,), (self.cells,))
             types = ("int32", "float32", "float32", "int32")
@@ -103,14 +110,14 @@ class HostContext:
     def _infer(self) -> None:
         engine, batch = self._engine, self._batch
         images = array_at(self._addresses["images"], (batch, *engine.tensors["images"].shape[1:]), engine.float_type)
-        heads = engine.session.run(list(HEAD_NAMES), {"images": images.astype(np.float32)})
+        heads = engine.session.run(list(engine.outputs), {"images": images.astype(np.float32)})
         if engine.spoil is not None:
-            heads[1][:] = engine.spoil
+            heads[-2 % len(heads)][:] = engine.spoil
         if engine.in_engine:
             self._decode([np.ascontiguousarray(head) for head in heads])
             return
-        for name, head in zip(HEAD_NAMES, heads, strict=True):
-            array_at(self._addresses[name], head.shape, engine.float_type)[:] = head
+        for name, head in zip(engine.outputs, heads, strict=True):
+            array_at(self._addresses[name], head.shape, engine.tensors[name].dtype)[:] = head
 
     def _decode(self, heads: list[Array]) -> None:
         engine = self._engine

@@ -16,6 +16,7 @@ KERNEL_TESTS = (
     "tests/plugins/test_decode_kernel.py",
     "tests/gpu/test_nms_kernel.py",
     "tests/gpu/test_preprocess_kernel.py",
+    "tests/gpu/test_rows_kernel.py",
 )
 REAL_ENGINE_TESTS = ("tests/gpu/test_on_gpu.py",)
 SANITIZER = "compute-sanitizer"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from edged.core.errors import DetectorError
-from edged.gpu.kernel_cache import MODULES, Module
+from edged.gpu.kernel_cache import HEADERS, MODULES, Module
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
 
@@ -25,8 +25,7 @@ def compiler() -> Nvrtc:
 
 
 def build(compiler: Nvrtc, module: Module, compute_capability: tuple[int, int]) -> bytes:
-    header = module.source.parent / "frame_table.cuh"
-    headers = {header.name: header.read_text()} if header.exists() else {}
+    headers = {header.name: header.read_text() for header in HEADERS}
     return compiler.compile(
         module.source.read_text(), name=module.source.name, headers=headers, compute_capability=compute_capability
     )

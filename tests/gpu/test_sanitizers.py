@@ -11,7 +11,12 @@ import pytest
 
 from tests.gpu.host_kernels import ROOT
 
-TESTS = ("tests/plugins/test_decode_kernel.py", "tests/gpu/test_nms_kernel.py", "tests/gpu/test_preprocess_kernel.py")
+TESTS = (
+    "tests/plugins/test_decode_kernel.py",
+    "tests/gpu/test_nms_kernel.py",
+    "tests/gpu/test_preprocess_kernel.py",
+    "tests/gpu/test_rows_kernel.py",
+)
 
 
 @pytest.mark.slow

@@ -8,16 +8,11 @@
 // for some dozens admitted: nms_admit lists those first, and nms_rank works on the list.
 
 #include "frame_table.cuh"
+#include "found.cuh"
 
 #define ADMIT_BLOCK 1024
 #define RANK_BLOCK 256
 #define MAX_CANDIDATES 8192
-
-struct Found {
-    float xyxy[4];  // frame pixels
-    float confidence;
-    int class_id;
-};
 
 struct NmsArgs {
     const Limits* limits;
@@ -39,8 +34,6 @@ struct NmsArgs {
     int num_classes;
     int capacity;  // rows of `found` reserved for an image
 };
-
-__device__ bool is_finite(float value) { return fabsf(value) <= 3.402823466e+38f; }
 
 // Reads before it compares, so that nothing waits for memory twice.
 __device__ bool is_admitted(const NmsArgs& args, long long candidate) {
@@ -135,22 +128,6 @@ __device__ float intersection_over_union(const float* a, const float* b) {
     return both > 0.0f ? intersection / both : 0.0f;
 }
 
-__device__ float to_frame(float value, int padding, float factor, int limit) {
-    return fminf(fmaxf((value - (float)padding) * factor, 0.0f), (float)limit);
-}
-
-__device__ void report(const NmsArgs& args, int image, long long slot, long long place) {
-    const FrameEntry frame = args.frames[image];
-    const float* box = args.ranked_boxes + place * 4;
-    Found& found = args.found[slot];
-    found.xyxy[0] = to_frame(box[0], frame.pad_left, frame.to_frame_x, frame.width);
-    found.xyxy[1] = to_frame(box[1], frame.pad_top, frame.to_frame_y, frame.height);
-    found.xyxy[2] = to_frame(box[2], frame.pad_left, frame.to_frame_x, frame.width);
-    found.xyxy[3] = to_frame(box[3], frame.pad_top, frame.to_frame_y, frame.height);
-    found.confidence = args.ranked_scores[place];
-    found.class_id = args.ranked_classes[place];
-}
-
 // The first index from `start` on whose bit is clear; `count` when there is none.
 __device__ int next_clear(const unsigned int* bits, int start, int count) {
     for (int word = start / 32; word * 32 < count; ++word) {
@@ -182,7 +159,11 @@ extern "C" __global__ void nms_greedy(NmsArgs args) {
         __syncthreads();
         const int best = current;
         if (best >= count) break;
-        if (threadIdx.x == 0) report(args, image, (long long)image * rows + kept, first + best);
+        if (threadIdx.x == 0) {
+            const long long place = first + best;
+            report(args.frames[image], args.ranked_boxes + place * 4, args.ranked_scores[place],
+                   args.ranked_classes[place], args.found + (long long)image * rows + kept);
+        }
         ++kept;
         const float* best_box = args.ranked_boxes + (first + best) * 4;
         for (int other = best + 1 + threadIdx.x; other < count; other += blockDim.x) {

@@ -9,10 +9,18 @@ namespace preprocess {
 #include "edged/gpu/kernels/preprocess.cu"
 }
 namespace nms {
-// The table's header was read above; its guard keeps it from a second reading.
+// A header that was read before is not read again: its guard prevents it.
 using preprocess::FrameEntry;
 using preprocess::Limits;
 #include "edged/gpu/kernels/nms.cu"
+}
+namespace rows {
+using nms::Found;
+using nms::is_finite;
+using nms::report;
+using preprocess::FrameEntry;
+using preprocess::Limits;
+#include "edged/gpu/kernels/rows.cu"
 }
 
 namespace {
@@ -34,7 +42,7 @@ const Entry kEntries[] = {
     ENTRY(preprocess, preprocess_f32, PreprocessArgs, false),
     ENTRY(preprocess, preprocess_f16, PreprocessArgs, false),
     ENTRY(nms, nms_admit, NmsArgs, true),                ENTRY(nms, nms_rank, NmsArgs, true),
-    ENTRY(nms, nms_greedy, NmsArgs, true),
+    ENTRY(nms, nms_greedy, NmsArgs, true),               ENTRY(rows, rows_pick, RowsArgs, true),
 };
 
 const Entry* find(const char* name) {
