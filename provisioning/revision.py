@@ -16,6 +16,7 @@ from edged.core.manifest import Manifest
 from provisioning.patch import patch
 from provisioning.quantize.refusal import require_quantisable
 from provisioning.quantize.typed import with_fp16
+from provisioning.quantize.typed_list import with_fp16_inside
 from provisioning.store import Store
 
 PLUGIN_MODEL = "model.plugin.onnx"  # a file of a bundle
@@ -74,14 +75,13 @@ def engine_models(manifest: Manifest, model: onnx.ModelProto, *, typed: bool, th
     Raises:
         DataError: the model cannot be converted to FP16, or does not belong to the manifest.
     """
-    outputs = with_fp16(model) if typed else model
-    graphs = {OUTPUTS_MODEL: outputs}
     match manifest.decode:
         case GridDecode() as decode:
-            classes = len(manifest.classes)
-            graphs[PLUGIN_MODEL] = patch(outputs, decode=decode, num_classes=classes, prenms_score_threshold=threshold)
+            heads, classes = with_fp16(model) if typed else model, len(manifest.classes)
+            patched = patch(heads, decode=decode, num_classes=classes, prenms_score_threshold=threshold)
+            graphs = {OUTPUTS_MODEL: heads, PLUGIN_MODEL: patched}
         case ListDecode():
-            pass  # its boxes are decoded
+            graphs = {OUTPUTS_MODEL: with_fp16_inside(model) if typed else model}
     return EngineModels(dataclasses.replace(manifest, min_confidence=threshold), graphs)
 
 

@@ -14,6 +14,7 @@ import pytest
 from edged.core.bundle import MODEL
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import EngineRecord
+from edged.gpu.tensorrt import installed
 from provisioning.__main__ import main
 from provisioning.build.bundle_engine import add_engine
 from provisioning.build.maker import DecodeBy
@@ -152,3 +153,12 @@ def test_an_engine_is_built_of_the_graph_as_it_is(store: Store) -> None:
     assert set(made.manifest.files) == {MODEL, "engine.plan"}
     with pytest.raises(BundleMismatch, match="not quantised to INT8"):
         add_engine(store, made, maker, precision="int8", batch=(1, 1, 2), workspace_mb=64)
+
+
+@pytest.mark.skipif("rtx" not in installed(), reason="TensorRT for RTX is not installed")
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_real_tensorrt_builds_it(store: Store, precision: str) -> None:
+    command = ("build", "squares-list", "--precision", precision, "--tensorrt", "rtx", "--gpus", "8.6")
+    assert run(store, *command) == 0
+    (engine,) = store.open("squares-list").manifest.engines
+    assert (engine.precision, engine.decode, engine.capabilities) == (precision, "kernel", ("8.6",))

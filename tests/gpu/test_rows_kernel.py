@@ -66,6 +66,7 @@ def pick(
     on.run(launch, seed=seed)
     room = results.rows(limits.max_detections)
     counts = out[: batch * 4].view(np.int32)
+    assert counts.max() <= room
     found = out[results.found : results.nbytes(batch, room)].view(FOUND).reshape(batch, room)
     written = results.found + np.dtype(FOUND).itemsize * batch * room
     assert (out[written:] == 0x5A).all(), "wrote beyond the results"

@@ -79,6 +79,16 @@ def test_decode_follows_what_the_version_can(tmp_path: Path, decode: str, versio
     assert made.facts["plugin"] == ("1" if expected == "plugin" else "")
 
 
+def test_a_model_of_finished_boxes_is_built_without_the_plugin(tmp_path: Path) -> None:
+    made = maker(tmp_path)
+    bare = made.without_plugin()
+    assert (made.decode, bare.decode, bare.facts["plugin"]) == ("plugin", "kernel", "")
+    record = order(tmp_path, bare)
+    assert (record.decode, record.plugin_version) == ("kernel", "")
+    with pytest.raises(UsageError, match=r'decode = "plugin": this model gives finished boxes.*"auto" or "kernel"'):
+        maker(tmp_path, decode="plugin").without_plugin()
+
+
 def test_plugin_asked_of_an_old_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"8\.6\.1 takes no plugins"):
         maker(tmp_path, decode="plugin", version="8.6.1")

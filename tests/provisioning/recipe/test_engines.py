@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,12 +17,14 @@ from edged.core.manifest import EngineRecord
 from provisioning.build import find
 from provisioning.build.bundle_engine import add_engine
 from provisioning.build.maker import engine_file
+from provisioning.importing import Exported
 from provisioning.recipe import chain
 from provisioning.recipe import run as run_module
 from provisioning.recipe.run import Outcome, maker_or_reason, run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.store import Store
 from provisioning.verify.stage import verify_bundle
+from tests.handmade_list import list_manifest, list_model
 from tests.provisioning.recipe.conftest import Make
 
 
@@ -65,8 +68,9 @@ class FakeMaker:
         }
 
     def without_plugin(self) -> FakeMaker:
-        self.decode = "kernel"
-        return self
+        other = copy.copy(self)
+        other.decode = "kernel"
+        return other
 
     def build(
         self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
@@ -101,6 +105,39 @@ def test_an_engine_is_built_from_the_graph_that_its_version_wants(
     assert built.opset_import[0].version == (19 if typed else 17)
     assert fresh(provision(make_settings())) == []
     assert len(maker.built) == 1
+
+
+def with_list_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the weights are, they are exported as a model that gives finished boxes."""
+    content = list_model((64, 64))
+    exported = Exported(list_manifest(content, input_wh=(64, 64), name="pets"), content)
+    monkeypatch.setattr(chain, "export_model", lambda *_args, **_options: exported)
+
+
+def test_an_engine_of_a_list_model_is_built_from_its_own_outputs(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_list_model(monkeypatch)
+    maker = FakeMaker(typed=True, decode="plugin", runs_here=False)
+    monkeypatch.setattr(run_module, "maker_or_reason", lambda _settings: (maker, ""))
+    settings = make_settings(precision="fp16", size="64x64", seed=5)
+    assert "engine" in fresh(provision(settings))
+    (built,) = (onnx.load_from_string(content) for content in maker.built)
+    assert [output.name for output in built.graph.output] == ["rows"]
+    assert built.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    bundle = Store(Path(settings.store)).open("pets")
+    assert [engine.decode for engine in bundle.manifest.engines] == ["kernel"]
+    assert "model.plugin.onnx" not in bundle.manifest.files
+    assert fresh(provision(settings)) == []
+
+
+def test_int8_of_a_list_model_is_refused_before_frames_are_sampled(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_list_model(monkeypatch)
+    monkeypatch.setattr(chain, "sample", lambda *_args, **_options: pytest.fail("frames were sampled"))
+    with pytest.raises(BundleMismatch, match=r"pets is not quantised to INT8: .* take precision fp16 on a GPU"):
+        provision(make_settings(precision="int8", size="64x64", seed=5))
 
 
 @pytest.mark.parametrize(("precision", "last"), [("int8", "verify"), ("fp16", "bundle")])
