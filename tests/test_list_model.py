@@ -19,7 +19,8 @@ from provisioning.__main__ import main
 from provisioning.build.bundle_engine import add_engine
 from provisioning.build.maker import DecodeBy
 from provisioning.store import Store
-from tests.boxes import run_edged
+from tests.boxes import Box, run_edged
+from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.handmade import CLASSES, draw_square
 from tests.handmade_list import fixed_rows_model, list_manifest, list_model, write_list_bundle
 
@@ -117,6 +118,36 @@ def test_what_a_list_is_not_made_for_is_refused(
 ) -> None:
     assert run(store, words[0], "squares-list", *words[1:]) == 78
     assert f"squares-list {said}" in capsys.readouterr().err
+
+
+def test_verify_does_not_advise_to_quantise_it(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"pictures/{number}.png"), noise)
+    frames = str(tmp_path / "frames")
+    counts = ("--count", "2", "--verification", "2", "--out", frames)
+    assert main(["sample", str(tmp_path / "pictures"), *counts]) == 0
+    assert run(store, "verify", "squares-list", "--frames", frames) == 2
+    said = capsys.readouterr().err
+    assert "there is nothing to compare it with; run on the device: edged-provision build" in said
+
+
+def test_the_daemon_publishes_what_it_finds(tmp_path: Path, picture: Path) -> None:
+    port = free_port()
+    box = Box(tmp_path, port, cameras={"gate": {"source": str(picture), "loop": True, "fps": 5}})
+    write_list_bundle(box.model)
+    broker = Broker(tmp_path, port).start()
+    try:
+        with Subscriber(port) as subscriber, box:
+            topic = "edged/box/gate/detections"
+            wait_for(lambda: subscriber.payloads(topic), timeout_s=20, what="detections")
+            found = json.loads(subscriber.last(topic))["detections"]
+    finally:
+        broker.kill()
+    assert sorted(each["label"] for each in found) == ["blue", "red"]
 
 
 class FakeMaker:

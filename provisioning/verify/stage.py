@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edged.core.bundle import MODEL, Bundle
+from edged.core.decode import GridDecode, ListDecode
 from edged.core.errors import UsageError
 from edged.core.protocols import TunableDetector
 from edged.cpu.choice import choose_graph
@@ -74,7 +75,12 @@ def _candidate(bundle: Bundle, threads: int, device: str | None) -> Iterator[tup
         with contextlib.closing(detector):
             yield detector, f"{file} on ONNX Runtime", file
     else:
+        build = "on the device: edged-provision build"
+        match bundle.manifest.decode:
+            case GridDecode():
+                remedy = f"run: edged-provision quantize, or {build}"
+            case ListDecode():
+                remedy = f"run {build}"
         raise UsageError(
-            f"{bundle.manifest.name} holds the float32 model only, there is nothing to compare it with",
-            remedy="run: edged-provision quantize, or on the device: edged-provision build",
+            f"{bundle.manifest.name} holds the float32 model only, there is nothing to compare it with", remedy=remedy
         )

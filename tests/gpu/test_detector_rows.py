@@ -11,6 +11,7 @@ import pytest
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import BundleMismatch, DataError
 from edged.core.types import Floats, Thresholds
+from edged.gpu.bench.measure import stage_us
 from edged.gpu.detector import GpuDetector
 from tests.gpu.detecting import detect, frame, on_cpu, require_equal
 from tests.gpu.host_engine import HostEngine
@@ -72,6 +73,13 @@ def test_detector_runs_one_kernel_behind_the_engine(made: Made, squares: Bundle,
     kernels = [call for call in gpu.calls if call.split("_")[0] in {"preprocess", "engine", "decode", "nms", "rows"}]
     assert kernels[:3] == ["preprocess_f32", "engine", "rows_pick"] and len(set(kernels)) == 3
     assert "fill_zero" not in gpu.calls[gpu.calls.index("engine") :]
+
+
+def test_stages_of_a_list_are_timed(made: Made, squares: Bundle) -> None:
+    detector = made(squares)
+    detect(detector, [frame(scene(0))] * 2)
+    times, plain = stage_us(detector, 2, repeats=1)
+    assert times["nms"] == 0 and min(times["preprocess"], times["inference"], times["decode"]) > 0 and not plain
 
 
 def test_detector_with_half_input_reads_rows_in_float(made: Made, squares: Bundle) -> None:
