@@ -8,42 +8,19 @@ need the plain form. No step here changes what the graph computes; the importer 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_converter
 
 from edged.cpu.session import open_session
+from provisioning.rewriting import Values, drop_unused, reads, rename_tensors, sort_nodes, stored_constants
+
+__all__ = ["at_opset", "in_float32", "reads", "sort_nodes", "without_shape_arithmetic"]
 
 _RANK = 4
 _OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # attributes without meaning where every axis has a scale
 _FIRST_ROI_OPSET = 11  # before it, the second input of Resize is `scales`
-
-Values = npt.NDArray[Any]
-
-
-def reads(node: onnx.NodeProto) -> set[str]:
-    """Names of the tensors that a node and its subgraphs read."""
-    inner = [attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH]
-    return set(node.input) | {name for graph in inner for each in graph.node for name in reads(each)}
-
-
-def sort_nodes(model: onnx.ModelProto) -> None:
-    """Sort the nodes in place so that each follows those that it reads from; a graph with a cycle is left as it is."""
-    nodes = list(model.graph.node)
-    maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
-    before = {place: sorted({maker[name] for name in reads(node) & maker.keys()}) for place, node in enumerate(nodes)}
-    if all(first < place for place, firsts in before.items() for first in firsts):
-        return
-    try:
-        order = list(TopologicalSorter(before).static_order())
-    except CycleError:
-        return
-    del model.graph.node[:]
-    model.graph.node.extend(nodes[place] for place in order)
 
 
 def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -65,13 +42,13 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
     """
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
-    constants = _constants(twin.graph)
+    constants = stored_constants(twin.graph)
     nodes = [node for node in twin.graph.node if _depends_on_shapes(node, constants)]
     if nodes:
         shapes = _shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
         for node in nodes:
             _mend(twin, node, shapes[node.input[0]], shapes[node.output[0]], constants)
-        _drop_unused(twin.graph)
+        drop_unused(twin.graph)
     return twin
 
 
@@ -118,14 +95,13 @@ def _widen_tensor(tensor: TensorProto) -> bool:
 
 
 def _drop_idle_casts(model: onnx.ModelProto) -> None:
-    """Remove, in place, the casts from float32 to float32 that widening leaves, unless they make an output."""
+    """Remove, in place, the casts from float32 to float32 that widening leaves."""
     typed = onnx.shape_inference.infer_shapes(model).graph
     floats = {
         value.name
         for value in (*typed.value_info, *typed.input)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT
     }
-    outputs = {value.name for value in model.graph.output}
     idle = {
         node.output[0]: node.input[0]
         for node in model.graph.node
@@ -133,23 +109,10 @@ def _drop_idle_casts(model: onnx.ModelProto) -> None:
         and node.input[0] in floats
         and helper.get_node_attr_value(node, "to") == TensorProto.FLOAT
     }
-    for node in model.graph.node:
-        for place, name in enumerate(node.input):
-            while name in idle:
-                name = idle[name]  # noqa: PLW2901 - casts of casts
-            node.input[place] = name
-    kept = [node for node in model.graph.node if node.output[0] not in idle or node.output[0] in outputs]
+    kept = [node for node in model.graph.node if node.output[0] not in idle]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, Values]:
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        for attribute in node.attribute if node.op_type == "Constant" else ():
-            if attribute.name == "value":
-                found[node.output[0]] = numpy_helper.to_array(attribute.t)
-    return found
+    rename_tensors(model.graph, idle)
 
 
 def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) -> bool:
@@ -206,20 +169,6 @@ def _mend(
         shape[0] = 0  # the batch size of the input
         model.graph.initializer.append(numpy_helper.from_array(shape, name))
         node.input[1] = name
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove, in place, the nodes and weights that no output needs."""
-    wanted, kept = {value.name for value in graph.output}, list[onnx.NodeProto]()
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted |= reads(node)
-            kept.append(node)
-    weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    del graph.node[:]
-    graph.node.extend(kept[::-1])
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
 
 
 def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from edged.core.errors import DataError
 from provisioning.cut.around import COLOURS, kinds_on_the_way
 from provisioning.cut.family import not_yolov5, refuse_other_models
 from provisioning.export import INPUT, OUTPUTS
-from provisioning.plain import reads, sort_nodes
+from provisioning.rewriting import reads, sort_nodes
 
 _RANK = 4  # (B, 3, H, W)
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit
