@@ -18,7 +18,8 @@ from provisioning.rewriting import KEEPS_SIZE, Rewriting, Values, opset_of
 
 _INTEGER = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
 _QUANTISERS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
-_QUANTISED = frozenset({*_INTEGER, *_QUANTISERS, "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
+_LINEAR = frozenset({"QLinearConv", "QLinearMatMul"})
+_QUANTISED = frozenset({*_INTEGER, *_QUANTISERS, *_LINEAR, "DequantizeLinear"})
 # Each keeps the values of its first input, so that it may stand between a quantiser and what reads integers.
 _LAYOUT = KEEPS_SIZE | {"Gather", "Slice", "MaxPool", "Pad"}
 _NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Clip", "HardSigmoid", "Abs"})
@@ -42,6 +43,7 @@ def dequantised(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     if not quantised_kinds(model):
         return model
+    _require_none(model, _LINEAR)
     editing = _Dequantising(model)
     for node in list(editing.model.graph.node):
         if node.op_type in _INTEGER:
@@ -49,9 +51,7 @@ def dequantised(model: onnx.ModelProto) -> onnx.ModelProto:
         elif node.op_type == "DequantizeLinear":
             editing.rename(node, editing.real(node.input[0], node.input[1], _optional(node, 2), reader=node))
     made = editing.finish()
-    left = next((node for node in _all_nodes(made.graph) if node.op_type in _QUANTISED), None)
-    if left is not None:
-        raise _refusal(left)
+    _require_none(made, _QUANTISED)
     return made
 
 
@@ -280,9 +280,15 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _all_nodes(attribute.g)
 
 
+def _require_none(model: onnx.ModelProto, kinds: frozenset[str]) -> None:
+    for node in _all_nodes(model.graph):
+        if node.op_type in kinds:
+            raise _refusal(node)
+
+
 def _refusal(node: onnx.NodeProto) -> DataError:
     return DataError(
         f"node {node.name or node.output[0]} ({node.op_type}) is quantised in a form that is not read: expected "
         "DynamicQuantizeLinear with ConvInteger or MatMulInteger, or QuantizeLinear with DequantizeLinear",
-        remedy="import the float model; edged quantises it itself",
+        remedy="import the float export; `edged-provision quantize` makes INT8 of it",
     )

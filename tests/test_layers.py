@@ -116,7 +116,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "model": {"files", "names"},
     "data": {"names"},
     "export": {"model"},
-    "cut": {"export", "names", "plain", "rewriting"},
+    "cut": {"dequantised", "export", "names", "plain", "rewriting"},
     "frames": {"data"},
     "evaluation": {"data", "model"},
     "training": {"command_line", "data", "evaluation", "model"},

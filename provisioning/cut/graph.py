@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
@@ -11,6 +11,8 @@ from onnx import TensorProto, helper
 from edged.core.errors import DataError
 from provisioning.cut.around import COLOURS, kinds_on_the_way
 from provisioning.cut.family import not_yolov5, refuse_other_models
+from provisioning.cut.outside import take_in_weights
+from provisioning.dequantised import dequantised
 from provisioning.export import INPUT, OUTPUTS
 from provisioning.rewriting import reads, sort_nodes
 
@@ -46,12 +48,28 @@ class Heads:
         return self.behind <= _LAYOUT
 
 
-def read_onnx(content: bytes) -> onnx.ModelProto:
-    """Parse and check an ONNX file.
+def read_onnx(content: bytes, *, folder: Path | None = None) -> onnx.ModelProto:
+    """Parse and check an ONNX file, and turn a quantised one into the float graph that it stands for.
+
+    Args:
+        content: of the file.
+        folder: where it lies: weights in other files there are read, too. None: a file with such weights is refused.
 
     Raises:
-        DataError: the file is empty, too large, truncated or invalid, has weights outside the file, sparse weights or
-            operators of other domains, or is a model that `refuse_other_models` refuses.
+        DataError: as `parsed_onnx`, or it is quantised in a form that `dequantised` does not read, or a model that
+            `refuse_other_models` refuses.
+    """
+    model = dequantised(parsed_onnx(content, folder=folder))
+    refuse_other_models(model)
+    return model
+
+
+def parsed_onnx(content: bytes, *, folder: Path | None = None) -> onnx.ModelProto:
+    """Parse and check an ONNX file; see `read_onnx`. A quantised one stays so.
+
+    Raises:
+        DataError: the file is empty, too large, truncated or invalid, has weights outside the file that may not be
+            read, sparse weights or operators of other domains.
     """
     size = f"{len(content):,} bytes"
     if not content or len(content) > MAX_BYTES:
@@ -60,21 +78,28 @@ def read_onnx(content: bytes) -> onnx.ModelProto:
         model = onnx.load_model_from_string(content)
     except Exception as exc:  # protobuf's DecodeError is of another class in each of its implementations
         raise DataError(f"truncated, or no ONNX file ({size}): {_first_line(exc)}") from exc
-    _refuse_weights_elsewhere(model)
-    refuse_other_models(model)
+    take_in_weights(model, folder, room=MAX_BYTES - len(content))
     sort_nodes(model)
-    foreign = [node for node in model.graph.node if node.domain not in {"", "ai.onnx"}]
-    if foreign:
-        raise DataError(
-            f"node {foreign[0].name or foreign[0].output[0]} is {foreign[0].domain}::{foreign[0].op_type}, "
-            "no standard operator",
-            remedy="export it without NMS, plugins and optimisations of one runtime",
-        )
+    _require_standard(model)
     try:
         onnx.checker.check_model(model)
     except Exception as exc:  # the checker's errors share no base below Exception
         raise DataError(f"invalid ONNX: {_first_line(exc)}") from exc
     return model
+
+
+def _require_standard(model: onnx.ModelProto) -> None:
+    foreign = next((node for node in model.graph.node if node.domain not in {"", "ai.onnx"}), None)
+    if foreign is None:
+        return
+    quantised = foreign.op_type.startswith("QLinear") or "Integer" in foreign.op_type
+    raise DataError(
+        f"node {foreign.name or foreign.output[0]} is {foreign.domain}::{foreign.op_type}, "
+        + ("quantised for one runtime only" if quantised else "no standard operator"),
+        remedy="import the float export; `edged-provision quantize` makes INT8 of it"
+        if quantised
+        else "export it without NMS, plugins and optimisations of one runtime",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,38 +238,6 @@ def cut(
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """The file's key-value metadata."""
     return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def _refuse_weights_elsewhere(model: onnx.ModelProto) -> None:
-    """Refuse weights outside the file: a reader of ONNX would load them from any path that the file names."""
-    inside_functions = (tensor for function in model.functions for node in function.node for tensor in _stored(node))
-    tensors = (*_kept_in(model.graph), *inside_functions)
-    outside = [tensor.name for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
-    if outside:
-        raise DataError(
-            f"weights outside the file ({outside[0] or 'without a name'} and {len(outside) - 1} more); refused",
-            remedy="export it as a single file",
-        )
-    if model.graph.sparse_initializer:
-        raise DataError("weights stored as sparse tensors, which are not read", remedy="export it with plain weights")
-
-
-def _kept_in(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Every tensor stored in a graph and in the subgraphs of its nodes."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        yield from _stored(node)
-
-
-def _stored(node: onnx.NodeProto) -> Iterator[TensorProto]:
-    for attribute in node.attribute:  # fields that are not set are empty
-        yield from (attribute.t, *attribute.tensors)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-            yield from (sparse.values, sparse.indices)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _kept_in(graph)
 
 
 def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:

@@ -226,20 +226,8 @@ def _changed(tmp_path: Path, kind: str, place: int, name: str) -> onnx.ModelProt
     ],
 )
 def test_another_form_is_refused(tmp_path: Path, kind: str, place: int, name: str) -> None:
-    with pytest.raises(DataError, match=r"quantised in a form that is not read.*; import the float model"):
+    with pytest.raises(DataError, match=r"quantised in a form that is not read.*; import the float export"):
         dequantised(_changed(tmp_path, kind, place, name))
-
-
-def test_linear_operators_are_refused() -> None:
-    whole = {"z": np.zeros((), np.uint8), "w": np.ones((1, 3, 1, 1), np.uint8), "s": np.float32(1) * np.ones(())}
-    whole["s"] = whole["s"].astype(np.float32)
-    nodes = [
-        helper.make_node("QuantizeLinear", ["images", "s", "z"], ["q"]),
-        helper.make_node("QLinearConv", ["q", "s", "z", "w", "s", "z", "s", "z"], ["c"], name="linear"),
-        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["out"]),
-    ]
-    with pytest.raises(DataError, match=r"\(QLinearConv\)|QuantizeLinear with DequantizeLinear"):
-        dequantised(_model(nodes, whole))
 
 
 def test_a_sum_that_is_an_output_is_refused(tmp_path: Path) -> None:

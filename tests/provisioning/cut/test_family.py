@@ -76,12 +76,29 @@ def test_real_files_of_other_detectors_are_named(test_data: Path, file: str, mes
         cut_at_heads(content, names=NAMES)
 
 
-def test_a_quantised_file_is_named() -> None:
+@pytest.mark.parametrize(
+    ("domain", "kind", "message"),
+    [
+        ("com.microsoft", "QLinearSigmoid", "com.microsoft::QLinearSigmoid, quantised for one runtime only"),
+        ("", "QLinearConv", r"\(QLinearConv\) is quantised in a form that is not read"),
+    ],
+)
+def test_a_file_quantised_in_linear_operators_is_named(domain: str, kind: str, message: str) -> None:
     model = onnx.load_model_from_string(exported(Raw(lively()), opset=13))
     scale, zero = (helper.make_tensor(name, kind, [], [1]) for name, kind in (("s", 1), ("z", 2)))
-    model.graph.initializer.extend([scale, zero])
-    model.graph.node.insert(0, helper.make_node("QuantizeLinear", ["images", "s", "z"], ["q"]))
-    with pytest.raises(DataError, match=r"quantised already .*QuantizeLinear.*edged-provision quantize"):
+    weights = helper.make_tensor("w", 2, [3, 3, 1, 1], [1] * 9)
+    model.graph.initializer.extend([scale, zero, weights])
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "s", "z"], ["q"]),
+        helper.make_node(kind, ["q", "s", "z", "w", "s", "z", "s", "z"], ["c"], domain=domain),
+        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["real"]),
+    ]
+    for node in model.graph.node:
+        node.input[:] = ["real" if name == "images" else name for name in node.input]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    model.opset_import.extend([helper.make_opsetid("com.microsoft", 1)] if domain else [])
+    with pytest.raises(DataError, match=message + ".*; import the float export; `edged-provision quantize` makes INT8"):
         cut_at_heads(model.SerializeToString(), names=NAMES)
 
 

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxruntime import quantization
 
 from edged.core.bundle import Bundle
 from edged.core.errors import DataError
@@ -117,6 +118,29 @@ def test_forms_can_be_quantised_and_typed(form: str) -> None:
     for source, limit in ((model, 4e-3), (int8, 0.05)):  # INT8 of random weights magnifies rounding
         typed = _heads(with_fp16(source), blobs[0].astype(np.float16))
         assert np.abs(typed - _heads(source, blobs[0])).mean() < limit
+
+
+def test_a_dynamically_quantised_export(tmp_path: Path) -> None:
+    """As ONNX Runtime's tool writes it."""
+    content = exported(WithDecode(lively()), opset=17, names=METADATA)
+    quantization.quantize_dynamic(onnx.load_model_from_string(content), tmp_path / "quantised.onnx")
+    quantised = (tmp_path / "quantised.onnx").read_bytes()
+    cut = cut_at_heads(quantised)
+    np.testing.assert_allclose(np.array(cut.anchors), COCO_ANCHORS, rtol=2e-4)
+    model = onnx.load_model_from_string(cut.onnx)
+    assert {node.op_type for node in model.graph.node} == {
+        "Conv",
+        "Sigmoid",
+        "Mul",
+        "Add",
+        "Concat",
+        "MaxPool",
+        "Resize",
+    }
+    blob = _pictures(1)
+    with torch.no_grad():
+        expected = torch.cat([head.flatten() for head in lively().sigmoid_maps(torch.from_numpy(blob))]).numpy()
+    assert np.corrcoef(_heads(model, blob), expected)[0, 1] > 0.99
 
 
 def test_cut_refuses_a_backbone_for_one_picture() -> None:
