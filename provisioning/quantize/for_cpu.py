@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType
 
-from provisioning.quantize.placement import head_convolutions, quantised
+from provisioning.quantize.placement import float_tail, quantised
 
 OPERATORS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", "MaxPool", "Resize")
 STEM = 2  # first convolutions, which stay float: in 8 bits they cost accuracy and save no time (provisioning/README.md)
@@ -34,7 +34,7 @@ def quantised_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
         model: float32, every node with a name.
 
     Raises:
-        DataError: an output is not a Sigmoid of a convolution.
+        DataError: no convolution leads to an output.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     kept = _kept(model)
@@ -59,7 +59,7 @@ def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -
         A copy with QuantizeLinear/DequantizeLinear pairs; it passes `onnx.checker`.
 
     Raises:
-        DataError: a tensor has no range, or an output is not a Sigmoid of a convolution.
+        DataError: a tensor has no range, or no convolution leads to an output.
     """
     return quantised(
         model,
@@ -78,11 +78,10 @@ def _kept(model: onnx.ModelProto) -> set[str]:
     These are the stem, the heads (a box in 8 bits is wrong by pixels), and nodes that compute shapes.
     """
     nodes = model.graph.node
-    outputs = {output.name for output in model.graph.output}
-    sigmoids = {node.name for node in nodes if outputs & set(node.output)}
+    heads, behind = float_tail(model)
     convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
     stem = {node.name for node in nodes[: convolutions[STEM]]} if len(convolutions) > STEM else set()
     typed = onnx.shape_inference.infer_shapes(model).graph.value_info
     others = {value.name for value in typed if value.type.tensor_type.elem_type != TensorProto.FLOAT}
     shapes = {node.name for node in nodes if others & set(node.output)}
-    return {*head_convolutions(model), *sigmoids, *stem, *shapes}
+    return {*heads, *behind, *stem, *shapes}

@@ -31,23 +31,39 @@ _QDQ_OPTIONS = {
 }
 
 
-def head_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the convolutions that make the outputs. They stay float: INT8 costs most accuracy there.
+def float_tail(model: onnx.ModelProto) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Names of the convolutions that make the outputs, and of all nodes behind them.
+
+    They stay float: INT8 costs most accuracy there, and box values of rewritten families are no probabilities.
 
     Raises:
-        DataError: an output is not a Sigmoid of a convolution.
+        DataError: no convolution leads to an output.
     """
-    makers = {output: node for node in model.graph.node for output in node.output}
-    names = []
-    for output in model.graph.output:
-        sigmoid = makers.get(output.name)
-        conv = makers.get(sigmoid.input[0]) if sigmoid is not None and sigmoid.op_type == "Sigmoid" else None
-        if conv is None or conv.op_type != "Conv":
-            raise DataError(
-                f"output {output.name} is no Sigmoid of a Conv", remedy="quantise the model.onnx of a bundle"
-            )
-        names.append(conv.name)
-    return tuple(names)
+    makers = {output: node for node in model.graph.node for output in node.output if output}
+    waiting = [value.name for value in reversed(model.graph.output)]
+    convolutions: dict[str, None] = {}
+    behind: set[str] = set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.name in behind or node.name in convolutions:
+            continue
+        if node.op_type == "Conv":
+            convolutions[node.name] = None
+        else:
+            behind.add(node.name)
+            waiting.extend(reversed(node.input))
+    if not convolutions:
+        raise DataError("no convolution leads to its outputs", remedy="quantise the model.onnx of a bundle")
+    return tuple(convolutions), frozenset(behind)
+
+
+def head_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions that make the outputs.
+
+    Raises:
+        DataError: there are none.
+    """
+    return float_tail(model)[0]
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -69,7 +85,7 @@ def activations(model: onnx.ModelProto) -> tuple[str, ...]:
         model: float32, every node with a name.
 
     Raises:
-        DataError: an output is not a Sigmoid of a convolution.
+        DataError: no convolution leads to an output.
     """
     heads = head_convolutions(model)
     inputs = [node.input[0] for node in model.graph.node if node.op_type == "Conv" and node.name not in heads]
@@ -87,7 +103,7 @@ def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.Mo
         A copy with QuantizeLinear/DequantizeLinear pairs, every zero point 0; it passes `onnx.checker`.
 
     Raises:
-        DataError: a tensor has no threshold, or an output is not a Sigmoid of a convolution.
+        DataError: a tensor has no threshold, or no convolution leads to an output.
     """
     return quantised(
         model,

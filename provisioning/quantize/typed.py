@@ -14,12 +14,14 @@ from edged.core.errors import DataError
 from provisioning.plain import without_shape_arithmetic
 
 OPSET = 19  # the first in which the scales of Q/DQ may be FP16
-# The operators of exported and quantised YOLOv5 models; all of them compute in the type of their inputs.
+# The operators of detectors; all of them compute in the type of their inputs.
 _OPERATORS = frozenset(
     (
-        "Add", "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "DequantizeLinear", "Flatten",
-        "GlobalAveragePool", "Identity", "LeakyRelu", "MaxPool", "Mul", "Pad", "QuantizeLinear", "Relu", "Reshape",
-        "Resize", "Sigmoid", "Slice", "Split", "Transpose",
+        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "ConvTranspose",
+        "DequantizeLinear", "Div", "Exp", "Flatten", "Gather", "GlobalAveragePool", "HardSigmoid", "HardSwish",
+        "Identity", "LeakyRelu", "MatMul", "Max", "MaxPool", "Mul", "Pad", "QuantizeLinear", "ReduceMax", "ReduceMean",
+        "ReduceSum", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub",
+        "Tanh", "Transpose", "Unsqueeze",
     )
 )  # fmt: skip
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
