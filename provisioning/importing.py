@@ -14,19 +14,36 @@ from edged.core.decode import GridDecode
 from edged.core.errors import DataError, UsageError
 from edged.core.manifest import Manifest
 from edged.core.text import read_text
-from provisioning.cut.heads import DEFAULT_WH, cut_at_heads
+from provisioning.cut.family import refuse_other_tasks
+from provisioning.cut.graph import image_input, parsed_onnx
+from provisioning.cut.heads import DEFAULT_WH, cut_at_heads, network_size
 from provisioning.data.spec import read_yaml_names
+from provisioning.dequantised import dequantised, quantised_kinds
 from provisioning.export import export_onnx
+from provisioning.families.dense import import_dense
+from provisioning.families.listed import SIZES, import_listed, listed_graph
+from provisioning.families.recognise import dense_graph
+from provisioning.families.recognised import (
+    COCO_91_NAMES,
+    COCO_NAMES,
+    NO_HINTS,
+    Hints,
+    Recognised,
+    coco_91_names,
+    coco_names,
+)
 from provisioning.fetch import AGPL, PINNED, origin
 from provisioning.files import file_sha256
 from provisioning.model.checkpoint import read_checkpoint
 from provisioning.names import ordered_names
+from provisioning.plain import in_float32
 from provisioning.store import Store, require_name
 
 _MAX_NAMES_BYTES = 1 << 20
 _ZIP = b"PK\x03\x04"  # the first bytes of a torch checkpoint
 _ONNX_FIRST, _ONNX_VERSIONS = b"\x08", b"\x40"  # ONNX begins with its IR version: field 1, a small number
 UNKNOWN_LICENCE = "unknown"
+_DEQUANTISED = "the file was quantised; this is the float graph of its rounded weights"
 RELEASE_NAMES = {"5": "5.0", "6": "6.0 to 7.0"}
 
 
@@ -88,7 +105,7 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
     return Exported(manifest, content)
 
 
-def export_cut(
+def export_graph(
     path: Path,
     *,
     name: str,
@@ -96,26 +113,41 @@ def export_cut(
     licence: str = "",
     names: Sequence[str] = (),
     anchors: Sequence[float] = (),
+    hints: Hints = NO_HINTS,
 ) -> Exported:
-    """Cut a user's ONNX export at its heads.
+    """Recognise a user's ONNX export, and rewrite it for the daemon.
 
     Args:
         path: the `.onnx` file.
         name: of the bundle.
         input_wh: network input (width, height), pixels; None for the file's own.
-        licence: of the weights; if empty, what the record of its download says, else `unknown`.
+        licence: of the weights; if empty, what the file, the record of its download or its family says, else `unknown`.
         names: class names, by class id, if the file does not have them.
-        anchors: w, h, w, h, ... in pixels, smallest stride first, if the file has no decode to recover them from.
+        anchors: w, h, w, h, ... in pixels, smallest stride first, if a YOLOv5 has no decode to recover them from.
+        hints: what else a file cannot tell.
 
     Raises:
         UsageError: the name is not allowed, or something is needed that neither the file nor the arguments say.
-        DataError: the file is not a usable YOLOv5 export.
-        EdgedError: the cut model computes something else than the export.
+        DataError: the file is not a usable detector.
+        EdgedError: the rewritten model computes something else than the export.
     """
     require_name(name)
     content = _read(path)
     try:
-        cut = cut_at_heads(content, input_wh=input_wh, names=names, anchors=anchors)
+        given = parsed_onnx(content, folder=path.parent)
+        refuse_other_tasks(given)
+        rounded = bool(quantised_kinds(given))
+        model = in_float32(dequantised(given))
+        picture = image_input(model, besides={SIZES})
+        size = network_size(picture, input_wh)
+        if listed := listed_graph(model):
+            made = import_listed(listed, picture, input_wh=size, names=names, hints=hints)
+        elif dense := dense_graph(model, picture, input_wh=size, rounded=rounded):
+            made = import_dense(dense, picture, input_wh=size, names=names, hints=hints)
+        else:
+            made = _cut(
+                model.SerializeToString() if rounded else content, input_wh=input_wh, names=names, anchors=anchors
+            )
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
     except UsageError as exc:
@@ -123,15 +155,15 @@ def export_cut(
     digest = hashlib.sha256(content).hexdigest()
     manifest = Manifest(
         name=name,
-        architecture="yolov5",
-        classes=cut.names,
-        decode=GridDecode(cut.anchors, cut.strides),
-        input_wh=cut.input_wh,
-        licence=licence or _licence(path, digest, ""),
+        architecture=made.architecture,
+        classes=made.names,
+        decode=made.decode,
+        input_wh=made.input_wh,
+        licence=licence or _licence(path, digest, made.licence),
         files={},
-        provenance=_provenance(path, digest, origin="onnx"),
+        provenance=_provenance(path, digest, origin="onnx", quantised=_DEQUANTISED if rounded else "", **made.facts),
     )
-    return Exported(manifest, cut.onnx)
+    return Exported(manifest, made.onnx)
 
 
 def export_model(
@@ -142,15 +174,18 @@ def export_model(
     licence: str = "",
     names: Sequence[str] = (),
     anchors: Sequence[float] = (),
+    hints: Hints = NO_HINTS,
 ) -> Exported:
-    """Export an ONNX file with `export_cut`, any other file with `export_checkpoint` (default size 640x640).
+    """Export an ONNX file with `export_graph`, any other file with `export_checkpoint` (default size 640x640).
 
     Raises:
         UsageError: names or anchors were given for a checkpoint, which has its own; or as those two functions.
         DataError, EdgedError: as those two functions.
     """
     if _is_onnx(path):
-        return export_cut(path, name=name, input_wh=input_wh, licence=licence, names=names, anchors=anchors)
+        return export_graph(
+            path, name=name, input_wh=input_wh, licence=licence, names=names, anchors=anchors, hints=hints
+        )
     if names or anchors:
         raise UsageError(
             f"{path}: a checkpoint has its own class names and anchors; --names and --anchors are for ONNX"
@@ -159,13 +194,17 @@ def export_model(
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Class names, by class id, from a text file with one a line or from the YAML of a data set.
+    """Class names, by class id, from a text file with one a line or from the YAML of a data set; `coco` for its 80,
+    `coco91` for its categories by their own numbers.
 
     Blank lines at the end are ignored.
 
     Raises:
         DataError: the file cannot be read, is not text or YAML, has no names, or a line is empty or no valid name.
     """
+    built_in = {COCO_NAMES: coco_names, COCO_91_NAMES: coco_91_names}.get(str(path))
+    if built_in is not None and not path.exists():
+        return built_in()
     if path.suffix.lower() in {".yaml", ".yml"}:
         return read_yaml_names(path)
     try:
@@ -179,6 +218,13 @@ def read_names(path: Path) -> tuple[str, ...]:
         return ordered_names(lines)
     except ValueError as exc:
         raise DataError(f"{path}: {exc}") from exc
+
+
+def _cut(
+    content: bytes, *, input_wh: tuple[int, int] | None, names: Sequence[str], anchors: Sequence[float]
+) -> Recognised:
+    cut = cut_at_heads(content, input_wh=input_wh, names=names, anchors=anchors)
+    return Recognised(cut.onnx, cut.names, GridDecode(cut.anchors, cut.strides), cut.input_wh, "yolov5")
 
 
 def _is_onnx(path: Path) -> bool:

@@ -20,6 +20,8 @@ __all__ = ["at_opset", "in_float32", "reads", "sort_nodes", "without_shape_arith
 
 _RANK = 4
 _OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # attributes without meaning where every axis has a scale
+_AXES_ARE_INPUTS = 18  # from this opset on, of these; of ReduceSum from 13 on
+_AXES_WERE_ATTRIBUTES = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"})
 _FIRST_ROI_OPSET = 11  # before it, the second input of Resize is `scales`
 
 
@@ -45,7 +47,7 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
     constants = stored_constants(twin.graph)
     nodes = [node for node in twin.graph.node if _depends_on_shapes(node, constants)]
     if nodes:
-        shapes = _shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
+        shapes = tensor_shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
         for node in nodes:
             _mend(twin, node, shapes[node.input[0]], shapes[node.output[0]], constants)
         drop_unused(twin.graph)
@@ -126,7 +128,7 @@ def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) ->
     return False
 
 
-def _shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
     """The shapes of tensors, found by running the model once on zeros."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -175,11 +177,14 @@ def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProt
     """A copy at an older opset, without attributes that it does not know and that have their default value.
 
     Raises:
-        ValueError: an attribute that the older opset does not know has another value.
+        ValueError: an attribute that the older opset does not know has another value, or axes are computed.
     """
     twin = onnx.ModelProto()
     twin.CopyFrom(model)
+    constants = stored_constants(twin.graph)
     for node in twin.graph.node:
+        if node.op_type in _AXES_WERE_ATTRIBUTES and opset < _AXES_ARE_INPUTS:
+            _tell_axes_by_attribute(node, constants)
         old, new = (onnx.defs.get_schema(node.op_type, version, "") for version in (opset, current))
         kept = []
         for attribute in node.attribute:
@@ -195,3 +200,14 @@ def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProt
         if entry.domain in {"", "ai.onnx"}:
             entry.version = opset
     return twin
+
+
+def _tell_axes_by_attribute(node: onnx.NodeProto, constants: Mapping[str, Values]) -> None:
+    """Give a reduction its axes as older opsets want them, in place."""
+    if len(node.input) < 2 or not node.input[1]:  # noqa: PLR2004 (data, axes)
+        return
+    if node.input[1] not in constants:
+        raise ValueError(f"{node.op_type} computes its axes")
+    axes = [int(axis) for axis in constants[node.input[1]].reshape(-1)]
+    del node.input[1]
+    node.attribute.append(helper.make_attribute("axes", axes))

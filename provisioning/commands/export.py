@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--batch must be at least 1, got {args.batch}")
     # torch and onnx take seconds to load: only when there is work
     from provisioning.export import with_batch
+    from provisioning.families.recognised import Hints
     from provisioning.importing import export_model, read_names
 
     content = export_model(
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         input_wh=args.size,
         names=read_names(args.names) if args.names else (),
         anchors=args.anchors,
+        hints=Hints(args.pixels, args.image),
     ).onnx
     if args.batch is not None:
         content = with_batch(content, args.batch)

@@ -22,15 +22,19 @@ from provisioning.commands.model_options import add_model_arguments
 NAME = "import"
 HELP = "make a bundle from weights (.pt) or an ONNX export"
 DESCRIPTION = """\
-Read YOLOv5 weights, export them to ONNX and keep them in the store as a bundle.
+Read YOLOv5 weights or the ONNX file of another detector, and keep them in the store as a bundle.
 
   edged-provision import yolov5n.pt --name street --size 640
   edged-provision import best.pt --name yard --size 640x384 --activate
   edged-provision import best.onnx --name yard --names classes.txt
+  edged-provision import yolox_nano.onnx --name yard --names coco --image yard.jpg
 
 A .pt file is an official or user-trained checkpoint of YOLOv5 5.0 to 7.0 (n, s, m, l, x) or one of
-`edged-provision train`. It is read without executing the program that every such file holds. A .onnx file is a YOLOv5
-export, with or without the decode inside; it is cut at its three heads and checked against the original.
+`edged-provision train`. It is read without executing the program that every such file holds.
+A .onnx file is an export of YOLOv5, YOLOX, YOLOv8 or 11, RTMDet, NanoDet, RT-DETR, D-FINE, DEIM, RF-DETR, or an
+end-to-end one such as YOLOv10's. It is recognised by what it computes, rewritten for the daemon, and compared with the
+original on a picture.
+
 The first bundle of a store becomes the active one.
 """
 
@@ -48,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, and activate if asked or if no bundle is active yet. Returns 0."""
     # torch and onnx take seconds to load: only when there is work
+    from provisioning.families.recognised import Hints
     from provisioning.importing import export_model, read_names
     from provisioning.store import Store, require_name
 
@@ -60,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         licence=args.licence,
         names=read_names(args.names) if args.names else (),
         anchors=args.anchors,
+        hints=Hints(args.pixels, args.image),
     )
     with store.locked():
         bundle = exported.add_to(store)
@@ -82,6 +88,8 @@ def _describe(bundle: Bundle, root: Path, *, active: bool) -> None:
     network = f"{manifest.architecture} of release {release}" if release else manifest.architecture
     say(f"{manifest.name}: {network}, {len(manifest.classes)} classes, input {width}x{height}, {size}")
     say(f"licence: {manifest.licence}" + (" (say it with --licence)" if manifest.licence == "unknown" else ""))
+    if proof := manifest.provenance.get("proof"):
+        say(f"shown: {proof}; pixels: {manifest.provenance['pixels']}")
     say(f"bundle: {root / manifest.name}")
     if active:
         say(active_line(bundle))

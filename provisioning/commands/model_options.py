@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from provisioning.commands.common import anchor_numbers, size_wh
+from provisioning.families.recognised import PIXEL_NAMES
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="network input, width x height, multiples of 32 (default: 640, or what the ONNX file was exported with)",
     )
     parser.add_argument(
-        "--names", type=Path, metavar="FILE", help="ONNX without metadata: class names, one a line, or a data-set YAML"
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help="ONNX without metadata: class names, one a line, or a data-set YAML; coco for the 80 of COCO",
+    )
+    parser.add_argument(
+        "--pixels",
+        choices=PIXEL_NAMES,
+        default="",
+        help="ONNX: colours and values that the network is trained on, where the family's are not right",
+    )
+    parser.add_argument(
+        "--image",
+        type=Path,
+        metavar="FILE",
+        help="ONNX: a picture to show that original and bundle see the same (default: a rendered street)",
     )
     parser.add_argument(
         "--anchors",

@@ -10,42 +10,27 @@ import onnx
 
 from edged.core.errors import DataError
 
-_QUANTISED = frozenset(
-    {
-        *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear"),
-        *("QuantizeLinear", "DequantizeLinear"),
-    }
-)
 _HEADS = 3
 _P6_HEADS = 4
 _DFL_CHANNELS = 64  # of a head for boxes in YOLOv8 and later: 4 sides, 16 bins each
-_YOLOV5_ONLY = "YOLOv5 detectors with three heads are supported"
+_YOLOV5_ONLY = "edged-provision import --help names the families that are read"
+_DETECTION = "export the detection model: boxes and classes are what edged reports"
 # "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes. Its "YOLOv5" is anchor-free, too.
 _ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
 _TASKS = {"segment": "segmentation", "pose": "poses", "obb": "oriented boxes", "classify": "classification"}
 
 
-def refuse_other_models(model: onnx.ModelProto) -> None:
-    """Refuse files whose metadata, inputs or operators show that they are no float YOLOv5 detector.
+def refuse_other_tasks(model: onnx.ModelProto) -> None:
+    """Refuse files whose metadata say that they were made for another task than detection.
 
     Raises:
-        DataError: the model is quantised, was exported by the `ultralytics` package, or is of the DETR family.
+        DataError: they do.
     """
     said = {entry.key: entry.value for entry in model.metadata_props}
     named = _ULTRALYTICS.search(said.get("description", ""))
-    if named:
-        task = _TASKS.get(said.get("task", ""), "")
-        what = f"{named[1]}{' for ' + task if task else ''} of Ultralytics, by its metadata"
-        raise DataError(f"not YOLOv5 but {what}", remedy=_YOLOV5_ONLY)
-    inputs = [value.name for value in model.graph.input]
-    if "orig_target_sizes" in inputs:
-        raise DataError(f"not YOLOv5 but a detector of the DETR family (input {inputs[-1]})", remedy=_YOLOV5_ONLY)
-    kinds = sorted({node.op_type for node in model.graph.node} & _QUANTISED)
-    if kinds:
-        raise DataError(
-            f"quantised already (it computes with {', '.join(kinds)})",
-            remedy="import the float export; `edged-provision quantize` makes INT8 of it",
-        )
+    task = _TASKS.get(said.get("task", ""), "")
+    if named and task:
+        raise DataError(f"{named[1]} of Ultralytics, which its metadata say is for {task}", remedy=_DETECTION)
 
 
 def not_yolov5(model: onnx.ModelProto, ends: Sequence[tuple[str, list[int]]]) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
 from provisioning.cut.around import COLOURS, kinds_on_the_way
-from provisioning.cut.family import not_yolov5, refuse_other_models
+from provisioning.cut.family import not_yolov5, refuse_other_tasks
 from provisioning.cut.outside import take_in_weights
 from provisioning.dequantised import dequantised
 from provisioning.export import INPUT, OUTPUTS
@@ -57,10 +58,10 @@ def read_onnx(content: bytes, *, folder: Path | None = None) -> onnx.ModelProto:
 
     Raises:
         DataError: as `parsed_onnx`, or it is quantised in a form that `dequantised` does not read, or a model that
-            `refuse_other_models` refuses.
+            `refuse_other_tasks` refuses.
     """
     model = dequantised(parsed_onnx(content, folder=folder))
-    refuse_other_models(model)
+    refuse_other_tasks(model)
     return model
 
 
@@ -117,14 +118,18 @@ class Picture:
     size_wh: tuple[int, int] | None
 
 
-def image_input(model: onnx.ModelProto) -> Picture:
+def image_input(model: onnx.ModelProto, *, besides: Container[str] = ()) -> Picture:
     """Find the input for pictures.
+
+    Args:
+        model: nodes in order.
+        besides: names of inputs that are none.
 
     Raises:
         DataError: the graph does not have exactly one float32 input (B, 3, H, W).
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = [value for value in model.graph.input if value.name not in weights and value.name not in besides]
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
     first = shapes[0] if len(inputs) == 1 else []
     channels_last = len(first) == _RANK and first[1] != COLOURS and first[3] == COLOURS
@@ -211,7 +216,7 @@ def cut(
         DataError: an inner tensor has a name that we give to an input or output.
     """
     picture = image_input(model).name
-    nodes = _upstream(model, heads)
+    nodes = upstream(model, heads)
     taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
     if taken:
         raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, which edged uses for its own")
@@ -240,7 +245,7 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:
+def upstream(model: onnx.ModelProto, tensors: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Copies of the nodes that lead to `tensors`, in the graph's order."""
     wanted, kept = set(tensors), list[onnx.NodeProto]()
     for node in reversed(model.graph.node):  # sorted topologically: the checker has confirmed that

@@ -15,6 +15,7 @@ import onnx
 import onnxslim
 from onnx import helper
 
+from edged.core.decode import GridDecode
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.types import Floats
 from edged.cpu.session import open_session
@@ -83,7 +84,7 @@ def cut_at_heads(
     """
     model = in_float32(read_onnx(content))
     picture = image_input(model)
-    size = _size(picture, input_wh, where)
+    size = network_size(picture, input_wh, where=where)
     heads, ways = find_heads(model), entries(model, picture.name)
     # Two different pictures: in a batch, the network must not mix them.
     images = np.random.default_rng(0).random((2, picture.batch, 3, size[1], size[0]), np.float32)
@@ -115,7 +116,12 @@ def cut_at_heads(
     return CutModel(result, classes, found, strides, size)
 
 
-def _size(picture: Picture, asked: tuple[int, int] | None, where: str) -> tuple[int, int]:
+def network_size(picture: Picture, asked: tuple[int, int] | None, *, where: str = "the model") -> tuple[int, int]:
+    """The network input (width, height) to import for, pixels: as asked, else the file's own, else 640x640.
+
+    Raises:
+        UsageError: it is no multiple of 32, or the file was exported for another size.
+    """
     own = picture.size_wh
     if own and asked and own != asked:
         raise UsageError(
@@ -150,7 +156,7 @@ def _trunk(
     """The model up to its heads, simplified, in the form of our own exports and with their metadata; serialised."""
     trunk = cut(model, tuple(heads), input_wh=size, strides=strides, channels=channels)
     slim = onnxslim.slim(at_opset(without_shape_arithmetic(trunk, batch=batch), OPSET, ir_version=IR_VERSION))
-    _describe(slim, names, anchors, strides)
+    describe(slim, names, GridDecode(anchors, strides))
     content: bytes = slim.SerializeToString(deterministic=True)
     return content
 
@@ -195,7 +201,7 @@ def _no_decode(outputs: Sequence[Floats], channels: int) -> DataError:
 
 def _names(given: Sequence[str], model: onnx.ModelProto, widths: set[int], channels: int) -> tuple[str, ...]:
     """Class names, checked against the heads' channels and the decode; `widths` are 5+classes of decoded tables."""
-    names = tuple(given) or _metadata_names(metadata(model).get("names", ""))
+    names = tuple(given) or metadata_names(metadata(model).get("names", ""))
     made_for = max(widths) - _BOX_FIELDS if widths else 0
     if not names:
         needed = f"{made_for} names" if widths else "as many as it has classes"
@@ -206,7 +212,7 @@ def _names(given: Sequence[str], model: onnx.ModelProto, widths: set[int], chann
     return names
 
 
-def _metadata_names(text: str) -> tuple[str, ...]:
+def metadata_names(text: str) -> tuple[str, ...]:
     """Names from a literal such as `{0: 'person'}` or `['person']`, as exporters write it; none from any other text."""
     try:
         value = ast.literal_eval(text) if text else ()
@@ -256,14 +262,15 @@ def _own_anchors(model: onnx.ModelProto) -> list[float]:
     return values if all(math.isfinite(side) and side > 0 for side in values) else []
 
 
-def _describe(model: onnx.ModelProto, names: Sequence[str], anchors: Anchors, strides: tuple[int, ...]) -> None:
+def describe(model: onnx.ModelProto, names: Sequence[str], decode: GridDecode) -> None:
+    """Write names, strides and anchors into the metadata, as our own exports have them."""
     helper.set_model_props(
         model,
         {
-            "stride": str(strides[-1]),
+            "stride": str(decode.strides[-1]),
             "names": str(dict(enumerate(names))),
-            "strides": json.dumps(strides),
-            "anchors": json.dumps(anchors),
+            "strides": json.dumps(decode.strides),
+            "anchors": json.dumps(decode.anchors),
         },
     )
 
@@ -275,15 +282,16 @@ def _verify(content: bytes, images: Floats, logits: Sequence[Floats], *, where: 
     try:
         got = cast("list[Floats]", session.run(list(OUTPUTS), {INPUT: images}))
     except Exception as exc:  # see _run
-        raise _one_picture_only(" ".join(str(exc).split())[:300]) from exc
+        raise one_picture_only(" ".join(str(exc).split())[:300]) from exc
     if [head.shape for head in got] != [head.shape for head in expected]:
-        raise _one_picture_only(f"two give {', '.join(str(head.shape) for head in got)}")
+        raise one_picture_only(f"two give {', '.join(str(head.shape) for head in got)}")
     worst = float(np.max([np.abs(a - b).max() for a, b in zip(got, expected, strict=True)]))
     if not worst <= MAX_DIFFERENCE:
         raise EdgedError(f"{where}: cut at its heads it differs by {worst:.2g} from the original")
 
 
-def _one_picture_only(reason: str) -> DataError:
+def one_picture_only(reason: str) -> DataError:
+    """The error for a graph that does not take a batch."""
     return DataError(
         f"its backbone works for one picture at a time only: {reason}",
         remedy="export it again with --dynamic, or import the .pt",

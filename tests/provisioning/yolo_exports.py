@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -57,20 +58,29 @@ class Raw(nn.Module):
 
 
 def exported(
-    module: nn.Module, *, input_wh: tuple[int, int] = (96, 64), dynamic: bool = False, opset: int = 12, names: str = ""
+    module: nn.Module,
+    *,
+    input_wh: tuple[int, int] = (96, 64),
+    dynamic: bool = False,
+    opset: int = 12,
+    names: str = "",
+    outputs: Sequence[str] = (),
+    sizes: tuple[int, int] | None = None,
 ) -> bytes:
-    """torch's ONNX of a module; `names` becomes metadata."""
+    """torch's ONNX of a module; `names` becomes metadata, `sizes` a second input as the DETR family has it."""
+    images = torch.rand(1, 3, input_wh[1], input_wh[0])
     file = io.BytesIO()
     axes = {"images": {0: "batch", 2: "height", 3: "width"}} if dynamic else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that YOLOv5 uses is deprecated and says so
         torch.onnx.export(
             module.eval(),
-            (torch.rand(1, 3, input_wh[1], input_wh[0]),),
+            (images,) if sizes is None else (images, torch.tensor([sizes])),
             file,  # type: ignore[arg-type]  # this exporter takes one, its annotation says otherwise
             dynamo=False,
             opset_version=opset,
-            input_names=["images"],
+            input_names=["images"] if sizes is None else ["images", "orig_target_sizes"],
+            output_names=list(outputs) or None,
             dynamic_axes=axes,
         )
     model = onnx.load_model_from_string(file.getvalue())

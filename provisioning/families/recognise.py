@@ -1,0 +1,66 @@
+"""Says by its structure whether a graph is a dense detector without anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from provisioning.cut.graph import Picture
+from provisioning.families.maps import Level, Shapes, find_levels
+from provisioning.plain import tensor_shapes
+
+_BOX_AND_CLASSES, _WITH_OBJECTNESS = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class DenseGraph:
+    """A graph whose heads make boxes and classes by maps of their own.
+
+    Attributes:
+        model: with a picture of fixed size.
+        levels: its maps.
+        shapes: of its tensors.
+        rounded: it was made from a quantised graph, whose numbers are rounded.
+    """
+
+    model: onnx.ModelProto
+    levels: Sequence[Level]
+    shapes: Shapes
+    rounded: bool = False
+
+
+def dense_graph(
+    model: onnx.ModelProto, picture: Picture, *, input_wh: tuple[int, int], rounded: bool = False
+) -> DenseGraph | None:
+    """Look at the maps of a graph.
+
+    Args:
+        model: float32, nodes in order; not changed.
+        picture: its input.
+        input_wh: network input (width, height), pixels.
+        rounded: it was made from a quantised graph.
+
+    Returns:
+        None for other detectors, such as YOLOv5, whose heads are one map each.
+
+    Raises:
+        DataError: it does not run on a picture of this size.
+    """
+    sized = _with_size(model, picture, input_wh)
+    made = [name for node in sized.graph.node for name in node.output if name]
+    shapes = tensor_shapes(sized, made, picture.batch)
+    levels = find_levels(sized, shapes, input_wh=input_wh)
+    counts = {len(level.pieces) for level in levels}
+    if counts not in ({_BOX_AND_CLASSES}, {_WITH_OBJECTNESS}) or len(levels) == 1:
+        return None
+    return DenseGraph(sized, levels, shapes, rounded)
+
+
+def _with_size(model: onnx.ModelProto, picture: Picture, input_wh: tuple[int, int]) -> onnx.ModelProto:
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    sides = next(value for value in twin.graph.input if value.name == picture.name).type.tensor_type.shape.dim
+    sides[3].dim_value, sides[2].dim_value = input_wh
+    return twin

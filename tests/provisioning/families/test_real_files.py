@@ -1,0 +1,82 @@
+"""Real files of other families, imported, give the boxes of independent decoders of the original files."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edged.core.bundle import Bundle
+from edged.core.errors import DataError
+from edged.core.types import Detections, Frame, FrameMeta, Pixels, Thresholds
+from edged.cpu.detector import CpuDetector
+from provisioning.data.pictures import read_picture
+from provisioning.families.recognised import Hints, coco_names
+from provisioning.importing import export_graph
+from provisioning.store import Store
+from tests.provisioning.families.reference import DECODERS, kept, yolov8
+
+CONFIDENCE, IOU = 0.3, 0.6
+
+
+def detections(bundle: Bundle, pixels: Pixels, *, confidence: float) -> Detections:
+    """What the daemon's detector sees in one picture."""
+    detector = CpuDetector(bundle, thresholds=Thresholds(confidence=confidence, iou=IOU))
+    height, width = pixels.shape[:2]
+    try:
+        meta = FrameMeta("gate", 0, datetime.now(timezone.utc), time.monotonic_ns(), (width, height))
+        detector.submit([Frame(meta, pixels)])
+        [result] = detector.collect()
+    finally:
+        detector.close()
+    return result.detections
+
+
+@pytest.mark.parametrize(
+    ("file", "side", "names"),
+    [
+        ("yolox-nano-416", 416, coco_names()),
+        ("nanodet-m-320", 320, coco_names()),
+        ("rtmdet-nano-person-320", 320, ("person",)),
+    ],
+)
+@pytest.mark.parametrize("picture", ["bus.jpg", "zidane.jpg"])
+def test_a_square_picture_gives_every_printed_digit(
+    test_data: Path, tmp_path: Path, file: str, side: int, names: tuple[str, ...], picture: str
+) -> None:
+    path, image = test_data / "models" / f"{file}.onnx", test_data / "images" / picture
+    made = export_graph(path, name=file, input_wh=(side, side), names=names, hints=Hints(image=image))
+    bundle = made.add_to(Store(tmp_path))
+    square = cv2.resize(read_picture(image), (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    expected = kept(DECODERS[file](path, square), confidence=CONFIDENCE, iou=IOU)
+    found = detections(bundle, square, confidence=CONFIDENCE)
+    assert len(expected) >= 2
+    assert [int(each) for each in found.class_id] == [each for each, _, _ in expected]
+    for score, box, (_, wanted_score, wanted_box) in zip(found.confidence, found.xyxy, expected, strict=True):
+        assert f"{score:.3f}" == f"{wanted_score:.3f}"
+        np.testing.assert_allclose(box, np.clip(wanted_box, 0, side), atol=0.05)
+
+
+def test_a_quantised_file_sees_what_its_float_graph_sees(test_data: Path, tmp_path: Path) -> None:
+    """Dynamic quantisation rounds every activation: boxes move a little, objects stay."""
+    path, image = test_data / "models" / "yolo11n-320-dynint8.AGPL.onnx", test_data / "images" / "bus.jpg"
+    made = export_graph(path, name="eleven")
+    assert (made.manifest.architecture, made.manifest.licence) == ("yolo11n", "AGPL-3.0")
+    assert "float graph" in made.manifest.provenance["quantised"]
+    square = cv2.resize(read_picture(image), (320, 320), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    expected = kept(yolov8(path, square), confidence=0.4, iou=IOU)
+    found = detections(made.add_to(Store(tmp_path)), square, confidence=0.3)
+    assert len(expected) >= 3
+    for number, _, box in expected:
+        same = found.xyxy[found.class_id == number]
+        assert len(same) and np.abs(same - np.clip(box, 0, 320)).max(axis=1).min() < 8
+
+
+@pytest.mark.parametrize("file", ["deimv2-atto-320-dynint8", "yolo26n-e2e-dynint8.AGPL"])
+def test_files_for_one_picture_at_a_time_are_refused(test_data: Path, file: str) -> None:
+    with pytest.raises(DataError, match="works for one picture at a time only"):
+        export_graph(test_data / "models" / f"{file}.onnx", name="one", names=coco_names())
