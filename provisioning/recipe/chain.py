@@ -17,9 +17,10 @@ from edged.core.manifest import EngineRecord, Manifest
 from provisioning.build.bundle_engine import build_engine, engine_files, save_engine_models
 from provisioning.build.maker import EngineMaker, suited
 from provisioning.bundle_files import write_bundle
+from provisioning.families.recognised import Hints
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
-from provisioning.importing import export_model
+from provisioning.importing import export_model, read_names
 from provisioning.quantize.int8 import CALIBRATION, quantize
 from provisioning.quantize.refusal import require_quantisable
 from provisioning.recipe.fingerprints import of_dataset, of_source
@@ -84,11 +85,24 @@ class Chain:
 
     def _export(self, weights: Weights) -> Output:
         settings = self.settings
-        inputs = {"weights": weights.sha256, "size": settings.size, "name": settings.name, "tool": __version__}
+        names = read_names(Path(settings.names)) if settings.names else ()
+        inputs = {
+            "weights": weights.sha256,
+            "size": settings.size,
+            "name": settings.name,
+            "names": list(names),
+            "pixels": settings.pixels,
+            "tool": __version__,
+        }
 
         def work(folder: Path) -> None:
             exported = export_model(
-                weights.path, name=settings.name, input_wh=settings.input_wh, licence=weights.licence
+                weights.path,
+                name=settings.name,
+                input_wh=settings.input_wh,
+                licence=weights.licence,
+                names=names,
+                hints=Hints(settings.pixels),
             )
             if settings.precision == "int8":  # better said before frames are sampled than after
                 require_quantisable(exported.manifest)

@@ -16,6 +16,7 @@ from edged.core.errors import ConfigError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
 from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
+from provisioning.families.recognised import PixelName
 from provisioning.quantize.thresholds import Method
 
 SECTION = "provision"
@@ -36,7 +37,9 @@ class ProvisionSettings(BaseModel):
         sha256: expected digest of the download, 64 hexadecimal digits.
         trust_first: accept the first download if no digest is known, and expect its digest from then on.
         licence: of the weights, if the file does not say.
-        size: network input, `640` or `640x384` (width x height).
+        size: network input, `640` or `640x384` (width x height); empty: what an ONNX file was exported with, else 640.
+        names: file with the class names of an ONNX file that does not have them, or `coco`, `coco91`.
+        pixels: preprocessing that the network of an ONNX file is trained on, where that of its family is not right.
         precision: fp32, fp16 or int8.
         tensorrt: what builds the engine: `tensorrt`, `rtx` (TensorRT for RTX), or `auto`: the first that works.
         gpus: compute capabilities that TensorRT for RTX builds for, or `this`, or `all`; empty means `this`, or `all`
@@ -69,7 +72,9 @@ class ProvisionSettings(BaseModel):
     sha256: str = Field("", pattern=r"^([0-9a-fA-F]{64})?$")
     trust_first: bool = False
     licence: str = ""
-    size: str = "640"
+    size: str = ""
+    names: str = ""
+    pixels: PixelName | Literal[""] = ""
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     tensorrt: Literal["auto", "tensorrt", "rtx"] = "auto"
     gpus: list[str] = []
@@ -96,7 +101,7 @@ class ProvisionSettings(BaseModel):
     @classmethod
     def _possible_size(cls, text: str) -> str:
         match = _SIZE.fullmatch(text)
-        if match is None or any(int(side) % 32 or int(side) > MAX_SIDE for side in match.groups() if side):
+        if text and (match is None or any(int(side) % 32 or int(side) > MAX_SIDE for side in match.groups() if side)):
             raise ValueError(f"must be like 640 or 640x384 (width x height), multiples of 32 up to {MAX_SIDE}")
         return text
 
@@ -126,8 +131,10 @@ class ProvisionSettings(BaseModel):
         return self
 
     @property
-    def input_wh(self) -> tuple[int, int]:
-        """Network input (width, height), pixels."""
+    def input_wh(self) -> tuple[int, int] | None:
+        """Network input (width, height), pixels; None where no size is asked for."""
+        if not self.size:
+            return None
         width, _, height = self.size.partition("x")
         return int(width), int(height or width)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.core.errors import DataError, UsageError
+from provisioning.cut.heads import DEFAULT_WH
 from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
 from provisioning.files import file_sha256
 from provisioning.recipe.fingerprints import of_dataset
@@ -79,7 +80,8 @@ def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:
 def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     """Train. The run's folder is outside the outputs until it is done, so an interrupted training can be resumed."""
     spec = Path(settings.dataset).expanduser()
-    if settings.input_wh[0] != settings.input_wh[1]:
+    width, height = settings.input_wh or DEFAULT_WH
+    if width != height:
         raise UsageError(f"training needs a square size, got {settings.size}", remedy="train first, then import")
     inputs = {"dataset": of_dataset(spec), "size": settings.size}
     arguments = list(settings.train_arguments)
@@ -89,7 +91,7 @@ def _trained(settings: ProvisionSettings, workshop: Workshop) -> Weights:
         parsed = _parsed(
             arguments,
             data=spec,
-            size=settings.input_wh[0],
+            size=width,
             runs=run.parent,
             name=run.name,
             resume=(run / "last.pt").exists(),

@@ -18,7 +18,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_one_key_is_enough(tmp_path: Path) -> None:
     settings = read_settings(write(tmp_path, '[provision]\nweights = "yolov5n"\n'))
-    assert (settings.precision, settings.input_wh, settings.decode) == ("fp16", (640, 640), "auto")
+    assert (settings.precision, settings.input_wh, settings.decode) == ("fp16", None, "auto")
 
 
 def test_other_tables_are_none_of_its_business(tmp_path: Path) -> None:
