@@ -109,7 +109,7 @@ def test_rows_args_have_the_layout_of_the_source() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 300, 1000])
 @pytest.mark.parametrize("confidence", [0.0, 0.25, 0.5, 0.98], ids=str)
-def test_rows_equal_loops_and_the_cpu_bit_by_bit(on: Ground, count: int, confidence: float) -> None:
+def test_rows_equals_the_cpu_bit_by_bit_and_loops(on: Ground, count: int, confidence: float) -> None:
     require_loops_and_cpu(random_rows(count, seed=count), Thresholds(confidence=confidence), on=on)
 
 
@@ -170,7 +170,7 @@ def test_rows_give_boxes_in_pixels_of_any_frame(on: Ground, frame_wh: tuple[int,
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_of_a_batch_do_not_touch_each_other(on: Ground, seed: int) -> None:
+def test_rows_images_of_a_batch_do_not_touch_each_other(on: Ground, seed: int) -> None:
     images = [random_rows(300, seed=8), np.zeros((300, 6), np.float32), random_rows(300, seed=9)]
     frames_wh = [(1920, 1080), (10, 10), (480, 640)]
     limits = Thresholds(max_detections=40)
