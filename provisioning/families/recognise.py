@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import onnx
 
+from edged.core.errors import DataError
 from provisioning.cut.graph import Picture
 from provisioning.families.maps import Level, Shapes, find_levels
 from provisioning.plain import tensor_shapes
 
 _BOX_AND_CLASSES, _WITH_OBJECTNESS = 2, 3
+_DFL_CHANNELS, _MASKS = 64, 32  # of YOLOv8's heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,36 @@ def dense_graph(
         None for other detectors, such as YOLOv5, whose heads are one map each.
 
     Raises:
-        DataError: it does not run on a picture of this size.
+        DataError: it does not run on a picture of this size, or its heads give more than boxes and classes.
     """
     sized = _with_size(model, picture, input_wh)
     made = [name for node in sized.graph.node for name in node.output if name]
     shapes = tensor_shapes(sized, made, picture.batch)
     levels = find_levels(sized, shapes, input_wh=input_wh)
+    _refuse_other_tasks(levels)
     counts = {len(level.pieces) for level in levels}
     if counts not in ({_BOX_AND_CLASSES}, {_WITH_OBJECTNESS}) or len(levels) == 1:
         return None
     return DenseGraph(sized, levels, shapes, rounded)
+
+
+def _refuse_other_tasks(levels: Sequence[Level]) -> None:
+    """Name models of YOLOv8's kind that give something else for each cell, beside box and classes."""
+    for level in levels:
+        widths = [piece.channels for piece in level.pieces]
+        if len(widths) != _WITH_OBJECTNESS or widths[0] != _DFL_CHANNELS:
+            continue
+        extra = widths[-1]
+        if extra == 1:
+            task = "oriented boxes: an angle"
+        elif extra == _MASKS and any(len(other.pieces) == 1 for other in levels):
+            task = f"segmentation: {extra} mask coefficients"
+        else:
+            task = f"poses or the like: {extra} values"
+        raise DataError(
+            f"a model for {task} for each cell, beside 4 distributions of 16 for the box, and the classes",
+            remedy="export the detection model: boxes and classes are what edged reports",
+        )
 
 
 def _with_size(model: onnx.ModelProto, picture: Picture, input_wh: tuple[int, int]) -> onnx.ModelProto:

@@ -122,6 +122,21 @@ class Distances(Detector):
         return torch.cat((boxes, scores.flip(1) if self.swap else scores), 1)
 
 
+class OtherTask(Distances):
+    """YOLOv8's head with values for another task behind the scores, and mask prototypes where it is segmentation."""
+
+    def __init__(self, extra: int, *, prototypes: bool = False) -> None:
+        super().__init__(3)
+        self.extra = nn.ModuleList(nn.Conv2d(16, extra, 1) for _ in STRIDES)
+        self.prototypes = nn.Conv2d(8, 32, 1) if prototypes else None
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
+        maps = self.backbone(images)
+        extra = torch.cat([conv(x).flatten(2) for conv, x in zip(self.extra, maps, strict=True)], 2)
+        joined = torch.cat((super().forward(images), extra), 1)
+        return joined if self.prototypes is None else (joined, self.prototypes(self.backbone.stem(images)))
+
+
 class Rtmdet(Detector):
     """Lyu et al. 2022, before NMS: corners in pixels (B, N, 4) from distances in pixels, and scores (B, N, classes)."""
 

@@ -19,7 +19,7 @@ from provisioning.families.dense import import_dense
 from provisioning.families.pixels import KNOWN, Pixels
 from provisioning.families.recognise import dense_graph
 from provisioning.families.recognised import NO_HINTS, Hints, Recognised
-from tests.provisioning.families.detectors import STRIDES, Detector, Distances, Nanodet, Rtmdet, Yolox
+from tests.provisioning.families.detectors import STRIDES, Detector, Distances, Nanodet, OtherTask, Rtmdet, Yolox
 from tests.provisioning.yolo_exports import exported
 
 WH = (96, 64)
@@ -126,7 +126,7 @@ def test_every_cell_is_that_of_the_original(
 
 @pytest.mark.parametrize(
     "module",
-    [Yolox(1), Distances(1), Rtmdet(1), Rtmdet(4), Distances(64)],
+    [Yolox(1), Yolox(64), Distances(1), Rtmdet(1), Rtmdet(4), Distances(64)],
     ids=lambda module: f"{type(module).__name__} of {module.channels['classes']}",
 )
 def test_numbers_of_classes_that_look_like_something_else(module: Detector) -> None:
@@ -160,6 +160,20 @@ def test_preprocessing_that_nobody_can_know_is_asked_for() -> None:
 def test_scores_that_are_changed_behind_the_heads_are_refused() -> None:
     with pytest.raises(DataError, match="has other scores, or its classes in another order"):
         imported(exported(Distances(3, swap=True), input_wh=WH))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (OtherTask(32, prototypes=True), "a model for segmentation: 32 mask coefficients for each cell"),
+        (OtherTask(51), "a model for poses or the like: 51 values for each cell"),
+        (OtherTask(1), "a model for oriented boxes: an angle for each cell"),
+    ],
+    ids=["segmentation", "poses", "oriented boxes"],
+)
+def test_models_for_other_tasks_are_named(module: nn.Module, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        imported(exported(module, input_wh=WH, opset=17))
 
 
 def test_names_are_asked_for_and_counted() -> None:
