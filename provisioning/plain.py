@@ -47,7 +47,7 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
     constants = stored_constants(twin.graph)
     nodes = [node for node in twin.graph.node if _depends_on_shapes(node, constants)]
     if nodes:
-        shapes = tensor_shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
+        shapes = _shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
         for node in nodes:
             _mend(twin, node, shapes[node.input[0]], shapes[node.output[0]], constants)
         drop_unused(twin.graph)
@@ -128,7 +128,7 @@ def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) ->
     return False
 
 
-def tensor_shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
+def _shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
     """The shapes of tensors, found by running the model once on zeros."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
+from edged.cpu.session import open_session
 from provisioning.cut.graph import Picture
 from provisioning.families.maps import Level, Shapes, find_levels
-from provisioning.plain import tensor_shapes
 
 _BOX_AND_CLASSES, _WITH_OBJECTNESS = 2, 3
 _DFL_CHANNELS, _MASKS = 64, 32  # of YOLOv8's heads
@@ -51,14 +53,35 @@ def dense_graph(
         DataError: it does not run on a picture of this size, or its heads give more than boxes and classes.
     """
     sized = _with_size(model, picture, input_wh)
-    made = [name for node in sized.graph.node for name in node.output if name]
-    shapes = tensor_shapes(sized, made, picture.batch)
+    shapes = _shapes(sized, picture, input_wh)
     levels = find_levels(sized, shapes, input_wh=input_wh)
     _refuse_other_tasks(levels)
     counts = {len(level.pieces) for level in levels}
     if counts not in ({_BOX_AND_CLASSES}, {_WITH_OBJECTNESS}) or len(levels) == 1:
         return None
     return DenseGraph(sized, levels, shapes, rounded)
+
+
+def _shapes(model: onnx.ModelProto, picture: Picture, input_wh: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor, found by running the model once on zeros."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    names = [name for node in model.graph.node for name in node.output if name]
+    sizes = [f"{name}/Shape" for name in names]
+    probe.graph.node.extend(helper.make_node("Shape", [name], [size]) for name, size in zip(names, sizes, strict=True))
+    del probe.graph.output[:]
+    probe.graph.output.extend(helper.make_tensor_value_info(size, TensorProto.INT64, [None]) for size in sizes)
+    try:
+        session = open_session(probe.SerializeToString(), threads=1, where="the model")
+        got = session.run(sizes, {picture.name: np.zeros((picture.batch, 3, *input_wh[::-1]), np.float32)})
+    except DataError:
+        raise
+    except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
+        raise DataError(
+            f"does not run on a picture of {input_wh[0]}x{input_wh[1]}: {' '.join(str(exc).split())[:300]}",
+            remedy="give the size that it was exported for: --size",
+        ) from exc
+    return {name: tuple(map(int, np.asarray(shape))) for name, shape in zip(names, got, strict=True)}
 
 
 def _refuse_other_tasks(levels: Sequence[Level]) -> None:
