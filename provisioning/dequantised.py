@@ -23,6 +23,7 @@ _QUANTISED = frozenset({*_INTEGER, *_QUANTISERS, *_LINEAR, "DequantizeLinear"})
 # Each keeps the values of its first input, so that it may stand between a quantiser and what reads integers.
 _LAYOUT = KEEPS_SIZE | {"Gather", "Slice", "MaxPool", "Pad"}
 _NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "Clip", "HardSigmoid", "Abs"})
+_BYTES = {np.dtype(np.int8), np.dtype(np.uint8)}
 _FIRST_CLIP_INPUTS = 11  # before this opset, the limits of Clip are attributes
 
 
@@ -46,10 +47,13 @@ def dequantised(model: onnx.ModelProto) -> onnx.ModelProto:
     _require_none(model, _LINEAR)
     editing = _Dequantising(model)
     for node in list(editing.model.graph.node):
-        if node.op_type in _INTEGER:
-            editing.convert_sums(node)
-        elif node.op_type == "DequantizeLinear":
-            editing.rename(node, editing.real(node.input[0], node.input[1], _optional(node, 2), reader=node))
+        try:
+            if node.op_type in _INTEGER:
+                editing.convert_sums(node)
+            elif node.op_type == "DequantizeLinear":
+                editing.rename(node, editing.real(node.input[0], node.input[1], _optional(node, 2), reader=node))
+        except (ValueError, IndexError) as exc:  # shapes that do not fit together
+            raise _refusal(node) from exc
     made = editing.finish()
     _require_none(made, _QUANTISED)
     return made
@@ -134,7 +138,7 @@ class _Dequantising(Rewriting):
         while waiting and len(others) <= len(scales):
             name = waiting.pop()
             value, source = self.constant(name), self.maker.get(name)
-            if value is not None:
+            if value is not None and value.dtype == np.float32:
                 constant = np.asarray(constant * value, np.float32)
             elif source is not None and source.op_type == "Mul":
                 waiting.extend(source.input)
@@ -148,7 +152,7 @@ class _Dequantising(Rewriting):
         """Integer weights less their zero point, as float32."""
         name = _optional(node, 3)
         zero = self.constant(name) if name else np.zeros((), weights.dtype)
-        if zero is None:
+        if zero is None or {weights.dtype, zero.dtype} - _BYTES:
             raise _refusal(node)
         if node.op_type == "ConvInteger" and zero.size > 1:
             zero = zero.reshape(-1, *(1,) * (weights.ndim - 1))  # one of each output channel
@@ -200,10 +204,7 @@ class _Dequantising(Rewriting):
             raise _refusal(reader)
         if scales.size > 1 and self.constant(reader.input[0]) is not value:  # a Gather since then: which axis is it?
             raise _refusal(reader)
-        try:
-            scales, zeros = (_spread(each, value.shape, reader) for each in (scales, zeros))
-        except ValueError as exc:
-            raise _refusal(reader) from exc
+        scales, zeros = (_spread(each, value.shape, reader) for each in (scales, zeros))
         return (value.astype(np.float32) - zeros.astype(np.float32)) * scales.astype(np.float32)
 
     def _same(self, first: str, second: str) -> bool:

@@ -7,22 +7,19 @@ need the plain form. No step here changes what the graph computes; the importer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_converter
 
-from edged.cpu.session import open_session
-from provisioning.rewriting import Values, drop_unused, reads, rename_tensors, sort_nodes, stored_constants
+from provisioning.batch_nodes import Freeing
+from provisioning.rewriting import Values, reads, rename_tensors, sort_nodes, stored_constants
 
 __all__ = ["at_opset", "in_float32", "reads", "sort_nodes", "without_shape_arithmetic"]
 
-_RANK = 4
-_OF_SIZES = {"axes", "keep_aspect_ratio_policy"}  # attributes without meaning where every axis has a scale
 _AXES_ARE_INPUTS = 18  # from this opset on, of these; of ReduceSum from 13 on
 _AXES_WERE_ATTRIBUTES = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"})
-_FIRST_ROI_OPSET = 11  # before it, the second input of Resize is `scales`
 
 
 def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -39,19 +36,18 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
     """A copy in which `Resize` has constant scales and `Reshape` works with any batch size.
 
     Args:
-        model: has one input (B, C, H, W) of fixed C, H, W; it is run once to see the shapes.
+        model: has one input (B, C, H, W) of fixed C, H, W.
         batch: a batch size that the model accepts.
+
+    Raises:
+        DataError: a node takes this batch size only.
     """
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    constants = stored_constants(twin.graph)
-    nodes = [node for node in twin.graph.node if _depends_on_shapes(node, constants)]
-    if nodes:
-        shapes = _shapes(model, {name for node in nodes for name in (node.input[0], node.output[0])}, batch)
-        for node in nodes:
-            _mend(twin, node, shapes[node.input[0]], shapes[node.output[0]], constants)
-        drop_unused(twin.graph)
-    return twin
+    weights = {tensor.name for tensor in model.graph.initializer}
+    picture = next(value for value in model.graph.input if value.name not in weights)
+    sides = [dim.dim_value for dim in picture.type.tensor_type.shape.dim][1:]
+    freeing = Freeing(model, picture.name, (batch, *sides))
+    freeing.mend_nodes()
+    return freeing.finish()
 
 
 def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.ModelProto:
@@ -115,62 +111,6 @@ def _drop_idle_casts(model: onnx.ModelProto) -> None:
     del model.graph.node[:]
     model.graph.node.extend(kept)
     rename_tensors(model.graph, idle)
-
-
-def _depends_on_shapes(node: onnx.NodeProto, constants: Mapping[str, Values]) -> bool:
-    """Whether a node has a constant target shape, computed scales, a target size, or scales for some axes only."""
-    given = [name for name in node.input[1:] if name]
-    if node.op_type == "Reshape":
-        return bool(given) and given[0] in constants
-    if node.op_type == "Resize":
-        told = len(node.input) > 3 or any(name not in constants for name in given)  # noqa: PLR2004 (X, roi, scales, sizes)
-        return told or any(attribute.name == "axes" for attribute in node.attribute)
-    return False
-
-
-def _shapes(model: onnx.ModelProto, tensors: Iterable[str], batch: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of tensors, found by running the model once on zeros."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    names = sorted(tensors)
-    sizes = [f"{name}/Shape" for name in names]
-    probe.graph.node.extend(helper.make_node("Shape", [name], [size]) for name, size in zip(names, sizes, strict=True))
-    del probe.graph.output[:]
-    probe.graph.output.extend(helper.make_tensor_value_info(size, TensorProto.INT64, [None]) for size in sizes)
-    session = open_session(probe.SerializeToString(), threads=1, where="the model, to see its shapes,")
-    weights = {tensor.name for tensor in model.graph.initializer}
-    picture = next(value for value in model.graph.input if value.name not in weights)
-    sides = [dim.dim_value for dim in picture.type.tensor_type.shape.dim][1:]
-    got = session.run(sizes, {picture.name: np.zeros((batch, *sides), np.float32)})
-    return {name: tuple(map(int, np.asarray(shape))) for name, shape in zip(names, got, strict=True)}
-
-
-def _mend(
-    model: onnx.ModelProto,
-    node: onnx.NodeProto,
-    taken: Sequence[int],
-    given: Sequence[int],
-    constants: Mapping[str, Values],
-) -> None:
-    """Make one node independent of sizes, where that is exact: `taken` and `given` are its input and output shape."""
-    name = f"{node.output[0]}/edged"
-    if node.op_type == "Resize":
-        if len(taken) != _RANK or any(after % before for before, after in zip(taken, given, strict=True)):
-            return
-        scales = np.array([after // before for before, after in zip(taken, given, strict=True)], np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(scales, name))
-        opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-        node.input[1:] = [node.input[1], name] if opset >= _FIRST_ROI_OPSET else [name]
-        kept = [attribute for attribute in node.attribute if attribute.name not in _OF_SIZES]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-        return
-    shape = constants[node.input[1]].copy()
-    zeros_are_sizes = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
-    if len(shape) > 1 and taken and shape[0] == taken[0] and not zeros_are_sizes:
-        shape[0] = 0  # the batch size of the input
-        model.graph.initializer.append(numpy_helper.from_array(shape, name))
-        node.input[1] = name
 
 
 def _lowered(model: onnx.ModelProto, current: int, opset: int) -> onnx.ModelProto:

@@ -16,6 +16,8 @@ from onnx.reference import ReferenceEvaluator
 KEEPS_SIZE = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 
 
+_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+
 Values = npt.NDArray[Any]
 
 
@@ -52,6 +54,9 @@ def stored_constants(graph: onnx.GraphProto) -> dict[str, Values]:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name == "value":
                 found[node.output[0]] = numpy_helper.to_array(attribute.t)
+            elif attribute.name in _NUMBERS:
+                value = helper.get_attribute_value(attribute)
+                found[node.output[0]] = np.array(value, _NUMBERS[attribute.name])
     return found
 
 
@@ -114,6 +119,7 @@ class Rewriting:
         maker: the node that makes each tensor.
         users: the nodes that read each tensor, in the graph's order; one that reads it in a subgraph, too.
         outputs: names of the graph's outputs.
+        stored: values of weights and `Constant` nodes, by tensor name.
         inputs: names of the graph's inputs, without those that only give a weight a name.
     """
 
@@ -126,7 +132,8 @@ class Rewriting:
         for node in graph.node:
             for name in sorted(reads(node)):
                 self.users.setdefault(name, []).append(node)
-        self._constants: dict[str, Values | None] = {**stored_constants(graph)}
+        self.stored = stored_constants(graph)
+        self._constants: dict[str, Values | None] = {**self.stored}
         self.outputs = {value.name for value in graph.output}
         self.inputs = {value.name for value in graph.input} - self._constants.keys()
         self._taken = {*self.maker, *self.users, *self._constants, *self.outputs, *self.inputs}
@@ -169,6 +176,10 @@ class Rewriting:
         node.attribute.extend(like.attribute if like else ())
         self._added.append(node)
 
+    def adopt(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Add nodes as they are."""
+        self._added.extend(nodes)
+
     def drop(self, node: onnx.NodeProto) -> None:
         """Remove a node."""
         self._dropped.update(name for name in node.output if name)
@@ -192,8 +203,13 @@ class Rewriting:
 
 
 def evaluated(node: onnx.NodeProto, inputs: Sequence[Values], opsets: Sequence[OperatorSetIdProto]) -> list[Values]:
-    """The outputs of one node, computed by ONNX's reference. `inputs` are those of its inputs that are given."""
+    """The outputs of one node, computed by ONNX's reference. `inputs` are those of its inputs that are given.
+
+    Raises:
+        Exception: of any kind: it cannot be computed.
+    """
     names = [name for name in node.input if name]
     function = helper.make_function("edged", "one", names, [name for name in node.output if name], [node], opsets)
     feeds: dict[str, Any] = dict(zip(names, inputs, strict=True))
-    return [np.asarray(value) for value in ReferenceEvaluator(function).run(None, feeds, attributes={})]
+    with np.errstate(divide="raise", invalid="raise"):
+        return [np.asarray(value) for value in ReferenceEvaluator(function).run(None, feeds, attributes={})]

@@ -220,6 +220,7 @@ def _changed(tmp_path: Path, kind: str, place: int, name: str) -> onnx.ModelProt
         pytest.param("ConvInteger", 2, "", id="no zero point"),
         pytest.param("ConvInteger", 3, "images_zero_point", id="computed zero point of the weights"),
         pytest.param("ConvInteger", 0, "w1_quantized", id="no quantiser"),
+        pytest.param("MatMulInteger", 3, "w2_quantized", id="zero points that do not fit"),
         pytest.param("Mul", 0, "s1_scale", id="scale of another tensor"),
         pytest.param("Mul", 1, "images_scale", id="one scale twice"),
         pytest.param("Cast", 0, "images_quantized", id="integers read by others"),

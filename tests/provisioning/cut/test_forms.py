@@ -143,18 +143,34 @@ def test_a_dynamically_quantised_export(tmp_path: Path) -> None:
     assert np.corrcoef(_heads(model, blob), expected)[0, 1] > 0.99
 
 
-def test_cut_refuses_a_backbone_for_one_picture() -> None:
-    """Two pictures that the graph mixes up: half of the first's channels and half of the second's."""
+def _with_around_pool(*kinds: str, **shapes: list[int]) -> bytes:
+    """An export with two nodes before its first MaxPool; each reads the shape or the axes that is its name's."""
     model = onnx.load_model_from_string(simplified(exported(WithDecode(lively()), opset=17, names=METADATA)))
     pool = next(node for node in model.graph.node if node.op_type == "MaxPool")
-    model.graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [4], [128, 1, 2, 3]))
-    model.graph.initializer.append(helper.make_tensor("back", TensorProto.INT64, [4], [1, 128, 2, 3]))
-    place = list(model.graph.node).index(pool)
-    model.graph.node.insert(place, helper.make_node("Reshape", ["over channels", "back"], ["whole"]))
-    model.graph.node.insert(place, helper.make_node("Reshape", [pool.input[0], "flat"], ["over channels"]))
-    pool.input[0] = "whole"
-    with pytest.raises(DataError, match=r"works for one picture at a time only.*--dynamic"):
-        cut_at_heads(model.SerializeToString())
+    place, tensor = list(model.graph.node).index(pool), pool.input[0]
+    for kind, (name, values) in zip(kinds, shapes.items(), strict=True):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
+        model.graph.node.insert(place, helper.make_node(kind, [tensor, name], [f"{name} made"]))
+        tensor, place = f"{name} made", place + 1
+    pool.input[0] = tensor
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def test_cut_frees_a_batch_that_was_made_one_with_the_channels() -> None:
+    content = _with_around_pool("Reshape", "Reshape", flat=[128, 1, 2, 3], back=[1, 128, 2, 3])
+    model = onnx.load_model_from_string(cut_at_heads(content).onnx)
+    blob = _pictures(2)
+    apart = np.stack([_heads(model, picture[None]) for picture in blob])
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    together = np.concatenate([head.reshape(2, -1) for head in session.run(None, {"images": blob})], axis=1)
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+def test_cut_refuses_a_backbone_for_one_picture() -> None:
+    content = _with_around_pool("Squeeze", "Unsqueeze", first=[0], again=[0])
+    with pytest.raises(DataError, match=r"takes one batch size only: at node .* \(Squeeze\).*--dynamic"):
+        cut_at_heads(content)
 
 
 @pytest.fixture(scope="module")
