@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edged.core.bundle import Bundle
+from edged.core.decode import ListDecode
 from edged.core.errors import DataError
 from edged.core.types import Detections, Frame, FrameMeta, Pixels, Thresholds
 from edged.cpu.detector import CpuDetector
@@ -76,7 +77,17 @@ def test_a_quantised_file_sees_what_its_float_graph_sees(test_data: Path, tmp_pa
         assert len(same) and np.abs(same - np.clip(box, 0, 320)).max(axis=1).min() < 8
 
 
-@pytest.mark.parametrize("file", ["deimv2-atto-320-dynint8", "yolo26n-e2e-dynint8.AGPL"])
-def test_files_for_one_picture_at_a_time_are_refused(test_data: Path, file: str) -> None:
-    with pytest.raises(DataError, match="works for one picture at a time only"):
-        export_graph(test_data / "models" / f"{file}.onnx", name="one", names=coco_names())
+def test_an_end_to_end_file_for_one_picture_takes_several(test_data: Path, tmp_path: Path) -> None:
+    path, image = test_data / "models" / "yolo26n-e2e-dynint8.AGPL.onnx", test_data / "images" / "bus.jpg"
+    made = export_graph(path, name="end", hints=Hints(image=image))
+    assert made.manifest.decode == ListDecode("yolo26n")
+    found = detections(made.add_to(Store(tmp_path)), read_picture(image), confidence=0.4)
+    names = [made.manifest.classes[number] for number in found.class_id]
+    assert names.count("person") >= 3 and names.count("bus") == 1
+
+
+def test_a_file_without_a_batch_axis_is_refused(test_data: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"deimv2.*takes one batch size only.*export it again with a dynamic batch axis"
+    ):
+        export_graph(test_data / "models" / "deimv2-atto-320-dynint8.onnx", name="one", names=coco_names())
