@@ -145,9 +145,7 @@ def export_graph(
         elif dense := dense_graph(model, picture, input_wh=size, rounded=rounded):
             made = import_dense(dense, picture, input_wh=size, names=names, hints=hints)
         else:
-            made = _cut(
-                model.SerializeToString() if rounded else content, input_wh=input_wh, names=names, anchors=anchors
-            )
+            made = _cut(given.SerializeToString(), input_wh=input_wh, names=names, anchors=anchors)
     except DataError as exc:
         raise DataError(f"{path}: {exc}") from exc
     except UsageError as exc:

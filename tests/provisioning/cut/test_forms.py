@@ -143,6 +143,19 @@ def test_a_dynamically_quantised_export(tmp_path: Path) -> None:
     assert np.corrcoef(_heads(model, blob), expected)[0, 1] > 0.99
 
 
+def test_weights_beside_the_file_give_the_same_model(tmp_path: Path) -> None:
+    """Torch's newer exporter writes large models so."""
+    model = onnx.load_model_from_string(exported(WithDecode(lively()), opset=17, names=METADATA))
+    onnx.save(model, tmp_path / "one.onnx")
+    onnx.save(model, tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0)
+    one, apart = (export_model(tmp_path / name, name="n") for name in ("one.onnx", "apart.onnx"))
+    assert (tmp_path / "apart.data").stat().st_size > 10 * (tmp_path / "apart.onnx").stat().st_size
+    assert apart.onnx == one.onnx
+    (tmp_path / "apart.data").unlink()
+    with pytest.raises(DataError, match=r"apart\.data"):
+        export_model(tmp_path / "apart.onnx", name="n")
+
+
 def _with_around_pool(*kinds: str, **shapes: list[int]) -> bytes:
     """An export with two nodes before its first MaxPool; each reads the shape or the axes that is its name's."""
     model = onnx.load_model_from_string(simplified(exported(WithDecode(lively()), opset=17, names=METADATA)))
