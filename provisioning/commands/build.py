@@ -80,13 +80,7 @@ def run(args: argparse.Namespace) -> int:
     _require_sense(args)
     store = Store(args.store)
     bundle = opened_to_change(store, args.name)
-    maker = find_maker(
-        tensorrt=args.tensorrt,
-        device=args.device,
-        decode=args.decode,
-        gpus=args.gpus,
-        work=args.work,
-    )
+    maker = find_maker(tensorrt=args.tensorrt, device=args.device, decode=args.decode, gpus=args.gpus, work=args.work)
     precision = args.precision or bundle.manifest.precision
     for warning in warnings_of(maker, precision):
         sys.stderr.write(f"edged-provision: warning: {warning}\n")
