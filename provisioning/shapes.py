@@ -98,11 +98,13 @@ class Shapes:
         if any(name not in self._types for name in node.input if name):
             return
         domain = "" if node.domain == "ai.onnx" else node.domain
-        if not onnx.defs.has(node.op_type, domain):
-            return  # a plugin
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self._opset, domain)
+        except onnx.defs.SchemaError:
+            return  # a plugin, or an operator of another opset
         try:
             made = infer_node_outputs(
-                onnx.defs.get_schema(node.op_type, self._opset, domain),
+                schema,
                 node,
                 {name: self._types[name] for name in given if name in self._types},
                 {name: numpy_helper.from_array(self.values[name], name) for name in small},
