@@ -120,7 +120,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "data": {"names"},
     "export": {"model"},
     "cut": {"dequantised", "export", "names", "plain", "rewriting"},
-    "families": {"cut", "data", "export", "plain", "rewriting"},
+    "families": {"cut", "data", "export", "plain", "rewriting", "shapes"},
     "frames": {"data"},
     "evaluation": {"data", "model"},
     "training": {"command_line", "data", "evaluation", "model"},

@@ -16,7 +16,7 @@ _DFL_CHANNELS = 64  # of a head for boxes in YOLOv8 and later: 4 sides, 16 bins 
 _YOLOV5_ONLY = "edged-provision import --help names the families that are read"
 _DETECTION = "export the detection model: boxes and classes are what edged reports"
 # "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes. Its "YOLOv5" is anchor-free, too.
-_ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
+ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
 _TASKS = {"segment": "segmentation", "pose": "poses", "obb": "oriented boxes", "classify": "classification"}
 
 
@@ -27,7 +27,7 @@ def refuse_other_tasks(model: onnx.ModelProto) -> None:
         DataError: they do.
     """
     said = {entry.key: entry.value for entry in model.metadata_props}
-    named = _ULTRALYTICS.search(said.get("description", ""))
+    named = ULTRALYTICS.search(said.get("description", ""))
     task = _TASKS.get(said.get("task", ""), "")
     if named and task:
         raise DataError(f"{named[1]} of Ultralytics, which its metadata say is for {task}", remedy=_DETECTION)

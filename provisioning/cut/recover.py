@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
+import numpy.typing as npt
 
 from edged.core.errors import DataError
 from edged.core.types import Floats
@@ -50,7 +51,7 @@ def recover_anchors(decoded: Floats, logits: Sequence[Floats], *, strides: Seque
     raise DataError(f"its decode is not YOLOv5's: {worst}", remedy="export the model without decode, or import the .pt")
 
 
-def same_scores(got: Floats, expected: Floats) -> bool:
+def same_scores(got: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> bool:
     """Whether two arrays of the same shape hold the same scores, within the rounding of different runtimes."""
     return bool(np.allclose(got, expected, rtol=SCORE_TOLERANCE, atol=SCORE_NOISE))
 

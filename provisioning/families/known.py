@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from provisioning.cut.family import ULTRALYTICS
 from provisioning.families.pixels import BGR_255, IMAGENET, OPENMMLAB, RGB, Pixels
 from provisioning.families.understand import Dense
 
 _DFL_BINS = 16
 _NANODET_BINS = 8
-# "Ultralytics YOLOv8n model trained on ...", as that package's exporter writes
-_ULTRALYTICS = re.compile(r"Ultralytics (\S{1,40}) model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def family_of(dense: Dense, metadata: Mapping[str, str]) -> Family:
 
 def named_in(metadata: Mapping[str, str]) -> Family | None:
     """The family that the metadata name, as the `ultralytics` package writes them."""
-    named = _ULTRALYTICS.search(metadata.get("description", ""))
+    named = ULTRALYTICS.search(metadata.get("description", ""))
     return Family(named[1].lower(), RGB) if named else None
 
 

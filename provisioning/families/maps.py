@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-Shapes = Mapping[str, tuple[int, ...]]
+TensorShapes = Mapping[str, tuple[int, ...]]
 
 STRIDES = (4, 8, 16, 32, 64, 128)
 _RANK = 4
@@ -47,7 +47,7 @@ class Level:
     pieces: tuple[Piece, ...]
 
 
-def find_levels(model: onnx.ModelProto, shapes: Shapes, *, input_wh: tuple[int, int]) -> tuple[Level, ...]:
+def find_levels(model: onnx.ModelProto, shapes: TensorShapes, *, input_wh: tuple[int, int]) -> tuple[Level, ...]:
     """Follow the graph back from its outputs to the nearest map on every way.
 
     A map that joins others along its channels counts as those.
@@ -93,7 +93,7 @@ def stride_of(shape: tuple[int, ...], input_wh: tuple[int, int]) -> int:
     return stride if fits and stride in STRIDES else 0
 
 
-def _pieces(tensor: str, makers: Mapping[str, onnx.NodeProto], shapes: Shapes) -> list[str]:
+def _pieces(tensor: str, makers: Mapping[str, onnx.NodeProto], shapes: TensorShapes) -> list[str]:
     """The maps that a map joins along its channels, or itself."""
     node = makers.get(tensor)
     while node is not None and node.op_type in _THROUGH:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
-from edged.cpu.session import open_session
 from provisioning.cut.graph import Picture
-from provisioning.families.maps import Level, Shapes, find_levels
+from provisioning.families.maps import Level, TensorShapes, find_levels
+from provisioning.families.pixels import COLOURS
+from provisioning.shapes import Shapes
 
 _BOX_AND_CLASSES, _WITH_OBJECTNESS = 2, 3
 _DFL_CHANNELS, _MASKS = 64, 32  # of YOLOv8's heads
@@ -31,7 +30,7 @@ class DenseGraph:
 
     model: onnx.ModelProto
     levels: Sequence[Level]
-    shapes: Shapes
+    shapes: TensorShapes
     rounded: bool = False
 
 
@@ -63,25 +62,17 @@ def dense_graph(
 
 
 def _shapes(model: onnx.ModelProto, picture: Picture, input_wh: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor, found by running the model once on zeros."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    names = [name for node in model.graph.node for name in node.output if name]
-    sizes = [f"{name}/Shape" for name in names]
-    probe.graph.node.extend(helper.make_node("Shape", [name], [size]) for name, size in zip(names, sizes, strict=True))
-    del probe.graph.output[:]
-    probe.graph.output.extend(helper.make_tensor_value_info(size, TensorProto.INT64, [None]) for size in sizes)
-    try:
-        session = open_session(probe.SerializeToString(), threads=1, where="the model")
-        got = session.run(sizes, {picture.name: np.zeros((picture.batch, 3, *input_wh[::-1]), np.float32)})
-    except DataError:
-        raise
-    except Exception as exc:  # ONNX Runtime's exceptions share no base below Exception
-        raise DataError(
-            f"does not run on a picture of {input_wh[0]}x{input_wh[1]}: {' '.join(str(exc).split())[:300]}",
-            remedy="give the size that it was exported for: --size",
-        ) from exc
-    return {name: tuple(map(int, np.asarray(shape))) for name, shape in zip(names, got, strict=True)}
+    """The shape of every tensor that follows from the picture's."""
+    seen = Shapes(model, {picture.name: (picture.batch, COLOURS, *input_wh[::-1])})
+    for node in model.graph.node:
+        try:
+            seen.follow(node)
+        except ValueError as exc:
+            raise DataError(
+                f"does not fit a picture of {input_wh[0]}x{input_wh[1]}, at node {node.name or node.output[0]}: {exc}",
+                remedy="give the size that it was exported for: --size",
+            ) from exc
+    return seen.shapes
 
 
 def _refuse_other_tasks(levels: Sequence[Level]) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 
 from edged.core.types import Floats
 from provisioning.families.box_code import Doubles
-from provisioning.families.maps import Level, Shapes
+from provisioning.families.maps import Level, TensorShapes
 
 BOX = 4
 _RANKS = {2, 3}
-SCORE_TOLERANCE, SCORE_NOISE = 1e-3, 2e-6  # relative and absolute
 _MOST_LEVELS = 4
 
 
@@ -50,7 +49,7 @@ class Table:
     rows: Doubles
 
 
-def table_names(shapes: Shapes, levels: Sequence[Level], *, widest: int) -> list[str]:
+def table_names(shapes: TensorShapes, levels: Sequence[Level], *, widest: int) -> list[str]:
     """Names of the tensors that can hold a table of at most `widest` columns, for a batch of 1."""
     cells = count_cells(levels)
 
@@ -107,11 +106,6 @@ def holds_boxes(rows: Doubles, boxes: Doubles, *, input_wh: tuple[int, int], tol
         for form in forms
         for scale in (1.0, sides)
     )
-
-
-def same_scores(got: Doubles, expected: Doubles) -> bool:
-    """Whether two arrays of one shape hold the same scores, within the rounding of a runtime."""
-    return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=SCORE_TOLERANCE, atol=SCORE_NOISE))
 
 
 def squash(logits: Floats | Doubles) -> Doubles:

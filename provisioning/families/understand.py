@@ -9,9 +9,10 @@ from itertools import permutations, product
 import numpy as np
 
 from edged.core.types import Floats
+from provisioning.cut.recover import same_scores
 from provisioning.families.box_code import SIDES, BoxCode, Doubles
 from provisioning.families.maps import Level, Piece
-from provisioning.families.tables import BOX, EXACT, Table, Tolerance, holds_boxes, orders, same_scores, squash
+from provisioning.families.tables import BOX, EXACT, Table, Tolerance, holds_boxes, orders, squash
 from provisioning.families.tails import Maps
 
 _MOST_BINS = 64
