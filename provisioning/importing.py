@@ -32,7 +32,8 @@ from provisioning.families.recognised import (
     coco_91_names,
     coco_names,
 )
-from provisioning.fetch import AGPL, PINNED, origin
+from provisioning.fetching.fetch import origin
+from provisioning.fetching.known import licence_of
 from provisioning.files import file_sha256
 from provisioning.model.checkpoint import read_checkpoint
 from provisioning.names import ordered_names
@@ -250,9 +251,9 @@ def _provenance(path: Path, digest: str, **facts: str) -> dict[str, str]:
 
 
 def _licence(path: Path, digest: str, stated: str) -> str:
-    """The licence of weights: of official ones by their hash, of others as `stated` or recorded, else `unknown`."""
-    if digest in PINNED.values():
-        return AGPL
+    """The licence of weights: by their hash if `fetch` knows it, else as `stated` or recorded, else `unknown`."""
+    if known := licence_of(digest):
+        return known
     record: Mapping[str, object] = origin(path)
     fetched = record.get("licence") if record.get("sha256") == digest else None
     return stated or (fetched if isinstance(fetched, str) else "") or UNKNOWN_LICENCE

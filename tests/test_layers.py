@@ -99,7 +99,6 @@ def test_layers_of_edged(path: Path) -> None:
 
 # What each folder and file of provisioning may import from it, beside itself. The order is that of the layers.
 PROVISIONING_ALLOWED: dict[str, set[str]] = {
-    "address": set(),
     "command_line": set(),
     "files": set(),
     "graph_table": set(),
@@ -113,8 +112,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "free_batch": {"batch_nodes", "rewriting", "shapes"},
     "plain": {"batch_nodes", "rewriting"},
     "bundle_files": {"command_line", "files"},
-    "download": {"address"},
-    "fetch": {"download", "files"},
+    "fetching": {"files"},
     "store": {"bundle_files", "files", "lock"},
     "model": {"files", "names"},
     "data": {"names"},
@@ -126,7 +124,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "training": {"command_line", "data", "evaluation", "model"},
     "peer": {"evaluation", "model"},
     "importing": {
-        *("cut", "data", "dequantised", "export", "families", "fetch", "files", "model", "names"),
+        *("cut", "data", "dequantised", "export", "families", "fetching", "files", "model", "names"),
         *("plain", "store"),
     },
     "quantize": {"files", "families", "frames", "plain"},
@@ -134,7 +132,18 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "build": {"revision", "store"},
     "verify": {"data", "evaluation", "frames", "revision", "store"},
     "recipe": {
-        *("build", "bundle_files", "command_line", "cut", "data", "families", "fetch", "files", "frames", "importing"),
+        *(
+            "build",
+            "bundle_files",
+            "command_line",
+            "cut",
+            "data",
+            "families",
+            "fetching",
+            "files",
+            "frames",
+            "importing",
+        ),
         *("lock", "quantize", "revision", "store", "training", "verify"),
     },
     "commands": {
@@ -144,7 +153,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
             "data",
             "evaluation",
             "export",
-            "fetch",
+            "fetching",
             "files",
             "families",
             "frames",

@@ -31,7 +31,7 @@ class ProvisionSettings(BaseModel):
 
     Attributes:
         name: of the bundle in the store.
-        weights: an official name (`yolov5n`, `yolov5s@6.2`), an address, or a `.pt` or `.onnx` file.
+        weights: a known name (`yolov5n`, `yolov5s@6.2`, `yolox-tiny`), an address, or a `.pt` or `.onnx` file.
         dataset: a data-set YAML to train on, in place of `weights`.
         train_arguments: further options of `edged-provision train`.
         sha256: expected digest of the download, 64 hexadecimal digits.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edged.core.errors import DataError, UsageError
 from provisioning.cut.heads import DEFAULT_WH
-from provisioning.fetch import LICENCE_NOTE, fetch, official, resolve
+from provisioning.fetching.fetch import fetch, resolve
 from provisioning.files import file_sha256
 from provisioning.recipe.fingerprints import of_dataset
 from provisioning.recipe.settings import ProvisionSettings
@@ -29,7 +29,7 @@ class Weights:
     Attributes:
         path: of the file; it may not exist in a dry run.
         sha256: of its content; in a dry run without the file, a text that stands for it.
-        licence: as configured, or as known for official weights; empty if the file itself may say it.
+        licence: as configured, or as known for weights with a name; empty if the file itself may say it.
     """
 
     path: Path
@@ -41,7 +41,7 @@ def obtain(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     """Get the weights that `[provision]` asks for; downloads or trains them unless that was done before.
 
     Raises:
-        UsageError: `weights` is neither a file nor an official name nor an address, no digest is known for a download,
+        UsageError: `weights` is neither a file nor a known name nor an address, no digest is known for a download,
             or the options of the training are wrong.
         DataError: a file cannot be read, or a download has another digest.
         Unreachable: the download failed.
@@ -72,8 +72,8 @@ def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:
     was_there = target.exists()
     fetched = fetch(source, folder, trust_first=settings.trust_first)
     workshop.say(f"{'weights':<9} {'up to date' if was_there else 'fetched'} ({fetched.path.name})")
-    if official(settings.weights) is not None and not was_there:
-        workshop.say(f"{'licence':<9} {LICENCE_NOTE}")
+    if source.note and not was_there:
+        workshop.say(f"{'licence':<9} {source.note}")
     return Weights(fetched.path, fetched.sha256, source.licence)
 
 

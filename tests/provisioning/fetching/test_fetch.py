@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 import threading
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from edged.core.errors import DataError, EdgedError, Unreachable, UsageError
-from provisioning.download import _refuse_downgrade
-from provisioning.fetch import Source, fetch, origin, resolve
+from provisioning.__main__ import main
+from provisioning.fetching.download import _refuse_downgrade
+from provisioning.fetching.fetch import fetch, origin, resolve
+from provisioning.fetching.known import Source, catalogue, licence_of
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -40,7 +45,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     plan = Server()
-    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.fetching.download.time.sleep", lambda _seconds: None)
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_args: object) -> None: ...
@@ -196,7 +201,7 @@ def test_fetch_of_a_web_page_says_so(server: Server, tmp_path: Path) -> None:
 
 
 def test_fetch_from_nobody_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.fetching.download.time.sleep", lambda _seconds: None)
     source = Source(url="http://127.0.0.1:9/w.pt", file_name="w.pt", sha256=DIGEST, licence="MIT")
     with pytest.raises(Unreachable, match="refused"):
         fetch(source, tmp_path)
@@ -233,15 +238,119 @@ def test_resolve_pins_what_the_data_has(test_data: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "sha256", "message"),
     [
-        pytest.param("yolov9", "", "neither an official name", id="unknown-name"),
+        pytest.param("yolov9", "", "neither a known name", id="unknown-name"),
         pytest.param("yolov5s@4.9", "", "no yolov5s in YOLOv5 release 4.9", id="unknown-release"),
         pytest.param("yolov5n@5.0", "", "no yolov5n in YOLOv5 release 5.0", id="no-nano-in-5"),
-        pytest.param("file:///etc/passwd", "", "neither an official name", id="file-url"),
+        pytest.param("file:///etc/passwd", "", "neither a known name", id="file-url"),
         pytest.param("https://host/..", "", "plain file name", id="dots"),
+        pytest.param("https://host/a.zip", "", "is a zip file", id="zip-without-a-member"),
+        pytest.param("https://host/a.zip#../x.onnx", "", "plain file name", id="member-outside"),
         pytest.param("https://host/%2e%2e%2fx", "12", "64 hexadecimal", id="short-hash"),
         pytest.param("yolov5n", "0" * 64, "is pinned to", id="contradicts-the-pin"),
+        pytest.param("yolox-nano", "0" * 64, "is pinned to", id="contradicts-what-is-stated"),
     ],
 )
 def test_resolve_refuses(wanted: str, sha256: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         resolve(wanted, sha256=sha256)
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+ZIP = zipped({"rtmdet/detail.json": b"{}", "rtmdet/end2end.onnx": CONTENT})
+
+
+def packed(server: Server, sha256: str = DIGEST, content: bytes = ZIP) -> Source:
+    server.content = content
+    return resolve(f"{server.url}/export.zip#end2end.onnx", sha256=sha256)
+
+
+def test_fetch_takes_the_weights_out_of_a_zip_file(server: Server, tmp_path: Path) -> None:
+    fetched = fetch(packed(server), tmp_path)
+
+    assert fetched.path == tmp_path / "end2end.onnx"
+    assert fetched.path.read_bytes() == CONTENT
+    assert (fetched.sha256, fetched.bytes, fetched.member) == (DIGEST, len(CONTENT), "end2end.onnx")
+    assert origin(fetched.path)["url"] == f"{server.url}/export.zip"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["end2end.onnx", "end2end.onnx.origin.json"]
+    fetch(packed(server), tmp_path)
+    assert len(server.ranges) == 1, "what is there and verified is not downloaded again"
+
+
+def test_fetch_resumes_a_zip_file(server: Server, tmp_path: Path) -> None:
+    source, server.cut_after = packed(server), [len(ZIP) // 2]
+    assert fetch(source, tmp_path).path.read_bytes() == CONTENT
+    assert server.ranges == ["", f"bytes={len(ZIP) // 2}-"]
+
+
+def test_fetch_of_a_member_with_another_hash_keeps_it_aside(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"expected SHA-256 {'0' * 64}, got {DIGEST}"):
+        fetch(packed(server, "0" * 64), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["end2end.onnx.rejected"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(CONTENT, "cannot be unpacked", id="no-zip-file"),
+        pytest.param(ZIP[:-30], "cannot be unpacked", id="truncated"),
+        pytest.param(ZIP.replace(ZIP[400:420], bytes(20)), "cannot be unpacked", id="damaged"),
+        pytest.param(zipped({"model.onnx": CONTENT}), "0 files named 'end2end.onnx', .* it has model.onnx", id="other"),
+        pytest.param(zipped({"a/end2end.onnx": b"a", "end2end.onnx": b"b"}), "2 files named", id="two"),
+        pytest.param(zipped({}), "it has nothing", id="empty"),
+    ],
+)
+def test_fetch_of_a_zip_file_that_is_none_says_so(server: Server, tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        fetch(packed(server, content=content), tmp_path)
+    assert "end2end.onnx.rejected" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["end2end.onnx.rejected"]
+
+
+def test_a_stated_hash_is_shown_and_asked_for(server: Server, tmp_path: Path) -> None:
+    stated = replace(server.source(), stated=True)
+    with pytest.raises(UsageError, match=f"is stated as {DIGEST}, which nobody here has verified"):
+        fetch(stated, tmp_path)
+    assert server.ranges == []
+
+    assert fetch(stated, tmp_path, trust_first=True).sha256 == DIGEST
+    assert fetch(stated, tmp_path).sha256 == DIGEST, "what was trusted once is expected from then on"
+
+
+def test_a_stated_hash_is_expected_even_by_who_trusts(server: Server, tmp_path: Path) -> None:
+    stated = replace(server.source("0" * 64), stated=True)
+    with pytest.raises(DataError, match=f"expected SHA-256 {'0' * 64}"):
+        fetch(stated, tmp_path, trust_first=True)
+
+
+def test_a_stated_hash_is_confirmed_by_the_user() -> None:
+    stated = resolve("yolox-nano")
+    assert (stated.hash_state, resolve("yolox-nano", sha256=stated.sha256).hash_state) == ("stated", "verified")
+
+
+@pytest.mark.parametrize(("name", "source"), [pytest.param(*each, id=each[0]) for each in catalogue()])
+def test_known_weights_say_where_they_lie_and_what_they_are(name: str, source: Source) -> None:
+    assert resolve(name) == source
+    assert source.url.startswith("https://")
+    assert source.licence in {"AGPL-3.0", "Apache-2.0"}
+    assert source.about
+    assert source.file_name.endswith((".pt", ".onnx"))
+
+
+def test_weights_of_a_known_hash_have_their_licence() -> None:
+    assert licence_of(resolve("yolox-tiny").sha256) == "Apache-2.0"
+    assert licence_of(resolve("yolov5n").sha256) == "AGPL-3.0"
+    assert licence_of("0" * 64) == ""
+
+
+def test_the_command_lists_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "--list"]) == 0
+    assert re.search(r"rtmdet-nano-person +Apache-2.0 +hash stated", capsys.readouterr().out)
+    assert main(["fetch", "--list", "--json"]) == 0
+    assert {each["name"]: each["hash"] for each in json.loads(capsys.readouterr().out)}["yolov5n"] == "verified"

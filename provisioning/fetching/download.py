@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from edged.core.errors import DataError, Unreachable
 from edged.core.redact import redact
-from provisioning.address import request_to
+from provisioning.fetching.address import request_to
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,16 @@ def finish(part: Path, target: Path) -> None:
         OSError: the file system refuses it.
     """
     part.replace(target)
+    _validator_path(part).unlink(missing_ok=True)
+
+
+def discard(part: Path) -> None:
+    """Remove a complete `part` that is not needed any more.
+
+    Raises:
+        OSError: the file system refuses it.
+    """
+    part.unlink()
     _validator_path(part).unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import EdgedError
-from provisioning.fetch import fetch, origin, resolve
+from provisioning.fetching.fetch import fetch, origin, resolve
 
 CONTENT = bytes(range(256))
 
@@ -29,7 +29,7 @@ class Server:
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    monkeypatch.setattr("provisioning.download.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("provisioning.fetching.download.time.sleep", lambda _seconds: None)
     plans, running = (Server(), Server()), []
     for plan in plans:
 

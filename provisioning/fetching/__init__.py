@@ -1,0 +1,1 @@
+"""Downloads weights by name or address, unpacks and verifies them."""
