@@ -196,7 +196,7 @@ def test_missing_weights_and_sources_are_messages(make_settings: Make, tmp_path:
         provision(make_settings(weights=str(tmp_path / "missing.pt")))
     with pytest.raises(DataError, match="does not exist"):
         provision(make_settings(frames=[str(tmp_path / "missing.mp4")]))
-    with pytest.raises(UsageError, match="neither an official name"):
+    with pytest.raises(UsageError, match="neither a known name"):
         provision(make_settings(weights="no-such-name"))
 
 
