@@ -132,7 +132,7 @@ def test_patch_prints_the_graph_before_and_after(folder: Path, capsys: pytest.Ca
         pytest.param(["build", "squares", "--batch", "1", "1", "65"], 2, "from 1 to 64", id="large-batch"),
         pytest.param(["build", "squares", "--workspace-mb", "-5"], 2, "must be 16 to 1048576, got -5", id="workspace"),
         pytest.param(["build", "squares", "--activate"], 2, "--activate needs --frames", id="unverified"),
-        pytest.param(["fetch", "yolov9"], 2, "neither an official name", id="fetch"),
+        pytest.param(["fetch", "yolov9"], 2, "neither a known name", id="fetch"),
         pytest.param(["sample", "/nonexistent.mp4", "--out", "/nonexistent/x"], 65, "does not exist", id="sample"),
     ],
 )
