@@ -19,6 +19,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from edged.core.decode import head_names
 from edged.core.errors import EdgedError, UsageError
 from edged.core.manifest import MAX_SIDE
 from edged.cpu.processors import available_cores
@@ -27,7 +28,6 @@ from provisioning.model.blocks import C3, LEAKY_SLOPE, SPP, SPPF, Bottleneck, Co
 from provisioning.model.network import Yolov5
 
 INPUT = "images"
-OUTPUTS = ("p3", "p4", "p5")
 FREE_BATCH = "batch"
 OPSET = 17
 IR_VERSION = 8  # belongs to opset 17; TensorRT 8.5 and ONNX Runtime 1.20 read it
@@ -168,7 +168,7 @@ class _Graph:
         raise TypeError(f"no ONNX form for {type(module).__name__}")
 
     def heads(self, module: Detect, inputs: list[str], name: str) -> None:
-        for index, (conv, x, output) in enumerate(zip(module.m, inputs, OUTPUTS, strict=True)):
+        for index, (conv, x, output) in enumerate(zip(module.m, inputs, head_names(len(inputs)), strict=True)):
             if not isinstance(conv, nn.Conv2d):
                 raise TypeError(f"a head is a {type(conv).__name__}")
             self.add("Sigmoid", [self.conv2d(conv, x, f"{name}.m.{index}")], output)
@@ -196,7 +196,7 @@ def _model(net: Yolov5, *, input_wh: tuple[int, int], opset: int) -> onnx.ModelP
             [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [FREE_BATCH, net.channels, height, width])],
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, s)
-                for name, s in zip(OUTPUTS, shapes, strict=True)
+                for name, s in zip(head_names(len(shapes)), shapes, strict=True)
             ],
             initializer=graph.weights,
         ),
@@ -211,7 +211,7 @@ def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, net.channels, input_wh[1], input_wh[0], generator=generator)
     session = open_session(content, threads=available_cores(), where="the exported model")
-    got = cast("list[npt.NDArray[np.float32]]", session.run(list(OUTPUTS), {INPUT: images.numpy()}))
+    got = cast("list[npt.NDArray[np.float32]]", session.run(None, {INPUT: images.numpy()}))
     with torch.no_grad():
         expected = net.sigmoid_maps(images)
     worst = _worst(got, expected)

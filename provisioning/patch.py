@@ -1,4 +1,4 @@
-"""Appends the decode as one `YoloLayer_TRT` node to a model whose outputs are the three sigmoided heads.
+"""Appends the decode as one `YoloLayer_TRT` node to a model whose outputs are sigmoided heads.
 
 plugins/yolo_layer/README.md describes its inputs, outputs and attributes. It is appended as the last step, because
 exporters, quantisers and ONNX Runtime refuse operators that they do not know.
@@ -15,7 +15,6 @@ from edged.core.errors import DataError
 from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, VERSION, YoloLayer
 
 NODE_NAME = "YoloLayer"
-HEADS = ("p3", "p4", "p5")
 _RANK = 4
 _TYPES = (np.float32, np.float16)
 
@@ -30,7 +29,8 @@ def patch(
     """A copy of `model` with the decode node, whose outputs are the model's outputs.
 
     Args:
-        model: heads `p3 p4 p5`, each (B, anchors * (5 + classes), H/stride, W/stride) float32 or float16, sigmoided.
+        model: heads `p3`, `p4` and so on, each (B, anchors * (5 + classes), H/stride, W/stride) float32 or float16,
+            sigmoided.
         decode: anchors and strides of its heads.
         num_classes: number of classes.
         prenms_score_threshold: 0..1 (1 excluded), built into every engine of the result; lower scores are not reported.
@@ -57,6 +57,7 @@ def patch(
         "num_classes": layer.num_classes,
         "anchors": list(layer.anchors),
         "prenms_score_threshold": layer.threshold,
+        "num_heads": layer.heads,
         "plugin_version": VERSION,
         "plugin_namespace": NAMESPACE,
     }
@@ -74,8 +75,10 @@ def _layer(decode: GridDecode, num_classes: int, threshold: float) -> YoloLayer:
 
 def _checked_heads(graph: gs.Graph, decode: GridDecode, num_classes: int) -> list[gs.Variable]:
     names = tuple(tensor.name for tensor in graph.outputs)
-    if names != HEADS or len(graph.inputs) != 1:
-        raise DataError(f"expected one input and the outputs {', '.join(HEADS)}, got outputs {', '.join(names)}")
+    if names != decode.outputs or len(graph.inputs) != 1:
+        raise DataError(
+            f"expected one input and the outputs {', '.join(decode.outputs)}, got outputs {', '.join(names)}"
+        )
     height, width = graph.inputs[0].shape[2:]
     shapes = decode.output_shapes(classes=num_classes, input_wh=(width, height))
     for tensor, wanted in zip(graph.outputs, shapes, strict=True):

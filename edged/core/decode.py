@@ -11,6 +11,7 @@ from edged.core.errors import BundleMismatch
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
+_FIRST_HEAD = 3  # a head of stride 2**3 is called p3
 BOX_CHANNELS = 5  # x, y, w, h and objectness, in front of the classes
 ROWS = "rows"  # the one output of a `list` model
 ROW_VALUES = 6  # x1, y1, x2, y2, score, class id
@@ -20,6 +21,9 @@ MAX_ROWS = 1 << 16  # of one picture; real models have 100 to 1000. Bounds the m
 @dataclass(frozen=True, slots=True)
 class GridDecode:
     """Grid heads: each cell predicts boxes relative to anchors, objectness and class scores (see `cpu/decode.py`).
+
+    The model has one output a stride, `p3`, `p4`, ...: (B, anchors * (5 + classes), H, W) float32. Where a side is no
+    multiple of a stride, the last row or column of its cells reaches over the picture's edge.
 
     Attributes:
         anchors: per head, per anchor (width, height), network pixels; each head has the same number.
@@ -54,13 +58,17 @@ class GridDecode:
     @property
     def multiple(self) -> int:
         """Both sides of the network's input must be a multiple of this, pixels."""
-        return self.strides[-1]
+        return self.strides[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs, one a stride."""
+        return head_names(len(self.strides))
 
     def output_shapes(self, *, classes: int, input_wh: tuple[int, int]) -> list[tuple[int, ...]]:
         """Shapes of the model's outputs without the batch, one per head: (anchors * (5 + classes), H, W)."""
-        width, height = input_wh
         return [
-            (len(sizes) * (BOX_CHANNELS + classes), height // stride, width // stride)
+            (len(sizes) * (BOX_CHANNELS + classes), *cells_hw(input_wh, stride))
             for sizes, stride in zip(self.anchors, self.strides, strict=True)
         ]
 
@@ -104,6 +112,17 @@ class ListDecode:
 
 
 Decode = GridDecode | ListDecode
+
+
+def head_names(count: int) -> tuple[str, ...]:
+    """Names of the outputs of a model with `count` grid heads: `p3`, `p4`, ..., smallest stride first."""
+    return tuple(f"p{_FIRST_HEAD + index}" for index in range(count))
+
+
+def cells_hw(input_wh: tuple[int, int], stride: int) -> tuple[int, int]:
+    """(rows, columns) of the head of that stride; both in pixels."""
+    width, height = input_wh
+    return -(-height // stride), -(-width // stride)
 
 
 def decode_from_json(raw: Mapping[str, Any]) -> Decode:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from edged.core.decode import ROWS
 from edged.gpu.layout import Header, Results
-from edged.gpu.model import HEAD_NAMES, HeadOutputs, RowOutputs
+from edged.gpu.model import HeadOutputs, RowOutputs
 from edged.gpu.protocols import Gpu
 from edged.gpu.stages import NmsMemory, nms_launches, rows_launch
 from plugins.yolo_layer.contract import OUTPUTS
@@ -79,7 +79,7 @@ class _HeadFinish:
             words = (1, outputs.cells * 4, outputs.cells, outputs.cells)
             self._candidates = DecodeOutputs(*(gpu.allocate(most * each * 4) for each in words))
             self._decode_workspace = gpu.allocate(workspace_bytes(outputs.layer, outputs.head_sizes, most))
-            self._heads = [tensors[name] for name in HEAD_NAMES]
+            self._heads = [tensors[name] for name in outputs.head_names]
         # The engine's decode has a low fixed threshold: what passes the one in force is listed first.
         self._layout = NmsMemory(most, outputs.cells if outputs.in_engine else 0)
         self._workspace = gpu.allocate(self._layout.nbytes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edged.core.decode import MAX_ROWS, ROW_VALUES, ROWS, GridDecode, ListDecode
+from edged.core.decode import MAX_ROWS, ROW_VALUES, ROWS, GridDecode, ListDecode, cells_hw, head_names
 from edged.core.errors import BundleMismatch
 from edged.core.manifest import Manifest
 from edged.core.rows import rows_problem
@@ -15,7 +15,6 @@ from edged.gpu.protocols import Engine, TensorSpec
 from plugins.yolo_layer.contract import OUTPUTS, YoloLayer
 from plugins.yolo_layer.kernel import cell_count
 
-HEAD_NAMES = ("p3", "p4", "p5")
 _REMEDY = "build the engine from this very bundle: edged-provision build"
 
 Tensor = tuple[tuple[int, ...], str]  # shape without the batch, dtype as numpy names it
@@ -29,13 +28,18 @@ class HeadOutputs:
         half: the heads are float16, else float32.
         in_engine: the engine contains the decode (YoloLayer_TRT), else its outputs are the heads.
         layer: attributes of the decode.
-        head_sizes: (rows, columns) of p3, p4, p5.
+        head_sizes: (rows, columns) of each head.
     """
 
     half: bool
     in_engine: bool
     layer: YoloLayer
     head_sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return head_names(self.layer.heads)
 
     @property
     def cells(self) -> int:
@@ -47,7 +51,7 @@ class HeadOutputs:
         """The outputs by name."""
         if not self.in_engine:
             float_type = "float16" if self.half else "float32"
-            sizes = zip(HEAD_NAMES, self.head_sizes, strict=True)
+            sizes = zip(self.head_names, self.head_sizes, strict=True)
             return {name: ((self.layer.channels, *size), float_type) for name, size in sizes}
         count, boxes, scores, classes = OUTPUTS
         return {
@@ -146,14 +150,13 @@ def _outputs(engine: Engine, manifest: Manifest) -> HeadOutputs | RowOutputs:
     match manifest.decode:
         case GridDecode() as decode:
             layer = yolo_layer(manifest, decode)
-            _require_names(names, HEAD_NAMES, OUTPUTS)
+            _require_names(names, decode.outputs, OUTPUTS)
             in_engine = names == set(OUTPUTS)
-            width, height = manifest.input_wh
             return HeadOutputs(
-                half=not in_engine and engine.tensors[HEAD_NAMES[0]].dtype == "float16",
+                half=not in_engine and engine.tensors[decode.outputs[0]].dtype == "float16",
                 in_engine=in_engine,
                 layer=layer,
-                head_sizes=tuple((height // stride, width // stride) for stride in layer.strides),
+                head_sizes=tuple(cells_hw(manifest.input_wh, stride) for stride in layer.strides),
             )
         case ListDecode():
             _require_names(names, (ROWS,))

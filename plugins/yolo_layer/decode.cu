@@ -1,4 +1,4 @@
-// YOLOv5 decode of three sigmoided maps into a list of boxes, in a fixed order and without atomics on the output.
+// YOLOv5 decode of up to four sigmoided maps into a list of boxes, in a fixed order and without atomics on the output.
 //
 // Pass 1 (decode_scores_*) scores every anchor cell and counts the kept ones of each block. Pass 2 (decode_write_*)
 // places block after block at the sum of the counts before it, so the order is that of the cells - head, anchor,
@@ -8,7 +8,7 @@
 // (column, row), stride t and anchor (aw, ah) px: centre = (2 s - 0.5 + cell) t, size = (2 s)^2 anchor. The order of
 // the float operations is that of edged.cpu.decode; compile without fused multiply-add and both agree bit by bit.
 
-#define HEADS 3
+#define MAX_HEADS 4
 #define MAX_ANCHORS 8
 #define DECODE_BLOCK 256
 #define NOT_KEPT -1
@@ -24,7 +24,7 @@ struct DecodeHead {
 };
 
 struct DecodeArgs {
-    DecodeHead heads[HEADS];
+    DecodeHead heads[MAX_HEADS];
     int* count;           // (batch,)
     float* boxes;         // (batch, cells, 4) xyxy, network pixels; beyond `count` left as it was
     float* scores;        // (batch, cells)
@@ -37,6 +37,7 @@ struct DecodeArgs {
     int cells;
     int anchors;
     int num_classes;
+    int num_heads;
 };
 
 struct Cell {
@@ -66,7 +67,7 @@ __device__ float load(const T* map, long long index) { return as_float(map[index
 
 __device__ Cell locate(const DecodeArgs& args, int index) {
     int head = 0;
-    while (head + 1 < HEADS && index >= args.heads[head + 1].first_cell) ++head;
+    while (head + 1 < args.num_heads && index >= args.heads[head + 1].first_cell) ++head;
     const int local = index - args.heads[head].first_cell;
     const int plane = args.heads[head].rows * args.heads[head].cols;
     const int in_plane = local % plane;

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plugins.yolo_layer.contract import HEADS, MAX_ANCHORS, YoloLayer
+from plugins.yolo_layer.contract import MAX_ANCHORS, MAX_HEADS, YoloLayer
 from plugins.yolo_layer.launch import Launch
 
 SOURCE = Path(__file__).with_name("decode.cu")
@@ -32,7 +32,7 @@ class DecodeArgs(ctypes.Structure):
     """Mirrors `struct DecodeArgs` in decode.cu, field by field: all that both kernels are given."""
 
     _fields_ = (
-        ("heads", DecodeHead * HEADS),
+        ("heads", DecodeHead * MAX_HEADS),
         ("count", ctypes.c_void_p),
         ("boxes", ctypes.c_void_p),
         ("scores", ctypes.c_void_p),
@@ -45,6 +45,7 @@ class DecodeArgs(ctypes.Structure):
         ("cells", ctypes.c_int),
         ("anchors", ctypes.c_int),
         ("num_classes", ctypes.c_int),
+        ("num_heads", ctypes.c_int),
     )
 
 
@@ -66,7 +67,7 @@ class DecodeOutputs:
 
 
 def cell_count(layer: YoloLayer, sizes: Sequence[tuple[int, int]]) -> int:
-    """Most boxes of an image (N): one for each anchor of each cell. `sizes` are (rows, columns) of p3, p4, p5."""
+    """Most boxes of an image (N): one for each anchor of each cell. `sizes` are (rows, columns) of the heads."""
     return layer.anchors_per_head * sum(rows * cols for rows, cols in sizes)
 
 
@@ -91,12 +92,12 @@ def decode_launches(
 
     Args:
         layer: the node's attributes.
-        sizes: (rows, columns) of p3, p4, p5.
+        sizes: (rows, columns) of each head.
         batch: number of images.
-        heads: device addresses of the three maps, (batch, channels, rows, columns) each.
+        heads: device addresses of the maps, (batch, channels, rows, columns) each.
         outputs: where the results go.
         workspace: device address of a buffer of `workspace_bytes`, aligned to 4 bytes.
-        half: the three maps are float16; float32 otherwise.
+        half: the maps are float16; float32 otherwise.
         live_threshold: device address of one float32 to use in place of the layer's threshold; 0 for none.
     """
     cells = cell_count(layer, sizes)
@@ -114,13 +115,14 @@ def decode_launches(
         cells=cells,
         anchors=layer.anchors_per_head,
         num_classes=layer.num_classes,
+        num_heads=layer.heads,
     )
     grid, block, suffix = (_blocks(cells), batch, 1), (_BLOCK, 1, 1), "f16" if half else "f32"
     return Launch(f"decode_scores_{suffix}", grid, block, args), Launch(f"decode_write_{suffix}", grid, block, args)
 
 
 def _heads(layer: YoloLayer, sizes: Sequence[tuple[int, int]], maps: Sequence[int]) -> ctypes.Array[DecodeHead]:
-    heads, first = (DecodeHead * HEADS)(), 0
+    heads, first = (DecodeHead * MAX_HEADS)(), 0
     for index, ((rows, cols), address, stride) in enumerate(zip(sizes, maps, layer.strides, strict=True)):
         anchors = layer.head_anchors(index)
         heads[index] = DecodeHead(address, rows, cols, stride, first, (ctypes.c_float * (MAX_ANCHORS * 2))(*anchors))

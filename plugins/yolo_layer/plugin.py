@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import tensorrt as trt
 
-from plugins.yolo_layer.contract import HEADS, NAMESPACE, OPERATOR, OUTPUTS, VERSION, YoloLayer
+from plugins.yolo_layer.contract import NAMESPACE, OPERATOR, OUTPUTS, USUAL_HEADS, VERSION, YoloLayer
 from plugins.yolo_layer.kernel import DecodeOutputs, decode_launches, workspace_bytes
 from plugins.yolo_layer.launch import LaunchOn
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ("max_stride", "num_classes", "anchors", "prenms_score_threshold")
+_HEADS = "num_heads"  # the only attribute that a node or engine may lack
+FIELDS = ("max_stride", "num_classes", "anchors", "prenms_score_threshold", _HEADS)
+_FIELD_DTYPES = (np.int32, np.int32, np.float32, np.float32, np.int32)
 _OUTPUT_TYPES = (trt.DataType.INT32, trt.DataType.FLOAT, trt.DataType.FLOAT, trt.DataType.INT32)
 _HEAD_TYPES = (trt.DataType.FLOAT, trt.DataType.HALF)
 _ROWS, _COLS = 2, 3  # axes of a head (B, C, rows, cols)
@@ -53,6 +55,7 @@ class YoloLayerPlugin(
             np.array([layer.num_classes], np.int32),
             np.array(layer.anchors, np.float32),
             np.array([layer.threshold], np.float32),
+            np.array([layer.heads], np.int32),
         )
         self._fields = [
             trt.PluginField(name, array, _field_type(array)) for name, array in zip(FIELDS, self._arrays, strict=True)
@@ -100,8 +103,8 @@ class YoloLayerPlugin(
         tensor = tensors[position].desc
         if tensor.format != trt.TensorFormat.LINEAR:
             return False
-        if position >= HEADS:
-            return bool(tensor.type == _OUTPUT_TYPES[position - HEADS])
+        if position >= self.layer.heads:
+            return bool(tensor.type == _OUTPUT_TYPES[position - self.layer.heads])
         return tensor.type in _HEAD_TYPES and tensor.type == tensors[0].desc.type
 
     def configure_plugin(
@@ -167,8 +170,7 @@ class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
         trt.IPluginCreatorV3One.__init__(self)
         self.name, self.plugin_version, self.plugin_namespace = OPERATOR, VERSION, NAMESPACE
         self._launch = launch
-        types = (np.int32, np.int32, np.float32, np.float32)
-        self._nothing = [np.empty(0, dtype) for dtype in types]
+        self._nothing = [np.empty(0, dtype) for dtype in _FIELD_DTYPES]
         self._fields = [
             trt.PluginField(name, array, _field_type(array)) for name, array in zip(FIELDS, self._nothing, strict=True)
         ]
@@ -180,6 +182,7 @@ class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
     ) -> YoloLayerPlugin | None:
         """The plugin; None if an attribute is missing or out of range (logged here; TensorRT then fails to build)."""
         given = {field.name: np.array(field.data).ravel() for field in fields if field.name in FIELDS}
+        given.setdefault(_HEADS, np.array([USUAL_HEADS]))
         missing = [field for field in FIELDS if field not in given or not given[field].size]
         if missing:
             logger.error("%s %r lacks the attribute %s", OPERATOR, name, ", ".join(missing))
@@ -190,6 +193,7 @@ class YoloLayerCreator(trt.IPluginCreatorV3One):  # type: ignore[misc]
                 num_classes=int(given["num_classes"][0]),
                 anchors=tuple(float(side) for side in given["anchors"]),
                 threshold=float(given["prenms_score_threshold"][0]),
+                heads=int(given[_HEADS][0]),
             )
         except ValueError as exc:
             logger.error("%s %r: %s", OPERATOR, name, exc)  # noqa: TRY400 - the message says it all

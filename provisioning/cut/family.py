@@ -11,7 +11,8 @@ import onnx
 from edged.core.errors import DataError
 
 _HEADS = 3
-_P6_HEADS = 4
+HEAD_COUNTS = (_HEADS, 4)  # of YOLOv5's models for 640, and of its P6 models for 1280 pixels
+_SHOWN = 4
 _DFL_CHANNELS = 64  # of a head for boxes in YOLOv8 and later: 4 sides, 16 bins each
 _YOLOV5_ONLY = "edged-provision import --help names the families that are read"
 _DETECTION = "export the detection model: boxes and classes are what edged reports"
@@ -43,9 +44,7 @@ def not_yolov5(model: onnx.ModelProto, ends: Sequence[tuple[str, list[int]]]) ->
     channels = Counter(shape[0] for _, shape in ends if shape[2:] == [1, 1])
     equal, most = channels.most_common(1)[0] if channels else (0, 0)
     apart = len(ends) - most
-    if most == _P6_HEADS and not apart:
-        what = "a P6 model with four heads (for 1280 pixels)"
-    elif most == _HEADS and apart == 1:
+    if most == _HEADS and apart == 1:
         what = f"a segmentation model: three heads of {equal} channels and one output of masks"
     elif len(ends) == 2 * _HEADS and channels[_DFL_CHANNELS] >= _HEADS:
         what = "YOLOv8 or later, or of its kind: boxes and classes have heads of their own and there is no objectness"
@@ -55,12 +54,10 @@ def not_yolov5(model: onnx.ModelProto, ends: Sequence[tuple[str, list[int]]]) ->
         what = "a classifier: it gives one row of scores a picture"
     else:
         what = ""
-    shown = ", ".join(f"{name} {shape}" for name, shape in ends[:_P6_HEADS]) + (
-        ", ..." if len(ends) > _P6_HEADS else ""
-    )
+    shown = ", ".join(f"{name} {shape}" for name, shape in ends[:_SHOWN]) + (", ..." if len(ends) > _SHOWN else "")
     found = (
         f"its outputs come from {len(ends)} convolutions ({shown or 'none'}), "
-        f"expected {_HEADS} of 1x1 with equally many channels"
+        f"expected {' or '.join(map(str, HEAD_COUNTS))} of 1x1 with equally many channels"
     )
     return DataError(
         f"not a supported YOLOv5 but {what} ({found})" if what else f"not a YOLOv5 detector: {found}",

@@ -9,12 +9,13 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from edged.core.decode import head_names
 from edged.core.errors import DataError
 from provisioning.cut.around import COLOURS, kinds_on_the_way
-from provisioning.cut.family import not_yolov5, refuse_other_tasks
+from provisioning.cut.family import HEAD_COUNTS, not_yolov5, refuse_other_tasks
 from provisioning.cut.outside import take_in_weights
 from provisioning.dequantised import dequantised
-from provisioning.export import INPUT, OUTPUTS
+from provisioning.export import INPUT
 from provisioning.rewriting import reads, sort_nodes
 
 _RANK = 4  # (B, 3, H, W)
@@ -153,7 +154,7 @@ def find_heads(model: onnx.ModelProto) -> Heads:
     """Follow the graph from its outputs back to the nearest convolution on every path.
 
     Raises:
-        DataError: these are not YOLOv5's heads: three 1x1 convolutions with the same number of channels.
+        DataError: these are not YOLOv5's heads: three or four 1x1 convolutions with the same number of channels.
     """
     maker = {output: node for node in model.graph.node for output in node.output if output}
     waiting, seen = [value.name for value in model.graph.output], set[str]()
@@ -174,7 +175,7 @@ def find_heads(model: onnx.ModelProto) -> Heads:
     weights |= {node.output[0]: _constant_dims(node) for node in model.graph.node if node.op_type == "Constant"}
     shapes = [weights.get(node.input[1], []) for node in heads]
     channels = {shape[0] for shape in shapes if _is_1x1(shape)}
-    if len(heads) != len(OUTPUTS) or len(channels) != 1 or not all(map(_is_1x1, shapes)):
+    if len(heads) not in HEAD_COUNTS or len(channels) != 1 or not all(map(_is_1x1, shapes)):
         names = [node.name or node.output[0] for node in heads]
         raise not_yolov5(model, list(zip(names, shapes, strict=True)))
     tensors = tuple(node.output[0] for node in heads)
@@ -215,13 +216,13 @@ def cut(
     Raises:
         DataError: an inner tensor has a name that we give to an input or output.
     """
-    picture = image_input(model).name
+    picture, outputs = image_input(model).name, head_names(len(heads))
     nodes = upstream(model, heads)
-    taken = {name for node in nodes for name in node.output} & {INPUT, *OUTPUTS}
+    taken = {name for node in nodes for name in node.output} & {INPUT, *outputs}
     if taken:
         raise DataError(f"the graph has inner tensors called {', '.join(sorted(taken))}, which edged uses for its own")
     needed = {name for node in nodes for name in reads(node)} | set(heads)
-    sigmoids = [helper.make_node("Sigmoid", [h], [p], name=p) for h, p in zip(heads, OUTPUTS, strict=True)]
+    sigmoids = [helper.make_node("Sigmoid", [h], [p], name=p) for h, p in zip(heads, outputs, strict=True)]
     for node in nodes:
         node.input[:] = [INPUT if name == picture else name for name in node.input]
     width, height = input_wh
@@ -232,7 +233,7 @@ def cut(
         [*nodes, *sigmoids],
         "yolov5",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, height, width])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in zip(OUTPUTS, shapes, strict=True)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in zip(outputs, shapes, strict=True)],
         initializer=[tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     opsets = [opset for opset in model.opset_import if opset.domain in {"", "ai.onnx"}]

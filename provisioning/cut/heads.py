@@ -30,7 +30,7 @@ from provisioning.cut.graph import (
     with_outputs,
 )
 from provisioning.cut.recover import Anchors, recover_anchors
-from provisioning.export import INPUT, IR_VERSION, MAX_DIFFERENCE, OPSET, OUTPUTS, check_input_size
+from provisioning.export import INPUT, IR_VERSION, MAX_DIFFERENCE, OPSET, check_input_size
 from provisioning.names import ordered_names
 from provisioning.plain import at_opset, in_float32, without_shape_arithmetic
 
@@ -44,7 +44,7 @@ class CutModel:
     """An imported ONNX model.
 
     Attributes:
-        onnx: content of the ONNX file: `images` -> `p3`, `p4`, `p5`, sigmoided, free batch size.
+        onnx: content of the ONNX file: `images` -> sigmoided `p3`, `p4`, `p5`, of P6 models also `p6`; free batch size.
         names: class names, by class id.
         anchors: (width, height) in network pixels of each anchor of each head, smallest stride first.
         strides: network pixels per cell of each head, ascending.
@@ -66,7 +66,7 @@ def cut_at_heads(
     anchors: Sequence[float] = (),
     where: str = "the model",
 ) -> CutModel:
-    """Cut a YOLOv5 export, with or without the decode inside, at its three heads.
+    """Cut a YOLOv5 export, with or without the decode inside, at its heads: three, or four of a P6 model.
 
     Args:
         content: of the ONNX file.
@@ -193,9 +193,9 @@ def _tables(tensors: Sequence[Floats], logits: Sequence[Floats]) -> list[Floats]
 def _no_decode(outputs: Sequence[Floats], channels: int) -> DataError:
     shapes = ", ".join(str(output.shape) for output in outputs)
     return DataError(
-        f"its outputs {shapes} are neither YOLOv5's heads nor its boxes: it has three heads of {channels} channels, "
+        f"its outputs {shapes} are neither YOLOv5's heads nor its boxes: it has heads of {channels} channels, "
         "but no tensor behind them has x, y, w, h, objectness and classes for every anchor",
-        remedy="export a YOLOv5 without NMS, or import the .pt; no other detector with three heads is supported",
+        remedy="export a YOLOv5 without NMS, or import the .pt; no other detector with heads of this kind is supported",
     )
 
 
@@ -280,7 +280,7 @@ def _verify(content: bytes, images: Floats, logits: Sequence[Floats], *, where: 
     session = open_session(content, threads=1, where=f"{where}, cut at its heads,")
     expected = [1 / (1 + np.exp(-head.astype(np.float64))) for head in logits]
     try:
-        got = cast("list[Floats]", session.run(list(OUTPUTS), {INPUT: images}))
+        got = cast("list[Floats]", session.run(None, {INPUT: images}))
     except Exception as exc:  # see _run
         raise one_picture_only(" ".join(str(exc).split())[:300]) from exc
     if [head.shape for head in got] != [head.shape for head in expected]:

@@ -14,7 +14,7 @@ from edged.cpu.session import open_session
 from provisioning.cut.around import suppressed
 from provisioning.cut.graph import Picture, metadata, with_outputs
 from provisioning.cut.heads import describe, one_picture_only
-from provisioning.export import INPUT, OUTPUTS
+from provisioning.export import INPUT
 from provisioning.families.common import class_names, preprocessing
 from provisioning.families.known import family_of, licence_of
 from provisioning.families.pictures import shown_picture
@@ -164,7 +164,7 @@ class _Compared:
 def _run(content: bytes, images: Floats) -> list[Floats]:
     session = open_session(content, threads=1, where="the rewritten model")
     try:
-        return cast("list[Floats]", session.run(list(OUTPUTS), {INPUT: images}))
+        return cast("list[Floats]", session.run(None, {INPUT: images}))
     except Exception as exc:  # see `see`
         raise one_picture_only(" ".join(str(exc).split())[:300]) from exc
 

@@ -31,6 +31,7 @@ class Family:
 YOLOX = Family("yolox", BGR_255, "Apache-2.0")
 RTMDET = Family("rtmdet", OPENMMLAB, "Apache-2.0")
 NANODET = Family("nanodet", OPENMMLAB, "Apache-2.0")
+NANODET_PLUS = Family("nanodet-plus", OPENMMLAB, "Apache-2.0")
 YOLOV8 = Family("yolov8", RGB)
 ANCHOR_FREE = Family("anchor-free", None)
 END_TO_END = Family("end-to-end", RGB)  # YOLOv10, YOLO26
@@ -48,7 +49,7 @@ def family_of(dense: Dense, metadata: Mapping[str, str]) -> Family:
     if code.bins == _DFL_BINS:
         return YOLOV8
     if code.bins == _NANODET_BINS and not dense.table:
-        return NANODET
+        return NANODET if code.offset else NANODET_PLUS
     if not code.bins and code.offset == 0:
         return RTMDET
     return ANCHOR_FREE

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
+from edged.core.decode import cells_hw
+
 TensorShapes = Mapping[str, tuple[int, ...]]
 
 STRIDES = (4, 8, 16, 32, 64, 128)
@@ -77,7 +79,7 @@ def find_levels(model: onnx.ModelProto, shapes: TensorShapes, *, input_wh: tuple
     return tuple(
         Level(
             stride,
-            (input_wh[0] // stride, input_wh[1] // stride),
+            cells_hw(input_wh, stride)[::-1],
             tuple(Piece(name, shapes[name][1], _is_squashed(name, makers)) for name in tensors),
         )
         for stride, tensors in sorted(found.items())
@@ -88,9 +90,7 @@ def stride_of(shape: tuple[int, ...], input_wh: tuple[int, int]) -> int:
     """The stride of a map of this shape (B, C, H, W), pixels; 0 where it is none."""
     if len(shape) != _RANK or 0 in shape:
         return 0
-    stride = input_wh[0] // shape[3]
-    fits = (shape[3] * stride, shape[2] * stride) == input_wh
-    return stride if fits and stride in STRIDES else 0
+    return next((stride for stride in STRIDES if cells_hw(input_wh, stride) == shape[2:]), 0)
 
 
 def _pieces(tensor: str, makers: Mapping[str, onnx.NodeProto], shapes: TensorShapes) -> list[str]:

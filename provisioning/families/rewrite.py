@@ -8,13 +8,15 @@ import onnx
 import onnxslim
 from onnx import TensorProto, helper
 
-from edged.core.decode import BOX_CHANNELS, GridDecode
+from edged.core.decode import BOX_CHANNELS, GridDecode, cells_hw, head_names
 from edged.core.errors import DataError
-from provisioning.export import FREE_BATCH, OUTPUTS
+from provisioning.export import FREE_BATCH
 from provisioning.families.pixels import Pixels
 from provisioning.families.tails import Tail
 from provisioning.families.trunk import kept_trunk, prepend
 from provisioning.families.understand import Dense
+
+MIN_LEVELS, MAX_LEVELS = 2, 4
 
 
 def grid_decode(dense: Dense, family: str) -> GridDecode:
@@ -26,7 +28,7 @@ def grid_decode(dense: Dense, family: str) -> GridDecode:
 def with_grid_heads(
     model: onnx.ModelProto, dense: Dense, pixels: Pixels, *, picture: str, input_wh: tuple[int, int], batch: int
 ) -> onnx.ModelProto:
-    """The graph `images` -> `p3`, `p4`, `p5`, simplified, of free batch size.
+    """The graph `images` -> `p3`, `p4` and so on, simplified, of free batch size.
 
     Args:
         model: float32, its picture of fixed size; not changed.
@@ -39,19 +41,17 @@ def with_grid_heads(
     Raises:
         DataError: it has another number of levels, or cannot be brought to the opset of our own graphs.
     """
-    if len(dense.levels) != len(OUTPUTS):
-        raise DataError(f"it has heads of {len(dense.levels)} strides, expected {len(OUTPUTS)}")
+    if not MIN_LEVELS <= len(dense.levels) <= MAX_LEVELS:
+        raise DataError(f"it has heads of {len(dense.levels)} strides, expected {MIN_LEVELS} to {MAX_LEVELS}")
     tensors = [name for level in dense.levels for name in (level.box, level.objectness, level.classes) if name]
     made = kept_trunk(model, tensors, picture=picture, input_wh=input_wh, batch=batch)
     del made.graph.output[:]
-    width, height = input_wh
-    for output, level in zip(OUTPUTS, dense.levels, strict=True):
+    for output, level in zip(head_names(len(dense.levels)), dense.levels, strict=True):
         Tail(made.graph, output).add(level, dense.code, squash=dense.logits)
         shape: Sequence[str | int] = (
             FREE_BATCH,
             BOX_CHANNELS + dense.classes,
-            height // level.stride,
-            width // level.stride,
+            *cells_hw(input_wh, level.stride),
         )
         made.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
     prepend(made.graph, pixels)

@@ -17,6 +17,7 @@ from provisioning.families.tails import Maps
 
 _MOST_BINS = 64
 _NANODET_BINS = 8
+_PLUS_LEVELS = 4
 _ROLES = 3  # box, classes, objectness
 _SAME = 1e-5
 
@@ -181,13 +182,17 @@ def _codes(channels: int) -> Iterator[BoxCode]:
 
 
 def _undecoded(levels: Sequence[Level], seen: Mapping[str, Floats], outputs: Sequence[str]) -> Dense | None:
-    """YOLOX with three maps a level, NanoDet and YOLOv8 with their distributions, where the outputs are the maps."""
+    """YOLOX with three maps a level, NanoDet and YOLOv8 with their distributions, where the outputs are the maps.
+
+    NanoDet-Plus has a fourth level and measures from the corner of a cell, NanoDet from its centre.
+    """
     for roles in _assignments(levels):
         bins = roles[0].box.channels // SIDES
         if roles[0].objectness is not None and bins == 1:
             code = BoxCode("size")
         elif roles[0].objectness is None and bins >= _NANODET_BINS:
-            code = BoxCode("sides", bins)
+            plus = bins == _NANODET_BINS and len(levels) == _PLUS_LEVELS
+            code = BoxCode("sides", bins, offset=0.0 if plus else 0.5)
         else:
             continue
         if _are_outputs(roles, seen, outputs):

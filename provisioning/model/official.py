@@ -148,7 +148,10 @@ def _release(layers: list[Record]) -> Release:
     if got and got[-1] in _LAST_LAYERS:
         raise _other_task(f"{_LAST_LAYERS[got[-1]]} (its last layer is {got[-1]})")
     if len(got) == _P6_LAYERS and got[-1] == "Detect":
-        raise DataError(f"a YOLOv5 P6 model with four heads (for 1280 pixels); {_SUPPORTED}")
+        raise DataError(
+            f"a YOLOv5 P6 model with four heads (for 1280 pixels); {_SUPPORTED}",
+            remedy="export it with YOLOv5's export.py --include onnx, and import that",
+        )
     release: Release = "5" if got and got[0] == "Focus" else "6"
     wanted = [_KINDS[row.kind] for row in LAYERS[release]]
     if got != wanted:

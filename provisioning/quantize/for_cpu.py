@@ -52,7 +52,7 @@ def for_cpu(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -
     """Make the INT8 graph.
 
     Args:
-        model: float32, every node with a name, heads `p3 p4 p5`.
+        model: float32, every node with a name, heads `p3`, `p4` and so on.
         ranges: (low, high) that 8 bits represent, for each tensor of `quantised_tensors`; low <= 0 <= high.
 
     Returns:

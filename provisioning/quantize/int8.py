@@ -74,7 +74,7 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
     """Calibrate on the calibration frames, preprocessed as the daemon does it, and make both INT8 graphs.
 
     Args:
-        model: float32, heads `p3 p4 p5`, input (B, 3, H, W).
+        model: float32, heads `p3`, `p4` and so on, input (B, 3, H, W).
         frames: those for verification are not used.
         method: for TensorRT; `minmax` needs one pass over the frames, `entropy` and `percentile` need two.
         cache: file; used if it was made from this model, these frames and this preprocessing, else overwritten.

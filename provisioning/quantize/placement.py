@@ -96,7 +96,7 @@ def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.Mo
     """Make the INT8 graph for TensorRT.
 
     Args:
-        model: float32, every node with a name, heads `p3 p4 p5`.
+        model: float32, every node with a name, heads `p3`, `p4` and so on.
         thresholds: the largest magnitude that INT8 represents, > 0, for each tensor of `activations`.
 
     Returns:

@@ -75,7 +75,7 @@ def test_open_of_weights_names_the_command(tmp_path: Path) -> None:
         pytest.param({"decode": []}, "misshapen manifest", id="decode-list"),
         pytest.param({"decode": {"kind": "later"}}, "decode 'later' is not known to this edged.*; update", id="decode"),
         pytest.param({"surprise": 1}, "misshapen manifest", id="unknown-field"),
-        pytest.param({"input_wh": [100, 64]}, "multiples of 32", id="input"),
+        pytest.param({"input_wh": [100, 64]}, "multiples of 8", id="input"),
         pytest.param({"files": {"../x": {"sha256": "", "bytes": 1}}}, "leaves the bundle directory", id="path"),
         pytest.param({"engines": [{**ENGINE, "kind": 5}]}, "names must be texts", id="engine-kind"),
         pytest.param({"engines": [{**ENGINE, "kind": []}]}, "names must be texts", id="engine-kind-list"),

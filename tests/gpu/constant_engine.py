@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver
 
+from edged.core.decode import head_names
 from edged.core.manifest import Manifest
 from edged.gpu.check import check
 from edged.gpu.cuda import Cuda
-from edged.gpu.model import HEAD_NAMES
 from edged.gpu.protocols import TensorSpec
 
 Array = np.ndarray[Any, Any]
+HEAD_NAMES = head_names(3)
 INPUT = "images"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from edged.core.decode import GridDecode
+from edged.core.decode import GridDecode, cells_hw
 from edged.core.errors import DetectorError
 from edged.core.manifest import Manifest
-from edged.gpu.model import HEAD_NAMES, yolo_layer
+from edged.gpu.model import yolo_layer
 from edged.gpu.protocols import TensorSpec
 from plugins.yolo_layer.contract import OUTPUTS
 from plugins.yolo_layer.kernel import DecodeOutputs, cell_count, decode_launches, workspace_bytes
@@ -56,7 +56,6 @@ class HostEngine:
         self.contexts = 0
         self.spoil: Array | None = None
         self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-        self.outputs: tuple[str, ...] = HEAD_NAMES
         self.float_type = "float16" if half else "float32"
         width, height = manifest.input_wh
         self.tensors: dict[str, TensorSpec] = {
@@ -64,11 +63,12 @@ class HostEngine:
         }
         if not isinstance(manifest.decode, GridDecode):
             (output,) = self.session.get_outputs()
-            self.outputs = (output.name,)
+            self.outputs: tuple[str, ...] = (output.name,)
             self.tensors[output.name] = TensorSpec((-1, *output.shape[1:]), "float32", is_input=False)
             return
+        self.outputs = manifest.decode.outputs
         self.layer = yolo_layer(manifest, manifest.decode)
-        self.sizes = tuple((height // stride, width // stride) for stride in self.layer.strides)
+        self.sizes = tuple(cells_hw(manifest.input_wh, stride) for stride in self.layer.strides)
         self.cells = cell_count(self.layer, self.sizes)
         if in_engine:
             shapes = ((1,), (self.cells, 4), (self.cells,), (self.cells,))
@@ -76,7 +76,7 @@ class HostEngine:
             for name, shape, dtype in zip(OUTPUTS, shapes, types, strict=True):
                 self.tensors[name] = TensorSpec((-1, *shape), dtype, is_input=False)
         else:
-            for name, size in zip(HEAD_NAMES, self.sizes, strict=True):
+            for name, size in zip(self.outputs, self.sizes, strict=True):
                 self.tensors[name] = TensorSpec((-1, self.layer.channels, *size), self.float_type, is_input=False)
 
     def make_context(self, batch: int, stream: int) -> HostContext:  # noqa: ARG002 - the real one needs the stream

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edged.core.decode import GridDecode
+from edged.core.decode import GridDecode, cells_hw
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import YoloLayer
 from plugins.yolo_layer.kernel import DecodeOutputs, cell_count, decode_launches, workspace_bytes
@@ -36,8 +36,11 @@ class Decoded:
     classes: Array
 
 
-def layer(*, classes: int = 3, threshold: float = 0.25, anchors: Sequence[float] = ANCHORS) -> YoloLayer:
-    return YoloLayer(max_stride=32, num_classes=classes, anchors=tuple(anchors), threshold=threshold)
+def layer(
+    *, classes: int = 3, threshold: float = 0.25, anchors: Sequence[float] = ANCHORS, heads: int = 3
+) -> YoloLayer:
+    """A node whose first head has stride 8."""
+    return YoloLayer(4 << heads, classes, tuple(anchors), threshold, heads)
 
 
 def random_heads(node: YoloLayer, sizes: Sequence[tuple[int, int]], *, batch: int, seed: int) -> list[Array]:
@@ -45,8 +48,8 @@ def random_heads(node: YoloLayer, sizes: Sequence[tuple[int, int]], *, batch: in
     return [rng.random((batch, node.channels, *size), np.float32) for size in sizes]
 
 
-def sizes_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    return tuple((input_wh[1] // stride, input_wh[0] // stride) for stride in (8, 16, 32))
+def sizes_of(input_wh: tuple[int, int], heads: int = 3) -> tuple[tuple[int, int], ...]:
+    return tuple(cells_hw(input_wh, 8 << head) for head in range(heads))
 
 
 def run_decode(
@@ -80,7 +83,9 @@ def run_decode(
 def require_equal_to_reference(node: YoloLayer, heads: Sequence[Array], got: Decoded) -> None:
     as_float = [head.astype(np.float32) for head in heads]
     strides = node.strides
-    pairs = tuple(tuple(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(3))
+    pairs = tuple(
+        tuple(zip(node.head_anchors(k)[::2], node.head_anchors(k)[1::2], strict=True)) for k in range(node.heads)
+    )
     decode = Decoder(GridDecode(pairs, strides))
     with np.errstate(all="ignore"):
         for image in range(heads[0].shape[0]):

@@ -65,6 +65,15 @@ def test_decode_takes_any_number_of_anchors(on: Ground, anchors_per_head: int) -
     require_equal_to_reference(node, heads, run_decode(node, heads, on=on))
 
 
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_decode_takes_other_numbers_of_heads(on: Ground, heads: int) -> None:
+    """416 pixels are six and a half cells of stride 64: the last cells reach over the edge."""
+    node, sizes = layer(heads=heads, anchors=[float(8 + k) for k in range(heads * 4)]), sizes_of((416, 96), heads)
+    assert sizes[-1] == {1: (12, 52), 2: (6, 26), 4: (2, 7)}[heads]
+    maps = random_heads(node, sizes, batch=2, seed=heads)
+    require_equal_to_reference(node, maps, run_decode(node, maps, on=on))
+
+
 def test_decode_half_maps_equal_the_same_maps_as_float(on: Ground) -> None:
     node = layer(threshold=0.1)
     heads = [head.astype(np.float16) for head in random_heads(node, sizes_of((96, 96)), batch=2, seed=5)]

@@ -80,9 +80,10 @@ def node_fields(node: YoloLayer) -> tuple[Any, list[Any]]:
         np.array([node.num_classes], np.int32),
         np.array(node.anchors, np.float32),
         np.array([node.threshold], np.float32),
+        np.array([node.heads], np.int32),
     ]
-    kinds = [trt.PluginFieldType.INT32] * 2 + [trt.PluginFieldType.FLOAT32] * 2
-    names = ("max_stride", "num_classes", "anchors", "prenms_score_threshold")
+    kinds = [trt.PluginFieldType.INT32] * 2 + [trt.PluginFieldType.FLOAT32] * 2 + [trt.PluginFieldType.INT32]
+    names = ("max_stride", "num_classes", "anchors", "prenms_score_threshold", "num_heads")
     fields = [trt.PluginField(name, array, kind) for name, array, kind in zip(names, arrays, kinds, strict=True)]
     return trt.PluginFieldCollection(fields), [arrays, fields]
 
@@ -188,15 +189,25 @@ def test_creator_names_its_fields(plugin: types.ModuleType) -> None:
     assert [field.name for field in creator.field_names] == list(plugin.FIELDS)
 
 
-def test_creator_makes_the_node_from_its_attributes_and_from_its_own_serialisation(sound: types.ModuleType) -> None:
+@pytest.mark.parametrize("heads", [3, 4])
+def test_creator_makes_the_node_from_its_attributes_and_from_its_own_serialisation(
+    sound: types.ModuleType, heads: int
+) -> None:
     creator = sound.YoloLayerCreator(launch)
-    node = layer(classes=80, threshold=0.125)
+    node = layer(classes=80, threshold=0.125, heads=heads, anchors=(10.0, 20.0) * 6 * heads)
     fields, _alive = node_fields(node)
     made = creator.create_plugin("YoloLayer", fields, trt.TensorRTPhase.BUILD)
     assert made.layer == node
     again = creator.create_plugin("YoloLayer", made.get_fields_to_serialize(), trt.TensorRTPhase.RUNTIME)
     assert again.layer == node
     assert [field.name for field in made.clone().get_fields_to_serialize()] == list(sound.FIELDS)
+
+
+def test_creator_reads_an_engine_that_does_not_say_how_many_heads(sound: types.ModuleType) -> None:
+    """As the first release made them: three."""
+    _fields, alive = node_fields(layer())
+    four = trt.PluginFieldCollection(alive[1][:4])
+    assert sound.YoloLayerCreator(launch).create_plugin("n", four, trt.TensorRTPhase.RUNTIME).layer == layer()
 
 
 def test_creator_reports_a_missing_or_impossible_attribute(

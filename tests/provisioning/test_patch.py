@@ -15,10 +15,12 @@ from edged.core.decode import GridDecode
 from edged.core.errors import DataError
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import OUTPUTS
+from provisioning.cut.heads import cut_at_heads
 from provisioning.graph_table import before_and_after
 from provisioning.patch import patch
 from tests.handmade import CLASSES, DECODE, STRIDES, draw_square, square_model
 from tests.provisioning.node_reference import YoloLayer_TRT, yolo_layer
+from tests.provisioning.yolo_exports import FourHeads, WithDecode, exported
 
 WH = (160, 96)
 
@@ -55,6 +57,25 @@ def test_patch_writes_the_models_own_numbers_into_the_attributes() -> None:
     assert (attributes["max_stride"], attributes["num_classes"]) == (32, 3)
     assert attributes["prenms_score_threshold"] == pytest.approx(0.25)
     assert (attributes["plugin_version"], attributes["plugin_namespace"]) == (b"1", b"edged")
+
+
+def test_patch_of_four_heads_finds_what_the_cpu_finds() -> None:
+    net = FourHeads(classes=2)
+    cut = cut_at_heads(exported(WithDecode(net), input_wh=(192, 128)), names=("cat", "dog"))
+    decode = GridDecode(cut.anchors, cut.strides)
+    source = onnx.load_from_string(cut.onnx)
+    result = patch(source, decode=decode, num_classes=2, prenms_score_threshold=0.25)
+    assert list(result.graph.node[-1].input) == ["p3", "p4", "p5", "p6"]
+    blob = np.random.default_rng(4).random((1, 3, 128, 192), np.float32)
+    evaluator = ReferenceEvaluator(result, new_ops=[YoloLayer_TRT])
+    count, boxes, scores, classes = (np.asarray(array) for array in evaluator.run(None, {"images": blob}))
+    heads = [np.asarray(head)[0] for head in ort.InferenceSession(cut.onnx).run(None, {"images": blob})]
+    wanted = Decoder(decode)(heads, threshold=0.25)
+    found = int(count[0, 0])
+    assert found == len(wanted.score) > 10
+    np.testing.assert_allclose(boxes[0, :found], wanted.xyxy, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(scores[0, :found], wanted.score, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(classes[0, :found], wanted.class_id)
 
 
 def test_patch_keeps_metadata_and_leaves_its_input_alone() -> None:

@@ -16,16 +16,48 @@ from torch import Tensor, nn
 from provisioning.model.network import Yolov5
 
 
+class FourHeads(nn.Module):
+    """A small network with the heads of YOLOv5's P6 models, strides 8 to 64, and anchors of its own."""
+
+    strides = (8, 16, 32, 64)
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            self.anchors = torch.rand(4, 3, 2) * 90 + 10
+            self.stem = nn.Conv2d(3, 8, 3, 4, 1)
+            self.steps = nn.ModuleList(nn.Conv2d(8, 8, 3, 2, 1) for _ in self.strides)
+            self.heads = nn.ModuleList(nn.Conv2d(8, 3 * (5 + classes), 1) for _ in self.strides)
+        for head in self.heads:
+            nn.init.normal_(head.weight, std=4.0)  # type: ignore[arg-type]
+
+    def _logits(self, images: Tensor) -> list[Tensor]:
+        x, found = self.stem(images), []
+        for step, head in zip(self.steps, self.heads, strict=True):
+            x = nn.functional.silu(step(x))
+            found.append(head(x))
+        return found
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            head.view(head.shape[0], 3, -1, *head.shape[2:]).permute(0, 1, 3, 4, 2) for head in self._logits(images)
+        )
+
+    def sigmoid_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(head.sigmoid() for head in self._logits(images))
+
+
 class WithDecode(nn.Module):
     """The network with boxes as its output: (B, N, 5+classes) in network pixels.
 
     Args:
-        net: three heads.
+        net: raw heads, anchors and strides.
         exponential: decode sizes as YOLOv3 does, exp(t) * anchor.
         descending: the head of the largest stride first.
     """
 
-    def __init__(self, net: Yolov5, *, exponential: bool = False, descending: bool = False) -> None:
+    def __init__(self, net: Yolov5 | FourHeads, *, exponential: bool = False, descending: bool = False) -> None:
         super().__init__()
         self.net, self.exponential, self.descending = net, exponential, descending
 

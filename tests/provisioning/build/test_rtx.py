@@ -101,6 +101,7 @@ def test_plugin_is_parsed_and_built_by_the_real_builder(plugin_run: dict[str, di
         "num_classes": [3],
         "anchors": [side for head in ANCHORS for anchor in head for side in anchor],
         "prenms_score_threshold": [pytest.approx(0.001)],
+        "num_heads": [3],
     }
     order = list(dict.fromkeys(name for name, _ in calls))
     assert order == [

@@ -42,7 +42,7 @@ def _described(**metadata: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(lambda: exported(_Heads(21, 21, 21, 21)), "a P6 model with four heads", id="P6"),
+        pytest.param(lambda: exported(_Heads(21, 21, 21, 21, 21)), "come from 5 convolutions", id="five-heads"),
         pytest.param(lambda: exported(_Heads(117, 117, 117, 32)), "a segmentation model", id="segmentation"),
         pytest.param(lambda: exported(_Heads(64, 64, 64, 2, 2, 2)), "YOLOv8 or later", id="v8"),
         pytest.param(lambda: exported(_Heads(4, 1, 80, 4, 1, 80, 4, 1, 80)), "such as YOLOX", id="YOLOX"),
@@ -62,7 +62,7 @@ def test_other_models_are_named(content: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("nanodet-m-320", "three heads of 112 channels, but no tensor behind them has x, y, w, h"),
+        ("nanodet-m-320", "heads of 112 channels, but no tensor behind them has x, y, w, h"),
         ("rtmdet-nano-person-320", "anchor-free detector such as YOLOX or RTMDet"),
         ("yolox-nano-416", "anchor-free detector such as YOLOX or RTMDet"),
     ],

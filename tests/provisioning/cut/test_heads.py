@@ -12,22 +12,23 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from edged.core.decode import head_names
 from edged.core.errors import DataError, EdgedError, UsageError
 from provisioning.cut.heads import CutModel, cut_at_heads
-from provisioning.export import OUTPUTS, export_onnx, with_batch
+from provisioning.export import export_onnx, with_batch
 from provisioning.model.network import COCO_ANCHORS, Release, Yolov5, build
 from tests.provisioning.networks import lively
-from tests.provisioning.yolo_exports import Raw, WithDecode, exported
+from tests.provisioning.yolo_exports import FourHeads, Raw, WithDecode, exported
 
 NAMES = ("cat", "dog")
 METADATA = "{0: 'cat', 1: 'dog'}"
 
 
-def _require_same(cut: CutModel, net: Yolov5, batch: int = 2) -> None:
+def _require_same(cut: CutModel, net: Yolov5 | FourHeads, batch: int = 2) -> None:
     """The cut model computes what the network does, on pictures that the import did not use."""
     images = torch.rand(batch, 3, cut.input_wh[1], cut.input_wh[0])
     session = ort.InferenceSession(cut.onnx, providers=["CPUExecutionProvider"])
-    assert [node.name for node in session.get_outputs()] == list(OUTPUTS)
+    assert [node.name for node in session.get_outputs()] == list(head_names(len(cut.strides)))
     with torch.no_grad():
         expected = net.sigmoid_maps(images)
     for got, wanted in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
@@ -73,6 +74,15 @@ def test_cut_our_own_export_changes_nothing() -> None:
     cut = cut_at_heads(content)
     assert (cut.names, cut.anchors, cut.strides, cut.input_wh) == (NAMES, COCO_ANCHORS, (8, 16, 32), (96, 64))
     _require_same(cut, lively())
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+def test_cut_of_a_p6_model_has_four_heads(opset: int) -> None:
+    net = FourHeads(classes=2)
+    cut = cut_at_heads(exported(WithDecode(net), input_wh=(192, 128), opset=opset, names=METADATA))
+    assert (cut.strides, cut.input_wh) == ((8, 16, 32, 64), (192, 128))
+    np.testing.assert_allclose(np.array(cut.anchors), net.anchors.numpy(), rtol=2e-4)
+    _require_same(cut, net)
 
 
 def test_cut_frees_a_fixed_batch() -> None:

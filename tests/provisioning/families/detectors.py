@@ -9,13 +9,13 @@ STRIDES = (8, 16, 32)
 
 
 class Backbone(nn.Module):
-    """Three feature maps of strides 8, 16 and 32, of `width` channels each."""
+    """Feature maps of strides 8, 16, 32 and so on, of `width` channels each."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, levels: int = 3, width: int = 16) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.SiLU())
         self.steps = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(8 if index == 0 else width, width, 3, 2, 1), nn.SiLU()) for index in range(3)
+            nn.Sequential(nn.Conv2d(8 if index == 0 else width, width, 3, 2, 1), nn.SiLU()) for index in range(levels)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -33,17 +33,19 @@ class Detector(nn.Module):
         channels: by kind, in the order in which the family joins them.
         brightest: value of white in its pictures.
         spread: of the weights of the heads, so that boxes and scores differ from cell to cell.
+        levels: of the pyramid.
     """
 
     def __init__(
-        self, channels: dict[str, int], *, seed: int = 3, spread: float = 12.0, brightest: float = 1.0
+        self, channels: dict[str, int], *, seed: int = 3, spread: float = 12.0, brightest: float = 1.0, levels: int = 3
     ) -> None:
         super().__init__()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.backbone = Backbone()
+            self.backbone = Backbone(levels)
             self.heads = nn.ModuleList(
-                nn.ModuleDict({kind: nn.Conv2d(16, count, 1) for kind, count in channels.items()}) for _ in STRIDES
+                nn.ModuleDict({kind: nn.Conv2d(16, count, 1) for kind, count in channels.items()})
+                for _ in range(levels)
             )
             self.backbone.stem[0].weight.div_(brightest)  # type: ignore[operator]
             for head in self.heads:
@@ -165,3 +167,18 @@ class Nanodet(Detector):
             given.append(values["classes"].sigmoid().reshape(self.channels["classes"], -1).T)
             given.append(values["box"].reshape(32, -1).T)
         return tuple(given)
+
+
+class NanodetPlus(Detector):
+    """NanoDet-Plus: four levels; one output (B, N, classes + 32), scores and 8 bins a side."""
+
+    def __init__(self, classes: int, *, seed: int = 3) -> None:
+        super().__init__({"joined": classes + 32}, seed=seed, levels=4)
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = []
+        for values in self.maps(images):
+            scores, box = torch.split(values["joined"], [self.classes, 32], 1)
+            rows.append(torch.cat((scores.sigmoid(), box), 1).flatten(2))
+        return torch.cat(rows, 2).permute(0, 2, 1)

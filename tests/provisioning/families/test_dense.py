@@ -19,19 +19,30 @@ from provisioning.families.dense import import_dense
 from provisioning.families.pixels import KNOWN, Pixels
 from provisioning.families.recognise import dense_graph
 from provisioning.families.recognised import NO_HINTS, Hints, Recognised
-from tests.provisioning.families.detectors import STRIDES, Detector, Distances, Nanodet, OtherTask, Rtmdet, Yolox
+from tests.provisioning.families.detectors import (
+    STRIDES,
+    Detector,
+    Distances,
+    Nanodet,
+    NanodetPlus,
+    OtherTask,
+    Rtmdet,
+    Yolox,
+)
 from tests.provisioning.yolo_exports import exported
 
 WH = (96, 64)
 NAMES = ("cat", "dog", "owl")
 
 
-def imported(content: bytes, *, names: tuple[str, ...] = NAMES, hints: Hints = NO_HINTS) -> Recognised:
+def imported(
+    content: bytes, *, names: tuple[str, ...] = NAMES, hints: Hints = NO_HINTS, input_wh: tuple[int, int] = WH
+) -> Recognised:
     model = read_onnx(content)
     picture = image_input(model)
-    graph = dense_graph(model, picture, input_wh=WH)
+    graph = dense_graph(model, picture, input_wh=input_wh)
     assert graph is not None
-    return import_dense(graph, picture, input_wh=WH, names=names, hints=hints)
+    return import_dense(graph, picture, input_wh=input_wh, names=names, hints=hints)
 
 
 def pixels_of(made: Recognised) -> Pixels:
@@ -40,7 +51,7 @@ def pixels_of(made: Recognised) -> Pixels:
 
 def run(made: Recognised, images: Floats) -> list[Floats]:
     session = open_session(made.onnx, threads=1, where="the model")
-    heads = session.run(["p3", "p4", "p5"], {"images": images})
+    heads = session.run(list(made.decode.outputs) if isinstance(made.decode, GridDecode) else None, {"images": images})
     return [np.asarray(head) for head in heads]
 
 
@@ -122,6 +133,32 @@ def test_every_cell_is_that_of_the_original(
         assert len(got) == len(boxes) == 126
         np.testing.assert_allclose([box for box, _ in got], boxes.numpy(), rtol=1e-4, atol=2e-3)
         np.testing.assert_allclose([score for _, score in got], scores.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("input_wh", [(128, 64), (96, 160)], ids=["whole cells", "cells over the edge"])
+def test_every_cell_of_nanodet_plus(input_wh: tuple[int, int]) -> None:
+    """Four levels; distances from a cell's corner; 96 pixels are one and a half cells of stride 64."""
+    module = NanodetPlus(3)
+    made = imported(exported(module, input_wh=input_wh), input_wh=input_wh)
+    assert isinstance(made.decode, GridDecode)
+    assert (made.decode.family, made.decode.strides) == ("nanodet-plus", (8, 16, 32, 64))
+    images = np.random.default_rng(6).random((2, 3, *input_wh[::-1]), np.float32)
+    heads = run(made, images)
+    for index in range(2):
+        with torch.no_grad():
+            rows = module.eval()(torch.from_numpy(pixels_of(made).of(images[index : index + 1])))[0]
+        wanted = []
+        for row, (gx, gy, t) in zip(rows, _cells(input_wh, made.decode.strides), strict=True):
+            left, top, right, bottom = ((side.softmax(0) * torch.arange(8)).sum() * t for side in row[3:].view(4, 8))
+            wanted.append([gx * t - left, gy * t - top, gx * t + right, gy * t + bottom])
+        got = decoded(heads, made.decode, index)
+        np.testing.assert_allclose([box for box, _ in got], np.array(wanted), rtol=1e-4, atol=2e-3)
+        np.testing.assert_allclose([score for _, score in got], rows[:, :3].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def _cells(input_wh: tuple[int, int], strides: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    columns_rows = [(math.ceil(input_wh[0] / t), math.ceil(input_wh[1] / t), t) for t in strides]
+    return [(gx, gy, t) for columns, rows, t in columns_rows for gy in range(rows) for gx in range(columns)]
 
 
 @pytest.mark.parametrize(
