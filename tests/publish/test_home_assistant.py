@@ -13,6 +13,7 @@ from edged.publish.home_assistant import discovery
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.topics import Topics
 from tests.brokers import Broker, Subscriber, wait_for
+from tests.publish.deliveries import connected
 from tests.publish.results import DETECTIONS, ORIGIN, options, outbox_options, result
 
 TOPICS = Topics("box")
@@ -94,6 +95,7 @@ def test_home_assistant_is_told_of_changes_only_and_only_where_asked_for(broker:
     for prefix in ("", "homeassistant"):
         ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix=prefix)
         with Subscriber(broker.port) as seen:
+            connected(ours)  # without a broker, messages of QoS 0 are dropped
             told(ours, "online")
             for sequence in range(20):
                 ours.publish(result(sequence, 1 + sequence // 10))
