@@ -20,6 +20,7 @@ from edged.cpu.session import open_session
 from provisioning.cut.graph import Picture, metadata
 from provisioning.cut.heads import one_picture_only
 from provisioning.export import FREE_BATCH, INPUT
+from provisioning.families.batched import with_batched_outputs
 from provisioning.families.common import class_names, preprocessing
 from provisioning.families.known import DETR, END_TO_END, RF_DETR, licence_of, named_in
 from provisioning.families.pictures import shown_picture
@@ -63,7 +64,8 @@ def listed_graph(model: onnx.ModelProto) -> ListedGraph | None:
         if len(shape) == 3 and shape[2] == ROW_VALUES:  # noqa: PLR2004 (B, N, 6)
             return ListedGraph(model, "rows", {"rows": name})
     if {"labels", "boxes", "scores"} <= shapes.keys():
-        return ListedGraph(model, "finished", {name: name for name in ("labels", "boxes", "scores")})
+        batched, names = with_batched_outputs(model)
+        return ListedGraph(batched, "finished", {name: names[name] for name in ("labels", "boxes", "scores")})
     for boxes, logits in (("dets", "labels"), ("pred_boxes", "logits")):
         if {boxes, logits} <= floats:
             return ListedGraph(model, "logits", {"boxes": boxes, "logits": logits})

@@ -70,6 +70,15 @@ class Finished(Queries):
         return labels, corners(boxes, sizes.repeat(1, 2).unsqueeze(1).float()), scores
 
 
+class Squeezed(Finished):
+    """The same, exported for one picture without the axis of the batch: DEIMv2 as some publish it."""
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        labels, boxes, scores = super().forward(images, sizes)
+        (labels,), (scores,) = torch.split(labels, 1), torch.split(scores, 1)
+        return labels.squeeze(0), boxes.squeeze(0), scores.squeeze(0)
+
+
 def export(module: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
     return exported(module, input_wh=WH, opset=17, outputs=outputs, sizes=WH if SIZES in inputs else None)
 
@@ -109,6 +118,7 @@ def closed_form(module: Queries, images: Floats, pixels: str) -> list[list[tuple
     [
         pytest.param(EndToEnd(3), (), ("output0",), "end-to-end", "rgb", id="end to end"),
         pytest.param(Finished(3), (SIZES,), ("labels", "boxes", "scores"), "detr", "rgb", id="finished"),
+        pytest.param(Squeezed(3), (SIZES,), ("labels", "boxes", "scores"), "detr", "rgb", id="finished, no batch"),
         pytest.param(Queries(3), (), ("dets", "labels"), "rf-detr", "rgb-imagenet", id="logits"),
         pytest.param(Queries(3), (), ("pred_boxes", "logits"), "rf-detr", "rgb-imagenet", id="logits by other names"),
     ],
