@@ -18,7 +18,6 @@ from provisioning.cut.family import refuse_other_tasks
 from provisioning.cut.graph import image_input, parsed_onnx
 from provisioning.cut.heads import DEFAULT_WH, cut_at_heads, network_size
 from provisioning.data.spec import read_yaml_names
-from provisioning.dequantised import dequantised, quantised_kinds
 from provisioning.export import export_onnx
 from provisioning.families.dense import import_dense
 from provisioning.families.listed import SIZES, import_listed, listed_graph
@@ -35,9 +34,10 @@ from provisioning.families.recognised import (
 from provisioning.fetching.fetch import origin
 from provisioning.fetching.known import licence_of
 from provisioning.files import file_sha256
+from provisioning.graphs.dequantised import dequantised, quantised_kinds
+from provisioning.graphs.plain import in_float32
 from provisioning.model.checkpoint import read_checkpoint
 from provisioning.names import ordered_names
-from provisioning.plain import in_float32
 from provisioning.store import Store, require_name
 
 _MAX_NAMES_BYTES = 1 << 20

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Append the node, store the graph in the bundle, print both graphs as tables. Returns 0."""
-    from provisioning.graph_table import before_and_after
+    from provisioning.graphs.table import before_and_after
     from provisioning.revision import OUTPUTS_MODEL, PLUGIN_MODEL, engine_models, model_for, revise
     from provisioning.store import Store
 

@@ -89,7 +89,7 @@ def _graph(bundle: Bundle) -> str:
     """The graph as a table; if the decode node was appended, before and after that."""
     import onnx
 
-    from provisioning.graph_table import before_and_after, graph_table
+    from provisioning.graphs.table import before_and_after, graph_table
     from provisioning.revision import PLUGIN_MODEL
 
     before = onnx.load_from_string(bundle.read(MODEL))

@@ -14,7 +14,7 @@ import onnx
 from edged.core.errors import DataError
 from edged.core.types import Floats
 from provisioning.cut.recover import same_scores
-from provisioning.plain import reads
+from provisioning.graphs.plain import reads
 
 COLOURS = 3
 _BOX, _BOX_FIELDS = 4, 5  # x, y, w, h; with objectness

@@ -14,9 +14,9 @@ from edged.core.errors import DataError
 from provisioning.cut.around import COLOURS, kinds_on_the_way
 from provisioning.cut.family import HEAD_COUNTS, not_yolov5, refuse_other_tasks
 from provisioning.cut.outside import take_in_weights
-from provisioning.dequantised import dequantised
 from provisioning.export import INPUT
-from provisioning.rewriting import reads, sort_nodes
+from provisioning.graphs.dequantised import dequantised
+from provisioning.graphs.rewriting import reads, sort_nodes
 
 _RANK = 4  # (B, 3, H, W)
 MAX_BYTES = (2 << 30) - 1  # protobuf's own limit

@@ -31,8 +31,8 @@ from provisioning.cut.graph import (
 )
 from provisioning.cut.recover import Anchors, recover_anchors
 from provisioning.export import INPUT, IR_VERSION, MAX_DIFFERENCE, OPSET, check_input_size
+from provisioning.graphs.plain import at_opset, in_float32, without_shape_arithmetic
 from provisioning.names import ordered_names
-from provisioning.plain import at_opset, in_float32, without_shape_arithmetic
 
 DEFAULT_WH = (640, 640)
 MAX_STRIDE = 32

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 
-from provisioning.rewriting import Values, stored_constants
+from provisioning.graphs.rewriting import Values, stored_constants
 
 
 def with_batched_outputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:

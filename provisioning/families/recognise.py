@@ -11,7 +11,7 @@ from edged.core.errors import DataError
 from provisioning.cut.graph import Picture
 from provisioning.families.maps import Level, TensorShapes, find_levels
 from provisioning.families.pixels import COLOURS
-from provisioning.shapes import Shapes
+from provisioning.graphs.shapes import Shapes
 
 _BOX_AND_CLASSES, _WITH_OBJECTNESS = 2, 3
 _DFL_CHANNELS, _MASKS = 64, 32  # of YOLOv8's heads

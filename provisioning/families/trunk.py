@@ -11,8 +11,8 @@ from edged.core.errors import DataError
 from provisioning.cut.graph import upstream
 from provisioning.export import FREE_BATCH, INPUT, IR_VERSION, OPSET
 from provisioning.families.pixels import COLOURS, Pixels
-from provisioning.plain import at_opset, without_shape_arithmetic
-from provisioning.rewriting import reads
+from provisioning.graphs.plain import at_opset, without_shape_arithmetic
+from provisioning.graphs.rewriting import reads
 
 _PICTURE = "edged/picture"  # what the network read before
 _MAP_RANK = 4

@@ -14,7 +14,7 @@ from edged.core.errors import DataError
 from edged.core.types import Floats
 from edged.cpu.preprocess import Preprocessor
 from provisioning.frames.frameset import FrameSet
-from provisioning.plain import without_shape_arithmetic
+from provisioning.graphs.plain import without_shape_arithmetic
 from provisioning.quantize.cache import Key, Ranges, load_ranges, load_thresholds, save_cache
 from provisioning.quantize.calibration import measure_histograms, measure_quantiles, measure_ranges, thresholds
 from provisioning.quantize.for_cpu import for_cpu, quantised_tensors

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, numpy_helper, version_converter
 
 from edged.core.errors import DataError
-from provisioning.plain import without_shape_arithmetic
+from provisioning.graphs.plain import without_shape_arithmetic
 
 OPSET = 19  # the first in which the scales of Q/DQ may be FP16
 # The operators of detectors; all of them compute in the type of their inputs.

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.core.errors import DataError
-from provisioning.plain import without_shape_arithmetic
+from provisioning.graphs.plain import without_shape_arithmetic
 
 _HEAVY = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 # In FP16 where everything that they read is.

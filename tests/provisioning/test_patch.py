@@ -16,7 +16,7 @@ from edged.core.errors import DataError
 from edged.cpu.decode import Decoder
 from plugins.yolo_layer.contract import OUTPUTS
 from provisioning.cut.heads import cut_at_heads
-from provisioning.graph_table import before_and_after
+from provisioning.graphs.table import before_and_after
 from provisioning.patch import patch
 from tests.handmade import CLASSES, DECODE, STRIDES, draw_square, square_model
 from tests.provisioning.node_reference import YoloLayer_TRT, yolo_layer

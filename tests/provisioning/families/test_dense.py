@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edged.core.decode import GridDecode
-from edged.core.errors import DataError, UsageError
+from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.types import Floats
 from edged.cpu.session import open_session
 from provisioning.cut.graph import image_input, read_onnx
@@ -171,6 +171,18 @@ def test_numbers_of_classes_that_look_like_something_else(module: Detector) -> N
     classes = module.channels["classes"]
     made = imported(exported(module, input_wh=WH), names=tuple(f"c{index}" for index in range(classes)))
     assert len(made.names) == classes
+
+
+class Mixing(Yolox):
+    """What it sees in a picture depends on the first one of the batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images - images[:1] / 2)
+
+
+def test_a_network_that_mixes_pictures_is_refused() -> None:
+    with pytest.raises(EdgedError, match=r"rewritten, its boxes differ by .* from the original"):
+        imported(exported(Mixing(3), input_wh=WH))
 
 
 def test_a_free_size_is_imported_for_the_one_asked_for() -> None:

@@ -137,6 +137,18 @@ def test_rows_are_what_the_original_gives(
         assert got[:, 5].tolist() == [number for _, _, number in wanted]
 
 
+class Mixing(EndToEnd):
+    """What it sees in a picture depends on the first one of the batch."""
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(images - images[:1] / 2)
+
+
+def test_a_network_that_mixes_pictures_is_refused() -> None:
+    with pytest.raises(DataError, match=r"in a batch, boxes of one picture show up in another; export it again"):
+        imported(export(Mixing(3), (), ("output0",)))
+
+
 def test_classes_without_a_name_are_refused() -> None:
     with pytest.raises(DataError, match=r"it gives class ids 0 to 2, but 2 classes have a name"):
         imported(export(EndToEnd(3), (), ("output0",)), names=("cat", "dog"))

@@ -14,7 +14,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper
 
 from edged.core.errors import DataError
-from provisioning.rewriting import KEEPS_SIZE, Rewriting, Values, opset_of
+from provisioning.graphs.rewriting import KEEPS_SIZE, Rewriting, Values, opset_of
 
 _INTEGER = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
 _QUANTISERS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})

@@ -10,7 +10,7 @@ import onnx
 from onnx import AttributeProto, TypeProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
-from provisioning.rewriting import Values, evaluated, opset_of, reads, stored_constants
+from provisioning.graphs.rewriting import Values, evaluated, opset_of, reads, stored_constants
 
 MAX_EVALUATED = 1 << 20  # elements of a tensor that is computed here
 _MAX_SHOWN = 1 << 12  # elements of a tensor whose values inference is given

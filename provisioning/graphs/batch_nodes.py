@@ -13,8 +13,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edged.core.errors import DataError
-from provisioning.rewriting import Rewriting, Values, opset_of
-from provisioning.shapes import Shape, Shapes
+from provisioning.graphs.rewriting import Rewriting, Values, opset_of
+from provisioning.graphs.shapes import Shape, Shapes
 
 _OF_SIZES = frozenset({"axes", "keep_aspect_ratio_policy"})  # attributes without meaning where every axis has a scale
 # Their inputs have as many pictures each: nothing is repeated by itself.

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_converter
 
-from provisioning.batch_nodes import Freeing
-from provisioning.rewriting import Values, reads, rename_tensors, sort_nodes, stored_constants
+from provisioning.graphs.batch_nodes import Freeing
+from provisioning.graphs.rewriting import Values, reads, rename_tensors, sort_nodes, stored_constants
 
 __all__ = ["at_opset", "in_float32", "reads", "sort_nodes", "without_shape_arithmetic"]
 

@@ -18,7 +18,7 @@ from onnxruntime import quantization
 
 from edged.core.errors import DataError
 from edged.core.types import Floats
-from provisioning.dequantised import dequantised, quantised_kinds
+from provisioning.graphs.dequantised import dequantised, quantised_kinds
 
 Values = npt.NDArray[Any]
 
