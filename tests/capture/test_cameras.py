@@ -100,7 +100,7 @@ def test_cameras_stamps_the_grab_in_both_clocks() -> None:
         frame = wait_for_frame(cameras)
         age_s = (time.monotonic_ns() - frame.meta.captured_ns) / 1e9
         wall_age_s = time.time() - frame.meta.captured_at.timestamp()
-    assert 0 <= age_s < 1
+    assert 0 <= age_s < 5
     assert abs(wall_age_s - age_s) < 0.5
     assert frame.meta.captured_at.tzname() == "UTC"
 

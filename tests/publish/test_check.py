@@ -16,6 +16,7 @@ from edged.core.errors import BrokerError, ConfigError
 from edged.publish.check import check_broker
 from edged.publish.options import MqttOptions, TlsOptions
 from tests.brokers import Broker, Certificates, free_port, make_certificates, write_passwords
+from tests.holdups import FairTime
 from tests.publish.results import options, publisher
 
 
@@ -69,10 +70,9 @@ def test_check_broker_unknown_host_is_named() -> None:
 
 def test_check_broker_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
-        with pytest.raises(BrokerError, match=r"did not answer within 0\.3 s"):
+        with FairTime() as took, pytest.raises(BrokerError, match=r"did not answer within 0\.3 s"):
             check_broker(options(silent.getsockname()[1], connect_timeout_s=0.3))
-        assert time.monotonic() - began < 2
+        assert took.seconds < 2
 
 
 @pytest.mark.parametrize(
