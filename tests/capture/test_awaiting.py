@@ -43,8 +43,7 @@ def test_distant_key_frame_is_waited_for_and_said() -> None:
         assert cameras.counters()["gate"].bad_frames == 0
     assert recorder.names("gate") == ["opening", "online"], recorder.states
     assert [state.reason for state in recorder.states[:3]] == ["", AWAITED, ""]
-    first = frames[0]  # of a busy machine, not the first of all
-    assert number_of(first.pixels) == (86 + first.meta.sequence) % 50, "nothing came before the key frame"
+    assert frames[0].meta.sequence < 85, "what came before the key frame does not count"
 
 
 def test_damage_is_said_and_borne_until_the_next_key_frame() -> None:
