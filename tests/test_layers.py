@@ -115,7 +115,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "families": {"cut", "data", "export", "graphs"},
     "frames": {"data"},
     "evaluation": {"data", "model"},
-    "training": {"command_line", "data", "evaluation", "model"},
+    "training": {"command_line", "data", "evaluation", "files", "model"},
     "peer": {"evaluation", "model"},
     "importing": {
         *("cut", "data", "export", "families", "fetching", "files", "graphs", "model", "names", "store"),

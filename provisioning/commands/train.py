@@ -15,6 +15,7 @@ Train YOLOv5 on a data set in YOLO format (see `edged-provision dataset --help`)
   edged-provision train --data yard.yaml --weights yolov5n.pt --epochs 50 --size 320 --name yard
   edged-provision train --data yard.yaml --weights none --model n --name scratch
   edged-provision train --data yard.yaml --name yard --epochs 50 --size 320 --weights yolov5n.pt --resume
+  edged-provision train --data yard.yaml --name small --size 320 --teacher models/large     a larger model labels, too
   torchrun --nproc-per-node 4 -m provisioning train --data yard.yaml --batch-size 64 --device cuda --name yard
 
 The run's folder holds last.pt and best.pt (tensors and plain data only), results.csv and TensorBoard's events. Ctrl-C

@@ -19,6 +19,7 @@ from provisioning.data.cache import PictureCache
 
 _AHEAD = 3  # batches in work or ready, besides one for each thread
 Order = npt.NDArray[np.int64]
+Relabel = Callable[[Pixels, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,25 @@ class Batch:
 
     Attributes:
         pixels: (B, S, S, 3) uint8, BGR.
-        targets: (N, 6) float32: index in the batch, class id, centre-x, centre-y, width, height as fractions of S.
+        targets: (N, 7) float32: index in the batch, class id, centre-x, centre-y, width, height as fractions of S, and
+            how sure it is that the object is there, 0..1.
     """
 
     pixels: Pixels
     targets: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of every batch that one of several processes makes.
+
+    Attributes:
+        rank: of this process, 0 to `world` - 1.
+        world: number of processes that train together.
+    """
+
+    rank: int = 0
+    world: int = 1
 
 
 class BatchMaker:
@@ -66,8 +81,8 @@ class BatchMaker:
         side: of the network's square input, pixels.
         seed: of the run.
         workers: threads; 0 makes each batch when it is needed.
-        rank: of this process, 0 to `world` - 1; it gets its share of every batch of the whole training.
-        world: number of processes that train together.
+        share: of this process, of every batch of the whole training.
+        relabel: makes the targets anew, from the pixels and targets of a batch; called in the threads.
     """
 
     def __init__(
@@ -79,8 +94,8 @@ class BatchMaker:
         side: int,
         seed: int,
         workers: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        share: Share = Share(),
+        relabel: Relabel | None = None,
     ) -> None:
         self._pictures = pictures
         self._augmentation = augmentation
@@ -88,15 +103,15 @@ class BatchMaker:
         self._side = side
         self._seed = seed
         self._workers = workers
-        self._rank = rank
-        self._world = world
+        self._share = share
+        self._relabel = relabel
         self.waited_s = 0.0
 
     @property
     def steps(self) -> int:
         """Batches in an epoch. A rest of fewer pictures than processes is left out."""
-        whole, rest = divmod(len(self._pictures), self._batch_size * self._world)
-        return whole + (1 if rest >= self._world else 0)
+        whole, rest = divmod(len(self._pictures), self._batch_size * self._share.world)
+        return whole + (1 if rest >= self._share.world else 0)
 
     def epoch(self, number: int, *, use_mosaic: bool = True, first_step: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number` from `first_step` on. The time spent waiting for them is added to `waited_s`.
@@ -128,17 +143,18 @@ class BatchMaker:
         return batch
 
     def _make(self, epoch: int, order: Order, step: int, *, with_mosaic: bool) -> Batch:
-        start = step * self._batch_size * self._world
-        share = min(self._batch_size, (len(order) - start) // self._world)
-        first = start + self._rank * share
+        start = step * self._batch_size * self._share.world
+        share = min(self._batch_size, (len(order) - start) // self._share.world)
+        first = start + self._share.rank * share
         made = [
             self._augmented(
                 int(order[place]), np.random.default_rng([self._seed, epoch, place]), with_mosaic=with_mosaic
             )
             for place in range(first, first + share)
         ]
-        targets = [_targets(place, picture) for place, picture in enumerate(made)]
-        return Batch(np.stack([picture.pixels for picture in made]), np.concatenate(targets))
+        pixels = np.stack([picture.pixels for picture in made])
+        targets = np.concatenate([_targets(place, picture) for place, picture in enumerate(made)])
+        return Batch(pixels, self._relabel(pixels, targets) if self._relabel else targets)
 
     def _augmented(self, index: int, rng: np.random.Generator, *, with_mosaic: bool) -> Labelled:
         options = self._augmentation
@@ -173,8 +189,9 @@ def letterboxed(picture: Labelled, side: int) -> Labelled:
 
 
 def _targets(place: int, picture: Labelled) -> Floats:
-    """(N, 6) float32 as in `Batch.targets`; `place` is the picture's index in the batch."""
+    """(N, 7) float32 as in `Batch.targets`, all certain; `place` is the picture's index in the batch."""
     side = np.float32(picture.pixels.shape[0])
     corner, size = picture.xyxy[:, :2], picture.xyxy[:, 2:] - picture.xyxy[:, :2]
-    columns = (np.full((len(size), 1), place), picture.class_id[:, None], (corner + size / 2) / side, size / side)
+    number, sure = np.full((len(size), 1), place), np.ones((len(size), 1))
+    columns = (number, picture.class_id[:, None], (corner + size / 2) / side, size / side, sure)
     return np.concatenate(columns, axis=1).astype(np.float32)

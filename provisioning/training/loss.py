@@ -51,6 +51,7 @@ class Matches(NamedTuple):
         box: (M, 4) float32, the object's centre relative to the cell, and its size; unit: cells.
         size: (M, 2) float32, width and height of the anchor; unit: cells.
         class_id: (M,) int64.
+        sure: (M,) float32, 0..1, how sure it is that the object is there.
     """
 
     image: Tensor
@@ -60,10 +61,17 @@ class Matches(NamedTuple):
     box: Tensor
     size: Tensor
     class_id: Tensor
+    sure: Tensor
 
 
 class LossSums(NamedTuple):
-    """Sums of one head, each a scalar tensor: three parts of the loss, and the counts by which they are divided."""
+    """Sums of one head, each a scalar tensor: three parts of the loss, and what they are divided by.
+
+    Attributes:
+        box, objectness, classes: parts of the loss.
+        matches: how sure the matched objects are, together: their number, where all are certain.
+        cells: of the head.
+    """
 
     box: Tensor
     objectness: Tensor
@@ -76,17 +84,18 @@ def match_targets(targets: Tensor, *, anchors: Tensor, grid_wh: tuple[int, int],
     """Find the cells of a head that learn each object.
 
     Args:
-        targets: (N, 6) float32: image index, class id, centre-x, centre-y, width, height as fractions of the input.
+        targets: (N, 7) float32: image index, class id, centre-x, centre-y, width, height as fractions of the input, and
+            how sure it is that the object is there, 0..1.
         anchors: (A, 2) float32, width and height in cells.
         grid_wh: number of columns and rows.
         ratio: sides of anchor and object must differ by a smaller factor, > 1.
     """
-    scale = targets.new_tensor([1, 1, *grid_wh, *grid_wh])
-    scaled = targets * scale  # (N, 6), in cells
-    factors = scaled[None, :, 4:] / anchors[:, None]  # (A, N, 2)
+    scale = targets.new_tensor([1, 1, *grid_wh, *grid_wh, 1])
+    scaled = targets * scale  # (N, 7), in cells
+    factors = scaled[None, :, 4:6] / anchors[:, None]  # (A, N, 2)
     fits = torch.maximum(factors, 1 / factors).amax(2) < ratio  # (A, N)
     anchor, index = fits.nonzero(as_tuple=True)
-    picked = scaled[index]  # (K, 6)
+    picked = scaled[index]  # (K, 7)
     limit = targets.new_tensor(grid_wh)
     centre, mirrored = picked[:, 2:4], limit - picked[:, 2:4]
     near = (centre % 1 < _HALF_CELL) & (centre > 1)  # (K, 2): the left and the upper neighbour are nearest
@@ -101,9 +110,10 @@ def match_targets(targets: Tensor, *, anchors: Tensor, grid_wh: tuple[int, int],
         anchor=anchor,
         row=cell[:, 1].long(),
         column=cell[:, 0].long(),
-        box=torch.cat((picked[:, 2:4] - cell, picked[:, 4:]), 1),
+        box=torch.cat((picked[:, 2:4] - cell, picked[:, 4:6]), 1),
         size=anchors[anchor],
         class_id=picked[:, 1].long(),
+        sure=picked[:, 6],
     )
 
 
@@ -153,7 +163,7 @@ class DetectionLoss:
 
         Args:
             heads: logits of each head, (B, A, H, W, 5+classes).
-            targets: (N, 6) float32, as `match_targets` takes them.
+            targets: (N, 7) float32, as `match_targets` takes them.
         """
         return [self._sums(head.float(), targets, anchors) for head, anchors in zip(heads, self._anchors, strict=True)]
 
@@ -189,12 +199,13 @@ class DetectionLoss:
         place = (found.image, found.anchor, found.row, found.column)
         flat = sum_of(index * stride for index, stride in zip(place, wanted.stride(), strict=True))
         # If two objects share a cell, the better one counts; index_put would take either, not reproducibly.
-        wanted.view(-1).scatter_reduce_(0, flat, overlap.detach().clamp(min=0), "amax")
+        wanted.view(-1).scatter_reduce_(0, flat, overlap.detach().clamp(min=0) * found.sure, "amax")
+        wanted_classes, positive = self._one_hot(found.class_id), self._gains.classes_positive
         return LossSums(
-            box=(1 - overlap).sum(),
-            objectness=self._cross_entropy(head[..., 4], wanted, self._gains.objectness_positive),
-            classes=self._cross_entropy(picked[:, 5:], self._one_hot(found.class_id), self._gains.classes_positive),
-            matches=head.new_tensor(len(picked)),
+            box=((1 - overlap) * found.sure).sum(),
+            objectness=self._cross_entropy(head[..., 4], wanted, self._gains.objectness_positive).sum(),
+            classes=(self._cross_entropy(picked[:, 5:], wanted_classes, positive) * found.sure[:, None]).sum(),
+            matches=found.sure.sum(),
             cells=head.new_tensor(wanted.numel()),
         )
 
@@ -212,7 +223,7 @@ class DetectionLoss:
             hit = wanted * probability + (1 - wanted) * (1 - probability)
             alpha = wanted * 0.25 + (1 - wanted) * 0.75
             loss = loss * alpha * (1 - hit) ** self._gains.focal_gamma
-        return loss.sum()
+        return loss
 
 
 def sum_of(parts: object) -> Tensor:

@@ -37,6 +37,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-anchors", action="store_true", help="never choose new anchors for the data set")
     parser.add_argument("--skip-bad", action="store_true", help="leave out unreadable pictures and defective labels")
     parser.add_argument("--polygons", action="store_true", help="take the box around each polygon of the labels")
+    parser.add_argument("--teacher", metavar="BUNDLE", help="a detector whose boxes and scores join the labels")
     parser.add_argument("--wandb", metavar="PROJECT", help="report to Weights & Biases, too (needs the package wandb)")
     parser.add_argument("--log-every", type=int, default=0, metavar="N", help="log the loss every N batches")
 
@@ -79,6 +80,7 @@ def train_settings(args: argparse.Namespace) -> TrainSettings:
         minutes=args.minutes,
         wandb=args.wandb or "",
         log_every=args.log_every,
+        teacher=Path(args.teacher) if args.teacher else None,
     )
 
 

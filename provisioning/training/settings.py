@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edged.core.bundle import MANIFEST
 from provisioning.data.spec import DataSpec
+from provisioning.files import file_sha256
 from provisioning.model.blocks import Activation
 from provisioning.model.network import Release, Size
 from provisioning.training.hyper import Hyper
@@ -42,6 +44,7 @@ class TrainSettings:
         minutes: time limit; the learning rate then falls with the time if that is faster. 0 for no limit.
         wandb: project of Weights & Biases to report to; empty for none.
         log_every: batches between lines of the log; 0 for none.
+        teacher: bundle of a detector whose boxes and scores join the labels; None for labels alone.
     """
 
     spec: DataSpec
@@ -68,6 +71,7 @@ class TrainSettings:
     minutes: float = 0.0
     wandb: str = ""
     log_every: int = 0
+    teacher: Path | None = None
 
     def identity(self) -> dict[str, object]:
         """The settings that a resumed run must share with the interrupted one; plain data."""
@@ -78,4 +82,10 @@ class TrainSettings:
             "seed": self.seed,
             "classes": list(self.spec.names),
             "hyper": self.hyper.to_plain(),
+            "teacher": _manifest_sha256(self.teacher) if self.teacher else None,
         }
+
+
+def _manifest_sha256(bundle: Path) -> str:
+    """What tells a bundle from others: its manifest holds the hashes of its files."""
+    return file_sha256(bundle / MANIFEST)

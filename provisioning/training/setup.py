@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from edged.core.bundle import Bundle
 from edged.core.errors import DataError, UsageError
-from provisioning.data.batches import BatchMaker
+from provisioning.data.batches import BatchMaker, Share
 from provisioning.data.cache import PictureCache
 from provisioning.data.samples import Sample, load_split
 from provisioning.model.checkpoint import Checkpoint, read_checkpoint
@@ -23,6 +24,7 @@ from provisioning.training.loss import DetectionLoss
 from provisioning.training.memory import choose_batch_size
 from provisioning.training.optimizer import MovingAverage, Schedule, make_optimizer
 from provisioning.training.settings import LAST, TrainSettings
+from provisioning.training.teacher import Teacher
 from provisioning.training.transfer import transfer
 
 logger = logging.getLogger(__name__)
@@ -56,8 +58,9 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     """Read the data set, build the model, and read the state of an interrupted run if `settings.resume`.
 
     Raises:
-        UsageError: the settings contradict each other or the interrupted run, or the GPU has too little memory.
-        DataError: the data set or a checkpoint is defective.
+        UsageError: the settings contradict each other or the interrupted run, the teacher knows none of the classes, or
+            the GPU has too little memory.
+        BundleMismatch, DataError: the data set, a checkpoint or the teacher is defective.
     """
     _check(settings, world)
     torch.manual_seed(settings.seed)
@@ -83,8 +86,8 @@ def prepare(settings: TrainSettings, world: World) -> Run:
         side=settings.side,
         seed=settings.seed,
         workers=settings.workers,
-        rank=world.rank,
-        world=world.size,
+        share=Share(world.rank, world.size),
+        relabel=Teacher(Bundle.open(settings.teacher), settings.spec.names) if settings.teacher else None,
     )
     hyper = settings.hyper
     return Run(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from edged.core.boxes import box_cxcywh_to_xyxy
 from edged.core.errors import DataError
 from edged.core.letterbox import Letterbox
+from edged.core.types import Floats, Pixels
 from edged.cpu.preprocess import letterbox_image
 from provisioning.data.augment import Affine
-from provisioning.data.batches import Augmentation, Batch, BatchMaker, letterboxed
+from provisioning.data.batches import Augmentation, Batch, BatchMaker, Share, letterboxed
 from provisioning.data.cache import PictureCache
 from provisioning.data.pictures import read_picture
 from provisioning.data.samples import Sample, load_split
@@ -31,9 +33,9 @@ def cached(samples: list[Sample], *, limit_bytes: int = 0) -> PictureCache:
     return PictureCache(samples, side=SIDE, limit_bytes=limit_bytes)
 
 
-def maker(samples: list[Sample], *, limit_bytes: int = 1 << 20, **options: int) -> BatchMaker:
+def maker(samples: list[Sample], *, limit_bytes: int = 1 << 20, **options: Any) -> BatchMaker:
     pictures = cached(samples, limit_bytes=limit_bytes)
-    values = {"batch_size": 4, "seed": 5, **options}
+    values: dict[str, Any] = {"batch_size": 4, "seed": 5, **options}
     return BatchMaker(pictures, Augmentation(mixup=0.5, flip_ud=0.5), side=SIDE, **values)
 
 
@@ -81,7 +83,7 @@ def test_batches_differ_between_epochs_and_seeds(samples: list[Sample]) -> None:
 
 def test_batches_of_all_ranks_are_the_whole_batch(samples: list[Sample]) -> None:
     whole = list(maker(samples).epoch(2))
-    ranks = [list(maker(samples, batch_size=2, rank=rank, world=2).epoch(2)) for rank in (0, 1)]
+    ranks = [list(maker(samples, batch_size=2, share=Share(rank, 2)).epoch(2)) for rank in (0, 1)]
     assert [len(shares) for shares in ranks] == [2, 2]  # the ninth picture is left out: it cannot be shared
     for step in range(2):
         joined = np.concatenate([shares[step].pixels for shares in ranks])
@@ -108,7 +110,7 @@ def test_batch_without_augmentation_is_what_the_daemon_sees(samples: list[Sample
     assert np.abs(batch.pixels[0].astype(int) - expected).max() <= 8  # rounding of the colour shift by nothing
     truth = box_cxcywh_to_xyxy(sample.labels.cxcywh * np.array(size * 2, np.float32))
     in_network = box.to_network(truth) / SIDE
-    found = box_cxcywh_to_xyxy(batch.targets[:, 2:])
+    found = box_cxcywh_to_xyxy(batch.targets[:, 2:6])
     np.testing.assert_allclose(found, in_network, atol=0.5 / SIDE)  # half a pixel: the cache rounds sizes
 
 
@@ -131,3 +133,16 @@ def test_cache_keeps_to_its_limit(samples: list[Sample]) -> None:
     cache = PictureCache(samples, side=SIDE, limit_bytes=2 * one + 5)
     first = [cache[number].pixels for number in range(4)]
     assert [cache[number].pixels is first[number] for number in range(4)] == [True, True, False, False]
+
+
+def test_targets_are_made_anew_from_what_is_trained_on(samples: list[Sample]) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def relabel(pixels: Pixels, targets: Floats) -> Floats:
+        seen.append(pixels.shape)
+        assert (targets[:, 6] == 1).all()
+        return targets[:1] * np.float32(0.5)
+
+    batches = list(maker(samples, relabel=relabel, workers=2).epoch(0))
+    assert seen == [batch.pixels.shape for batch in batches]
+    assert all(batch.targets.shape == (1, 7) and batch.targets[0, 6] == 0.5 for batch in batches)

@@ -44,7 +44,7 @@ def plain_matches(targets: Tensor, anchors: Tensor, grid_wh: tuple[int, int], ra
     """(image, anchor, row, column, target) by loops over everything, from the description."""
     found: set[tuple[int, ...]] = set()
     width, height = grid_wh
-    for number, (image, _, x, y, w, h) in enumerate(targets.tolist()):
+    for number, (image, _, x, y, w, h, _sure) in enumerate(targets.tolist()):
         x, y, w, h = x * width, y * height, w * width, h * height  # noqa: PLW2901
         for place, (anchor_w, anchor_h) in enumerate(anchors.tolist()):
             if max(w / anchor_w, anchor_w / w, h / anchor_h, anchor_h / h) >= ratio:
@@ -64,7 +64,7 @@ def random_targets(count: int, *, images: int = 3, classes: int = 2, seed: int =
     class_id = torch.randint(classes, (count, 1), generator=generator)
     centre = torch.rand((count, 2), generator=generator) * 0.98 + 0.01
     size = torch.rand((count, 2), generator=generator) * 0.5 + 0.02
-    return torch.cat((image, class_id, centre, size), 1)
+    return torch.cat((image, class_id, centre, size, torch.ones(count, 1)), 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -76,7 +76,7 @@ def test_match_targets_finds_what_loops_find(seed: int) -> None:
     rows = zip(*(column.tolist() for column in (found.image, found.anchor, found.row, found.column)), strict=True)
     scale = torch.tensor([*grid_wh, *grid_wh])
     absolute = found.box + torch.stack((found.column, found.row, *[torch.zeros_like(found.row)] * 2), 1)
-    distances = (absolute[:, None] - (targets[:, 2:] * scale)[None]).abs().amax(2)
+    distances = (absolute[:, None] - (targets[:, 2:6] * scale)[None]).abs().amax(2)
     which = distances.argmin(1)
     assert distances.amin(1).max() < 1e-4
     assert {(*row, number) for row, number in zip(rows, which.tolist(), strict=True)} == plain_matches(
@@ -87,7 +87,7 @@ def test_match_targets_finds_what_loops_find(seed: int) -> None:
 
 
 def test_match_targets_of_nothing_is_empty() -> None:
-    found = match_targets(torch.zeros((0, 6)), anchors=torch.ones((3, 2)), grid_wh=(4, 4), ratio=4.0)
+    found = match_targets(torch.zeros((0, 7)), anchors=torch.ones((3, 2)), grid_wh=(4, 4), ratio=4.0)
     assert len(found.image) == 0
     assert found.box.shape == (0, 4)
 
@@ -105,7 +105,7 @@ def random_heads(classes: int = 2, side: int = 64, *, images: int = 3) -> list[T
 def test_loss_is_small_where_the_answer_is_right() -> None:
     """Heads that say exactly what the targets ask for; one object, on the coarse head's anchor."""
     loss, heads = make_loss(), [torch.full_like(head, -12.0) for head in random_heads()]
-    targets = torch.tensor([[0, 1, 0.5, 0.5, 116 / 64, 90 / 64]])
+    targets = torch.tensor([[0, 1, 0.5, 0.5, 116 / 64, 90 / 64, 1]])
     found = match_targets(targets, anchors=torch.tensor(COCO_ANCHORS[2]) / 32, grid_wh=(2, 2), ratio=4.0)
     right = found.anchor == 0
     assert right.any()
@@ -136,7 +136,7 @@ def test_loss_ignores_the_order_of_objects() -> None:
 
 def test_loss_of_background_is_objectness_alone() -> None:
     loss = make_loss()
-    parts = loss.combine(loss.head_sums(random_heads(), torch.zeros((0, 6))), side=64)
+    parts = loss.combine(loss.head_sums(random_heads(), torch.zeros((0, 7))), side=64)
     assert parts[0] == 0
     assert parts[1] > 0
     assert parts[2] == 0
@@ -182,21 +182,22 @@ def plain_parts(heads: list[Tensor], targets: Tensor, *, side: int, classes: int
         rows, columns = head.shape[2:4]
         table = head.tolist()
         matches = plain_matches(targets, anchors, (columns, rows), 4.0)
+        certainty = sum(targets[number][6].item() for *_, number in matches)
         wanted: dict[tuple[int, ...], float] = {}
         box, entropy = 0.0, 0.0
         for image, anchor, row, column, number in matches:
             logits = table[image][anchor][row][column]
             x, y, w, h = (2 * sigmoid(value) for value in logits[:4])
             anchor_w, anchor_h = anchors[anchor].tolist()
-            _, class_id, *fractions = targets[number].tolist()
+            _, class_id, *fractions, sure = targets[number].tolist()
             true = [value * size for value, size in zip(fractions, (columns, rows) * 2, strict=True)]
             found = (x - 0.5 + column, y - 0.5 + row, w * w * anchor_w, h * h * anchor_h)
             overlap = scalar_ciou(found, tuple(true))
-            box += (1 - overlap) / len(matches)
+            box += sure * (1 - overlap) / max(certainty, 1)
             place = (image, anchor, row, column)
-            wanted[place] = max(wanted.get(place, 0.0), overlap, 0.0)
+            wanted[place] = max(wanted.get(place, 0.0), sure * overlap, 0.0)
             hits = [float(number == class_id) for number in range(classes)]
-            entropy += sum(map(cross_entropy, logits[5:], hits)) / (len(matches) * classes)
+            entropy += sure * sum(map(cross_entropy, logits[5:], hits)) / (max(certainty, 1) * classes)
         cells = list(itertools.product(*map(range, head.shape[:4])))
         objectness = sum(cross_entropy(table[b][a][r][c][4], wanted.get((b, a, r, c), 0.0)) for b, a, r, c in cells)
         totals[0] += 0.05 * box
@@ -205,9 +206,11 @@ def plain_parts(heads: list[Tensor], targets: Tensor, *, side: int, classes: int
     return totals
 
 
-def test_loss_is_what_the_description_says() -> None:
+@pytest.mark.parametrize("least_sure", [1.0, 0.2], ids=["certain", "not certain"])
+def test_loss_is_what_the_description_says(least_sure: float) -> None:
     targets = random_targets(24)
-    targets[12:, 2:] = targets[:12, 2:] + 0.004  # pairs that want the same cells
+    targets[12:, 2:6] = targets[:12, 2:6] + 0.004  # pairs that want the same cells
+    targets[:, 6] = torch.linspace(least_sure, 1, 24)
     targets[12:, 0] = targets[:12, 0]
     heads = random_heads()
     loss = make_loss()
