@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from edged.core.text import read_text
 from provisioning.cut.family import refuse_other_tasks
 from provisioning.cut.graph import image_input, parsed_onnx
 from provisioning.cut.heads import DEFAULT_WH, cut_at_heads, network_size
+from provisioning.cut.outside import sha256_with_outside
 from provisioning.data.spec import read_yaml_names
 from provisioning.export import export_onnx
 from provisioning.families.dense import import_dense
@@ -151,7 +151,7 @@ def export_graph(
         raise DataError(f"{path}: {exc}") from exc
     except UsageError as exc:
         raise UsageError(f"{path}: {exc}") from exc
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256_with_outside(content, path.parent)
     manifest = Manifest(
         name=name,
         architecture=made.architecture,

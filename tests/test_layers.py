@@ -111,7 +111,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "model": {"files", "names"},
     "data": {"names"},
     "export": {"model"},
-    "cut": {"export", "graphs", "names"},
+    "cut": {"export", "files", "graphs", "names"},
     "families": {"cut", "data", "export", "graphs"},
     "frames": {"data"},
     "evaluation": {"data", "model"},

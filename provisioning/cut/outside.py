@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import stat
@@ -14,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edged.core.errors import DataError
+from provisioning.files import stream_sha256
 
 _FOUR_BITS = {TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1}
 _NO_NUMBERS = {TensorProto.UNDEFINED, TensorProto.STRING}
@@ -72,6 +74,35 @@ def take_in_weights(model: onnx.ModelProto, folder: Path | None, *, room: int) -
             tensor.raw_data = _content(files[place.file], place, tensor.name)
             tensor.ClearField("external_data")
             tensor.ClearField("data_location")
+
+
+def sha256_with_outside(content: bytes, folder: Path) -> str:
+    """The SHA-256 of an ONNX file; where its weights lie in other files, one over the hashes of all of them.
+
+    Args:
+        content: of the file; what is no ONNX file is hashed as it is.
+        folder: where it lies.
+
+    Raises:
+        DataError: a file that it names may not be read, or is not there.
+    """
+    own = hashlib.sha256(content).hexdigest()
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception:  # noqa: BLE001 - protobuf's DecodeError is of another class in each of its implementations
+        return own
+    outside = {
+        entry.value
+        for tensor in _all_tensors(model)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    hashes = [own]
+    for name in sorted(outside):
+        with open(_opened(folder, name), "rb") as file:
+            hashes.append(stream_sha256(file))
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if outside else own
 
 
 def _place(tensor: TensorProto) -> _Place:

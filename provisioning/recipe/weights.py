@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edged.core.errors import DataError, UsageError
 from provisioning.cut.heads import DEFAULT_WH
+from provisioning.cut.outside import sha256_with_outside
 from provisioning.fetching.fetch import fetch, resolve
 from provisioning.files import file_sha256
 from provisioning.recipe.fingerprints import of_dataset
@@ -50,15 +51,29 @@ def obtain(settings: ProvisionSettings, workshop: Workshop) -> Weights:
         return _trained(settings, workshop)
     path = Path(settings.weights).expanduser()
     if path.suffix in _SUFFIXES and "://" not in settings.weights:
-        return Weights(path, _sha256(path), settings.licence)
+        return Weights(path, _sha256_of_all(path), settings.licence)
     return _fetched(settings, workshop)
+
+
+def _sha256_of_all(path: Path) -> str:
+    """Of an ONNX file, its weights in other files count, too."""
+    if path.suffix != ".onnx":
+        return _sha256(path)
+    try:
+        return sha256_with_outside(path.read_bytes(), path.parent)
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def _unreadable(path: Path, exc: OSError) -> DataError:
+    return DataError(f"weights {path} cannot be read: {exc.strerror}", remedy="correct [provision] weights")
 
 
 def _sha256(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError as exc:
-        raise DataError(f"weights {path} cannot be read: {exc.strerror}", remedy="correct [provision] weights") from exc
+        raise _unreadable(path, exc) from exc
 
 
 def _fetched(settings: ProvisionSettings, workshop: Workshop) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from onnx.external_data_helper import set_external_data
 
 from edged.core.errors import DataError
 from provisioning.cut.graph import read_onnx
-from provisioning.cut.outside import take_in_weights
+from provisioning.cut.outside import sha256_with_outside, take_in_weights
 from provisioning.export import export_onnx
 from tests.provisioning.networks import lively
 
@@ -156,3 +157,18 @@ def test_one_region_for_many_weights_counts_each_time(folder: Path) -> None:
         take_in_weights(model, folder, room=399_999)
     take_in_weights(model, folder, room=400_000)
     assert len(model.graph.initializer[99].raw_data) == 4000
+
+
+def test_the_hash_is_that_of_all_files(folder: Path, whole: onnx.ModelProto) -> None:
+    content = (folder / "model.onnx").read_bytes()
+    before = sha256_with_outside(content, folder)
+    assert before != hashlib.sha256(content).hexdigest()
+    with (folder / DATA).open("r+b") as file:
+        file.write(b"changed")
+    assert sha256_with_outside(content, folder) != before
+    (folder / DATA).unlink()
+    with pytest.raises(DataError, match=f"its weights {DATA} cannot be read: No such file"):
+        sha256_with_outside(content, folder)
+    alone = whole.SerializeToString()
+    assert sha256_with_outside(alone, folder) == hashlib.sha256(alone).hexdigest()
+    assert sha256_with_outside(b"no ONNX", folder) == hashlib.sha256(b"no ONNX").hexdigest()
