@@ -66,6 +66,11 @@ _OF_BUILDS = (
         'set decode = "kernel"',
     ),
     _cause(
+        r"FP32 GEMM is not supported",
+        "TensorRT for RTX multiplies no float32 matrices on cards of compute capability 7.5, as attention needs it",
+        'say precision = "fp16" or leave 7.5 out',
+    ),
+    _cause(
         r"no space left|cannot be written|ENOSPC",
         "the disk is full",
         "free space and run again",

@@ -16,7 +16,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper, version_conv
 from provisioning.graphs.batch_nodes import Freeing
 from provisioning.graphs.rewriting import Values, reads, rename_tensors, sort_nodes, stored_constants
 
-__all__ = ["at_opset", "in_float32", "reads", "sort_nodes", "without_shape_arithmetic"]
+__all__ = ["at_opset", "in_float32", "of_bundle", "reads", "sort_nodes", "without_shape_arithmetic"]
 
 _AXES_ARE_INPUTS = 18  # from this opset on, of these; of ReduceSum from 13 on
 _AXES_WERE_ATTRIBUTES = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"})
@@ -48,6 +48,14 @@ def without_shape_arithmetic(model: onnx.ModelProto, *, batch: int = 1) -> onnx.
     freeing = Freeing(model, picture.name, (batch, *sides))
     freeing.mend_nodes()
     return freeing.finish()
+
+
+def of_bundle(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model of a bundle without arithmetic on shapes, which bundles of earlier releases may have.
+
+    What has none is returned as it is: mending it a second time could take an axis for another.
+    """
+    return without_shape_arithmetic(model) if any(node.op_type == "Shape" for node in model.graph.node) else model
 
 
 def at_opset(model: onnx.ModelProto, opset: int, *, ir_version: int) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from edged.core.errors import DataError
 from edged.core.types import Floats
 from edged.cpu.preprocess import Preprocessor
 from provisioning.frames.frameset import FrameSet
-from provisioning.graphs.plain import without_shape_arithmetic
+from provisioning.graphs.plain import of_bundle
 from provisioning.quantize.cache import Key, Ranges, load_ranges, load_thresholds, save_cache
 from provisioning.quantize.calibration import measure_histograms, measure_quantiles, measure_ranges, thresholds
 from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
@@ -85,7 +85,7 @@ def quantize(model: onnx.ModelProto, frames: FrameSet, *, method: Method, cache:
         EdgedError: the cache cannot be written.
     """
     input_wh = _input_wh(model)
-    model = named(without_shape_arithmetic(model))  # bundles of earlier releases may have shape arithmetic
+    model = named(of_bundle(model))
     count = len(frames.of("calibration"))
     digest = frames.digest("calibration")
     key = Key.of(model, digest, input_wh)

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, numpy_helper, version_converter
 
 from edged.core.errors import DataError
-from provisioning.graphs.plain import without_shape_arithmetic
+from provisioning.graphs.plain import of_bundle
 
 OPSET = 19  # the first in which the scales of Q/DQ may be FP16
 # The operators of detectors; all of them compute in the type of their inputs.
@@ -41,7 +41,7 @@ def with_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         DataError: an operator that is not supported in FP16 here, or a weight beyond FP16's range.
     """
-    model = without_shape_arithmetic(model)  # bundles of earlier releases may have shape arithmetic
+    model = of_bundle(model)
     strange = sorted({node.op_type for node in model.graph.node} - _OPERATORS)
     if strange:
         raise DataError(f"cannot type {', '.join(strange)} as FP16", remedy="use precision fp32 or int8")

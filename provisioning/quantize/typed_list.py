@@ -14,7 +14,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.core.errors import DataError
-from provisioning.graphs.plain import without_shape_arithmetic
 
 _HEAVY = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 # In FP16 where everything that they read is.
@@ -42,7 +41,7 @@ def with_fp16_inside(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         DataError: the graph has branches or loops, or the type of a tensor cannot be told.
     """
-    plain = onnx.shape_inference.infer_shapes(_with_weights_only(without_shape_arithmetic(model)))
+    plain = onnx.shape_inference.infer_shapes(_with_weights_only(model))
     typed = _Typing(plain).model
     onnx.checker.check_model(typed)
     return onnx.shape_inference.infer_shapes(typed, check_type=True, strict_mode=True)

@@ -17,16 +17,22 @@ import onnx
 import pytest
 
 from edged.core.bundle import MODEL, Bundle
+from edged.core.decode import GridDecode, ListDecode
 from edged.core.types import Floats
 from edged.gpu.tensorrt import installed
 from provisioning.__main__ import main
+from provisioning.build.causes import PORTABLE_CAUSES, explain
 from provisioning.build.process import run_child
 from provisioning.build.tensorrt_maker import CHILD, probe
+from provisioning.cut.heads import cut_at_heads
+from provisioning.patch import patch
 from provisioning.quantize.calibration import measure_ranges, thresholds
 from provisioning.quantize.placement import named, with_qdq
 from provisioning.quantize.typed import with_fp16
+from provisioning.quantize.typed_list import with_fp16_inside
 from provisioning.store import Store
 from tests.handmade import ANCHORS, square_model, write_bundle
+from tests.provisioning.yolo_exports import FourHeads, WithDecode, exported
 
 KNOWN = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 pytestmark = pytest.mark.skipif("rtx" not in installed(), reason="TensorRT for RTX is not installed")
@@ -81,11 +87,60 @@ def test_every_precision_of_yolov5n_builds(test_data: Path, tmp_path: Path) -> N
         require_built(each)
 
 
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        pytest.param("yolox-nano-416", ["--names", "coco"], marks=pytest.mark.slow),
+        pytest.param("nanodet-m-320", ["--names", "coco"], marks=pytest.mark.slow),
+        pytest.param("rtmdet-nano-person-320", ["--names", "person.txt", "--size", "320"], marks=pytest.mark.slow),
+        ("yolo11n-320-dynint8.AGPL", []),
+        pytest.param("yolo26n-e2e-dynint8.AGPL", [], marks=pytest.mark.slow),
+        ("deimv2-atto-320-dynint8", ["--names", "coco"]),
+    ],
+)
+def test_every_precision_of_other_families_builds(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, options: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("person.txt").write_text("person\n")
+    words = ["import", str(test_data / "models" / f"{file}.onnx"), "--name", "n", "--store", "store", *options]
+    assert main(words) == 0
+    bundle = Bundle.open(tmp_path / "store/n")
+    network = named(onnx.load_from_string(bundle.read(MODEL)))
+    listed = isinstance(bundle.manifest.decode, ListDecode)
+    models = {"fp32": network, "fp16": with_fp16_inside(network)} if listed else precisions(network, noise(network))
+    Path("graphs").mkdir()
+    for name, model in models.items():
+        onnx.save(model, f"graphs/{name}.onnx")
+    said = child("graphs_for_one_card", tmp_path / "graphs")
+    assert said.keys() == models.keys()
+    for each in said.values():
+        require_built(each)
+
+
+def test_attention_in_float32_on_the_oldest_cards_is_named(test_data: Path, tmp_path: Path) -> None:
+    path = test_data / "models" / "yolo11n-320-dynint8.AGPL.onnx"
+    assert main(["import", str(path), "--name", "n", "--store", str(tmp_path / "store")]) == 0
+    (tmp_path / "fp32.onnx").write_bytes(Bundle.open(tmp_path / "store/n").read(MODEL))
+    said = child("graphs", tmp_path)["fp32"]
+    meaning, remedy = explain(said["log"], PORTABLE_CAUSES)
+    assert "no float32 matrices on cards of compute capability 7.5" in meaning
+    assert 'precision = "fp16"' in remedy
+
+
 @pytest.fixture(scope="module")
 def plugin_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Our plugin in the real parser and builder. They look for the library by a name that the wheel does not have."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "squares.onnx").write_bytes(square_model((64, 64)))
+    cut = cut_at_heads(exported(WithDecode(FourHeads(classes=2)), input_wh=(128, 128)), names=("cat", "dog"))
+    four = patch(
+        onnx.load_from_string(cut.onnx),
+        decode=GridDecode(cut.anchors, cut.strides),
+        num_classes=2,
+        prenms_score_threshold=0.001,
+    )
+    (folder / "four.onnx").write_bytes(four.SerializeToString())
     libraries = importlib.util.find_spec("tensorrt_rtx_libs")
     assert libraries is not None and libraries.origin is not None
     (folder / "libtensorrt_rtx.so").symlink_to(Path(libraries.origin).with_name("libtensorrt_rtx.so.1"))
@@ -108,6 +163,10 @@ def test_plugin_is_parsed_and_built_by_the_real_builder(plugin_run: dict[str, di
         "create_plugin", "get_output_data_types", "clone", "get_output_shapes", "supports_format_combination",
         "configure_plugin", "get_workspace_size", "get_fields_to_serialize",
     ]  # fmt: skip
+
+
+def test_plugin_of_four_heads_is_built_by_the_real_builder(plugin_run: dict[str, dict[str, Any]]) -> None:
+    require_built(plugin_run["four heads"])
 
 
 def test_plugin_is_configured_for_the_batches_of_each_profile(plugin_run: dict[str, dict[str, Any]]) -> None:
