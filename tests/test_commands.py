@@ -204,12 +204,12 @@ def test_check_tries_every_part_and_tells_in_lines_and_json(tmp_path: Path) -> N
 
 
 def test_check_waits_for_a_distant_key_frame(tmp_path: Path) -> None:
-    pieces = encoded("libx264", "yuv420p", [index % 50 for index in range(130)], options={"g": "101"})
-    with playing_server(transport_stream(pieces[1:])) as port:  # the next key frame comes after 4 s
+    pieces = encoded("libx264", "yuv420p", [index % 50 for index in range(180)], options={"g": "151"})
+    with playing_server(transport_stream(pieces[1:])) as port:  # the next key frame comes after 6 s
         camera = {
             "source": f"HTTP://127.0.0.1:{port}/cam",
-            "open_timeout_s": 1.5,
-            "read_timeout_s": 1.0,  # with a second of slack less than that
+            "open_timeout_s": 2.5,  # a busy machine takes one to start a process
+            "read_timeout_s": 1.0,  # together, with a second of slack, less than that
         }
         done = run_edged("check", "--config", Box(tmp_path, free_port(), cameras={"gate": camera}).write())
     assert re.search(r"^ok    camera gate: .*, 160x120, .*FFMPEG h264", done.stdout, re.MULTILINE), done.stdout
