@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="SOURCE", help="video, folder, /dev/videoN, URL or test: (default: a rendered street)"
     )
-    parser.add_argument("--model", type=Path, metavar="BUNDLE", help="bundle made by edged-provision (default: people)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="BUNDLE",
+        help="bundle made by edged-provision (default: the active one of ./models or the service, else the one that ships)",
+    )
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="end after so many messages (default: never)"
     )
@@ -40,11 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns the exit code."""
-    from edged.demo.run import PERSON, run_demo
+    from edged.demo.choice import choose_model
+    from edged.demo.run import run_demo
 
+    model, reason = (arguments.model, "") if arguments.model else choose_model(own_source=bool(arguments.source))
+    if reason:
+        print(reason, flush=True)
     return run_demo(
         source=arguments.source,
-        model=arguments.model or PERSON,
+        model=model,
         frames=arguments.frames,
         confidence=arguments.confidence,
     )

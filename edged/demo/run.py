@@ -29,7 +29,6 @@ _LOG_READ, _LOG_SHOWN = (
     4000,
 )  # of its end; more is read than shown: a cut password is not redacted
 OK = 0
-PERSON = Path(__file__).parent / "person"  # the model that ships with edged; MODEL_CARD.md beside it describes it
 
 
 def run_demo(*, source: str | None, model: Path, frames: int, confidence: float | None = None) -> int:

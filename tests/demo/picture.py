@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 
+from edged.demo.choice import PERSON
 from edged.demo.film import PEOPLE, SEED, SIZE_WH
-from edged.demo.run import PERSON
 from edged.demo.scene import Scene
 from edged.oneshot.run import Request, run_once
 
