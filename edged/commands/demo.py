@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="BUNDLE",
-        help="bundle made by edged-provision (default: the active one of ./models or the service, else the one that ships)",
+        help="bundle of edged-provision (default: the active one of ./models or the service, else what ships)",
     )
     parser.add_argument(
         "--frames", type=int, default=0, metavar="N", help="end after so many messages (default: never)"

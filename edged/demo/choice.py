@@ -33,6 +33,6 @@ def choose_model(*, own_source: bool, stores: Sequence[Path] = STORES) -> tuple[
             return active, f"{active} is the active model; --model PATH shows another"
         return (
             PERSON,
-            f"{active} ({bundle.manifest.name}) finds no people, who walk in this street; so another is shown",
+            f"{active} ({bundle.manifest.name}) finds no people, who walk in this street: not shown",
         )
     return PERSON, ""
