@@ -67,7 +67,7 @@ class CpuDetector:
         where = str(bundle.directory / file)
         sessions = _sessions(bundle, file, cores=self.cores, where=where)
         stages = fastest() if stages is None else stages
-        self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.made_of}
+        self.facts = {"ONNX Runtime": ort_version, "stages around the model": stages.described(bundle.manifest.decode)}
         lanes = [Lane(sessions, bundle.manifest, stages) for _ in range(self.cores)]
         _self_test(lanes[0], bundle.manifest, where=where)
         self._under_way: deque[Job] = deque()

@@ -18,6 +18,9 @@ from edged.cpu.rows import select_rows
 from edged.cpu.scaling import NativeScaler, suits
 
 
+_NUMPY = "numpy"
+
+
 class Finisher(Protocol):
     """Makes detections from the outputs of one model, in frame pixels. One thread at a time."""
 
@@ -113,13 +116,18 @@ class Stages:
             case ListDecode():
                 return ListFinisher(outputs[0], classes)
 
+    def described(self, decode: Decode) -> str:
+        """What stands around a model of this decode, for people."""
+        listed = isinstance(decode, ListDecode) and self.made_of != _NUMPY
+        return f"{self.made_of} before it, {_NUMPY} behind it" if listed else self.made_of
+
 
 def native_filler(box: Letterbox, planes: Floats) -> Filler:
     """A `FillerFactory` in C; scales and writes in one pass where `suits` says so."""
     return NativeScaler(box, planes) if suits(box) else after_scaling(box, native.NativePlanes(planes))
 
 
-NUMPY = Stages("numpy", numpy_filler, NumpyFinisher)
+NUMPY = Stages(_NUMPY, numpy_filler, NumpyFinisher)
 NATIVE = Stages("machine code", native_filler, native.NativeFinisher)
 
 

@@ -234,3 +234,12 @@ def test_decode_of_a_manifest_is_read_back_and_checked() -> None:
     for wrong in ({"kind": "list"}, {"kind": "list", "family": ""}, {"kind": "list", "family": "x", "strides": [8]}):
         with pytest.raises((TypeError, ValueError)):
             decode_from_json(wrong)
+
+
+def test_the_stages_say_what_they_are_made_of() -> None:
+    grid, rows = GridDecode((((1.0, 2.0),),), (8,)), ListDecode("detr")
+    assert [NATIVE.described(each) for each in (grid, rows)] == [
+        "machine code",
+        "machine code before it, numpy behind it",
+    ]
+    assert {NUMPY.described(each) for each in (grid, rows)} == {"numpy"}
