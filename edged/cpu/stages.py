@@ -17,7 +17,6 @@ from edged.cpu.preprocess import Filler, FillerFactory, after_scaling, numpy_fil
 from edged.cpu.rows import select_rows
 from edged.cpu.scaling import NativeScaler, suits
 
-
 _NUMPY = "numpy"
 
 
