@@ -1,10 +1,10 @@
-"""Places Q/DQ nodes for TensorRT: on input and weights of every convolution except the heads, not on outputs.
+"""Places Q/DQ nodes for TensorRT: on input and weights of convolutions, not on outputs.
 
 TensorRT wants symmetric ranges, per tensor for activations and per output channel for weights, and a float bias. All
 readers of a tensor share one Q/DQ pair: the skip input of a residual Add is then quantised, its other input is float,
-and TensorRT fuses Conv, SiLU and Add. The heads' convolutions compute in float. If their input also feeds a quantised
-convolution, they read it behind the shared pair: reading it unrounded made the heads' error on real pictures only 1.6 %
-smaller, and the fused layer before would need a second output.
+and TensorRT fuses Conv, SiLU and Add. The convolutions of `float_convolutions` compute in float. If a head's input also
+feeds a quantised convolution, it is read behind the shared pair: reading it unrounded made the heads' error on real
+pictures only 1.6 % smaller, and the fused layer before would need a second output.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edged.core.errors import DataError
 
+_STEM = 2  # first convolutions
 _QDQ_OPTIONS = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -66,6 +67,34 @@ def head_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
     return float_tail(model)[0]
 
 
+def depthwise_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions with one filter a channel."""
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    return tuple(
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and len(weights.get(node.input[1], ())) > 1
+        and weights[node.input[1]][1] == 1
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    )
+
+
+def float_convolutions(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions that stay float: the heads, those with one filter a channel, and there the stem.
+
+    One scale for all channels fits few of them, and nothing sums over channels to even that out: INT8 costs the small
+    networks built of such convolutions most of their accuracy (provisioning/README.md), and saves little time, for they
+    multiply little.
+
+    Raises:
+        DataError: no convolution leads to an output.
+    """
+    heads, alone = head_convolutions(model), depthwise_convolutions(model)
+    stem = [node.name for node in model.graph.node if node.op_type == "Conv"][: _STEM if alone else 0]
+    return tuple(dict.fromkeys((*heads, *stem, *alone)))
+
+
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which every node has a unique name, by which quantisers identify nodes."""
     twin = onnx.ModelProto()
@@ -79,7 +108,7 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def activations(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the tensors that get Q/DQ, in graph order: inputs of all convolutions except the heads.
+    """Names of the tensors that get Q/DQ, in graph order: inputs of all convolutions but those that stay float.
 
     Args:
         model: float32, every node with a name.
@@ -87,8 +116,8 @@ def activations(model: onnx.ModelProto) -> tuple[str, ...]:
     Raises:
         DataError: no convolution leads to an output.
     """
-    heads = head_convolutions(model)
-    inputs = [node.input[0] for node in model.graph.node if node.op_type == "Conv" and node.name not in heads]
+    kept = float_convolutions(model)
+    inputs = [node.input[0] for node in model.graph.node if node.op_type == "Conv" and node.name not in kept]
     return tuple(dict.fromkeys(inputs))
 
 
@@ -109,7 +138,7 @@ def with_qdq(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.Mo
         model,
         {name: (-value, value) for name, value in thresholds.items()},
         tensors=activations(model),
-        kept=head_convolutions(model),
+        kept=float_convolutions(model),
         operators=("Conv",),
         activation_type=QuantType.QInt8,
         options=_QDQ_OPTIONS,

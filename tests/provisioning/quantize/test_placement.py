@@ -13,12 +13,14 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from torch import nn
 
 from edged.core.errors import DataError
 from edged.core.types import Floats
 from provisioning.quantize.calibration import measure_ranges, thresholds
-from provisioning.quantize.placement import activations, head_convolutions, with_qdq
+from provisioning.quantize.placement import activations, head_convolutions, named, with_qdq
 from tests.handmade import square_model
+from tests.provisioning.yolo_exports import exported
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,28 @@ def test_every_convolution_but_the_heads_has_quantised_input_and_weights(quantis
         axis = [entry.i for entry in sources[1].attribute if entry.name == "axis"]  # type: ignore[union-attr]
         weights = made_by[sources[1].input[0]].input[0]  # type: ignore[union-attr]
         assert (axis, weight_scale.shape) == ([0], (values[weights].shape[0],))
+
+
+def test_networks_of_convolutions_with_one_filter_a_channel_keep_these_and_the_stem_in_float() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.Conv2d(8, 8, 1),
+        nn.Conv2d(8, 8, 3, 1, 1, groups=8),
+        nn.Conv2d(8, 16, 1),
+        nn.Conv2d(16, 16, 3, 1, 1, groups=4),  # four channels each: quantised
+        nn.Conv2d(16, 6, 1),
+    )
+    network = named(onnx.load_from_string(exported(module, input_wh=(32, 32), opset=17)))
+    inputs = [node.input[0] for node in network.graph.node if node.op_type == "Conv"]
+    assert activations(network) == (inputs[3], inputs[4])
+    made = with_qdq(network, dict.fromkeys(activations(network), 1.0))
+    made_by = makers(made)
+    float_inputs = [
+        node.input[0] in inputs or node.input[0] == "images" for node in made.graph.node if node.op_type == "Conv"
+    ]
+    assert float_inputs == [True, True, True, False, False, True]
+    weights = [made_by.get(node.input[1]) for node in made.graph.node if node.op_type == "Conv"]
+    assert [each is None for each in weights] == [True, True, True, False, False, True]
 
 
 def test_quantisation_is_symmetric_everywhere(quantised: onnx.ModelProto) -> None:
