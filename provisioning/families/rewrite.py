@@ -10,13 +10,14 @@ from onnx import TensorProto, helper
 
 from edged.core.decode import BOX_CHANNELS, GridDecode, cells_hw, head_names
 from edged.core.errors import DataError
+from plugins.yolo_layer.contract import MAX_HEADS
 from provisioning.export import FREE_BATCH
 from provisioning.families.pixels import Pixels
 from provisioning.families.tails import Tail
 from provisioning.families.trunk import kept_trunk, prepend
 from provisioning.families.understand import Dense
 
-MIN_LEVELS, MAX_LEVELS = 2, 4
+MIN_LEVELS = 2
 
 
 def grid_decode(dense: Dense, family: str) -> GridDecode:
@@ -41,8 +42,8 @@ def with_grid_heads(
     Raises:
         DataError: it has another number of levels, or cannot be brought to the opset of our own graphs.
     """
-    if not MIN_LEVELS <= len(dense.levels) <= MAX_LEVELS:
-        raise DataError(f"it has heads of {len(dense.levels)} strides, expected {MIN_LEVELS} to {MAX_LEVELS}")
+    if not MIN_LEVELS <= len(dense.levels) <= MAX_HEADS:
+        raise DataError(f"it has heads of {len(dense.levels)} strides, expected {MIN_LEVELS} to {MAX_HEADS}")
     tensors = [name for level in dense.levels for name in (level.box, level.objectness, level.classes) if name]
     made = kept_trunk(model, tensors, picture=picture, input_wh=input_wh, batch=batch)
     del made.graph.output[:]
