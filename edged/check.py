@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edged.assembly.model import load_model
 from edged.assembly.options import camera_specs, mqtt_options
+from edged.assembly.scenes import scene_options
 from edged.capture.cameras import Cameras
 from edged.capture.sources.reader import LOST_AFTER_S
 from edged.capture.spec import CameraSpec
@@ -82,6 +83,7 @@ def _model(settings: Settings) -> str:
     loaded = load_model(settings.model, settings.engine)
     loaded.detector.close()
     manifest = loaded.bundle.manifest
+    scene_options(settings, classes=manifest.classes, model=manifest.name)
     width, height = manifest.input_wh
     facts = "".join(f"; {name} {value}" for name, value in loaded.facts.items())
     model = f"{manifest.name} ({manifest.licence}), {len(manifest.classes)} classes, {width}x{height}"

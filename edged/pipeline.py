@@ -25,7 +25,7 @@ class Pipeline:
         detector: closed by the pipeline, when it is replaced or the pipeline ends.
         sink: where results go; not closed here.
         health: counts every result and gets a beat in every turn of the loop.
-        stages: process each result with its frame, in this order.
+        stages: process each result with its frame, in this order; closed when the pipeline ends.
     """
 
     def __init__(
@@ -96,6 +96,8 @@ class Pipeline:
                 self._health.beat()
                 self._swap_detector()
                 self._forget_cameras()
+                for stage in self._stages:
+                    stage.rest()
                 self._refill(wait_s=0 if self._under_way else IDLE_S)
                 self._finish_oldest(refill=True)
             self._finish_all()
@@ -105,6 +107,7 @@ class Pipeline:
                 logger.exception("the pipeline failed")
         finally:
             self._release_all()
+            self._close_stages()
             self._detector.close()
             with self._successor_lock:
                 self._ended = True
@@ -158,6 +161,13 @@ class Pipeline:
     def _finish_all(self) -> None:
         while self._under_way:
             self._finish_oldest(refill=False)
+
+    def _close_stages(self) -> None:
+        for stage in self._stages:
+            try:
+                stage.close()
+            except Exception:
+                logger.exception("a stage cannot be closed")
 
     def _swap_detector(self) -> None:
         if self._successor is None:

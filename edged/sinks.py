@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.protocols import Sink
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
@@ -24,6 +25,21 @@ class Sinks:
         """Pass on one result."""
         for sink in self._sinks:
             sink.publish(result)
+
+    def event(self, event: Event) -> None:
+        """Pass on a message of an event."""
+        for sink in self._sinks:
+            sink.event(event)
+
+    def objects(self, counts: ObjectCounts) -> None:
+        """Pass on how many objects a camera shows."""
+        for sink in self._sinks:
+            sink.objects(counts)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Pass on a picture."""
+        for sink in self._sinks:
+            sink.snapshot(snapshot)
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         """Pass on which model results come from."""

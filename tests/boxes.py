@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -75,8 +76,9 @@ class Box:
     def start(self) -> Box:
         """Start the real daemon as a process of its own."""
         command = [sys.executable, "-m", "edged", "run", "--config", str(self.write())]
+        environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}
         with (self.folder / "edged.log").open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, text=True)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment)
         return self
 
     def log(self) -> str:
@@ -113,4 +115,4 @@ class Box:
 def run_edged(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """`edged ARGUMENTS` as a process of its own."""
     command = [sys.executable, "-m", "edged", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=cwd)

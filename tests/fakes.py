@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from edged.core.errors import DetectorError
+from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Detections, Frame, FrameMeta, FrameResult
@@ -102,6 +103,15 @@ class FakeSink(FakePublisher):
         self.pulses = {name: Pulse()}
         self.told: list[object] = []
         self.closed = 0
+
+    def event(self, event: Event) -> None:
+        self.told.append(event)
+
+    def objects(self, counts: ObjectCounts) -> None:
+        self.told.append(counts)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self.told.append(snapshot)
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         self.told.append((model, tuple(classes)))

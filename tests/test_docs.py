@@ -31,7 +31,7 @@ def test_messages_names_every_topic() -> None:
 
 def test_configuration_names_every_section() -> None:
     for name in Settings.model_fields:
-        assert f"[{name}]" in CONFIGURATION or f"[[{name}]]" in CONFIGURATION
+        assert any(head in CONFIGURATION for head in (f"[{name}]", f"[[{name}]]", f"[{name}."))
 
 
 def test_configuration_names_every_section_that_waits_for_a_restart() -> None:

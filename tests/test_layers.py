@@ -20,10 +20,11 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-STAGES = {"capture", "cpu", "gpu", "publish"}
+STAGES = {"analysis", "capture", "cpu", "gpu", "publish"}
 # What each room may import from edged, beside itself.
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
+    "analysis": {"core"},
     "capture": {"core"},
     "cpu": {"core"},
     "gpu": {"core"},
@@ -33,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"core"},
     "instance": {"core"},
     "pipeline": {"core", "health"},
-    "config": {"core", "capture", "publish"},  # the options types of the stages, which it inherits
+    "config": {"core", "analysis", "capture", "publish"},  # the options types of the stages, which it inherits
     "sinks": {"core"},
     "assembly": {"core", "config", "pinning", "sinks"} | STAGES,
     "oneshot": {"core", "config", "assembly", "annotate"} | STAGES,
@@ -53,7 +54,9 @@ OWNERS = {  # a heavy import may stand only below these paths
     "cuda": ("edged/gpu", "plugins", "provisioning"),
     "pynvml": ("edged/gpu",),
     "onnxruntime": ("edged/cpu", "provisioning", "edged/bench"),
+    "lap": ("edged/analysis",),
     "cv2": (
+        "edged/analysis",
         "edged/capture",
         "edged/cpu",
         "edged/annotate.py",

@@ -30,6 +30,8 @@ class Marker:
         self._mark, self._supply, self._fail_at = mark, supply, fail_at
         self.seen: list[int] = []
         self.forgotten: list[tuple[str, int]] = []
+        self.rests = 0
+        self.closed_after: list[int] = []
 
     def process(self, frame: Frame, result: FrameResult) -> FrameResult:
         assert frame.meta is result.meta
@@ -41,6 +43,12 @@ class Marker:
 
     def forget(self, camera: str) -> None:
         self.forgotten.append((camera, len(self.seen)))
+
+    def rest(self) -> None:
+        self.rests += 1
+
+    def close(self) -> None:
+        self.closed_after.append(len(self.seen))
 
 
 def join(pipeline: Pipeline) -> None:
@@ -189,6 +197,28 @@ def test_pipeline_refills_the_detector_before_the_stages_look() -> None:
     pipeline.start()
     join(pipeline)
     assert loads[0] == 2
+
+
+def test_pipeline_lets_stages_rest_with_and_without_frames_and_closes_them_last() -> None:
+    supply = FakeSupply([make_frame(sequence=n) for n in range(5)], endless=True)
+    detector, publisher = FakeDetector(room=2), FakePublisher()
+    marker = Marker("mark", supply)
+    pipeline = pipeline_of(supply, detector, publisher, stages=[marker])
+    pipeline.start()
+    wait_for(lambda: len(marker.seen) == 5)
+    rests = marker.rests
+    wait_for(lambda: marker.rests > rests, what="a rest without frames")
+    assert pipeline.stop(timeout_s=5)
+    assert marker.closed_after == [5]
+
+
+def test_pipeline_closes_its_stages_when_the_detector_fails() -> None:
+    supply = FakeSupply([make_frame(sequence=n) for n in range(10)])
+    marker = Marker("mark", supply)
+    pipeline = pipeline_of(supply, FakeDetector(room=2, fail_at=2), FakePublisher(), stages=[marker])
+    pipeline.start()
+    join(pipeline)
+    assert marker.closed_after == [len(marker.seen)]
 
 
 def test_pipeline_gives_every_frame_back_once_when_a_stage_fails() -> None:

@@ -8,6 +8,7 @@ from edged.capture.spec import CameraSpec, ReadOptions
 from edged.config.schema import Camera, Mqtt, Publish
 from edged.core.errors import ConfigError
 from edged.core.options import shared
+from edged.core.paths import state_directory
 from edged.publish.options import DAY_S, MqttOptions, OutboxOptions, SessionOptions, TlsOptions
 
 MQTT_PORT = 1883
@@ -49,12 +50,13 @@ def mqtt_options(mqtt: Mqtt) -> MqttOptions:
         raise ConfigError(f"[mqtt] {exc}") from exc
 
 
-def outbox_options(publish: Publish) -> OutboxOptions | None:
-    """Options of the outbox; None where `durable` is off."""
-    if not publish.durable:
+def outbox_options(publish: Publish, *, device: str) -> OutboxOptions | None:
+    """Options of the outbox; None where nothing is durable."""
+    if publish.durable == "none":
         return None
     return OutboxOptions(
-        directory=publish.outbox,
+        directory=publish.outbox or state_directory(device) / "outbox",
         max_bytes=publish.outbox_max_mb << 20,
         max_age_s=publish.outbox_max_days * DAY_S,
+        detections=publish.durable == "all",
     )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 
+from edged.analysis.options import SceneOptions
+from edged.analysis.stage import Analysis
 from edged.assembly.model import LoadedModel, Loading, thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
+from edged.assembly.scenes import scene_options
 from edged.capture.cameras import Cameras
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Settings
 from edged.core.bundle import Bundle
+from edged.core.events import Carried
 from edged.core.protocols import Sink, Stage
+from edged.core.states import CameraState
 from edged.core.types import Thresholds
 from edged.pinning import SlotPins
 from edged.publish.home_assistant import DISCOVERY_PREFIX
@@ -33,6 +39,7 @@ class Parts:
         pins: registers the cameras' memory with a GPU detector.
         loading: the model, being loaded.
         stages: between detector and sink.
+        analysis: one of them, which follows objects; None where that is off.
     """
 
     settings: Settings
@@ -41,6 +48,7 @@ class Parts:
     pins: SlotPins
     loading: Loading
     stages: tuple[Stage, ...] = ()
+    analysis: Analysis | None = None
 
 
 def assemble(settings: Settings) -> Parts:
@@ -52,13 +60,25 @@ def assemble(settings: Settings) -> Parts:
     bundle = Bundle.open(settings.model.bundle)  # first: a missing model is reported before anything starts
     speaker = origin(device=settings.device.id, model=bundle.manifest.name, classes=bundle.manifest.classes)
     specs = camera_specs(settings.camera)
-    sink = Sinks([_mqtt(settings, speaker)])
+    scenes = scene_options(settings, classes=speaker.classes, model=speaker.model)
+    carried: SimpleQueue[Carried] = SimpleQueue()
+    sink = Sinks([_mqtt(settings, speaker, on_carried=carried.put)])
     pins = SlotPins()
-    cameras = Cameras(specs, on_state=sink.camera_state, watcher=pins)
-    return Parts(settings, sink, cameras, pins, Loading(settings.model, settings.engine))
+    analysis = None
+    if settings.track.enabled:
+        analysis = Analysis(scenes, sink=sink, model=speaker.model, classes=speaker.classes, carried=carried)
+    cameras = Cameras(specs, on_state=lambda state: _tell(state, sink, analysis), watcher=pins)
+    loading = Loading(settings.model, settings.engine)
+    return Parts(settings, sink, cameras, pins, loading, () if analysis is None else (analysis,), analysis)
 
 
-def _mqtt(settings: Settings, speaker: Origin) -> MqttPublisher:
+def _tell(state: CameraState, sink: Sink, analysis: Analysis | None) -> None:
+    sink.camera_state(state)
+    if analysis is not None:
+        analysis.camera_state(state)
+
+
+def _mqtt(settings: Settings, speaker: Origin, *, on_carried: Callable[[Carried], None]) -> MqttPublisher:
     """The MQTT publisher, connecting already.
 
     Raises:
@@ -72,7 +92,8 @@ def _mqtt(settings: Settings, speaker: Origin) -> MqttPublisher:
         prefix=settings.mqtt.prefix,
         qos=publish.qos,
         empty_frames=publish.detections == "all",
-        outbox=outbox_options(publish),
+        outbox=outbox_options(publish, device=settings.device.id),
+        on_carried=on_carried,
         discovery_prefix=DISCOVERY_PREFIX if publish.home_assistant else "",
         cameras=[camera.name for camera in settings.camera],
     )
@@ -87,6 +108,7 @@ class Change:
         waiting: names of the changed sections that need a restart.
         specs: the cameras.
         thresholds: for the configured model.
+        scenes: options of analysis, by camera.
         loading: another model, being loaded; None keeps the present one.
     """
 
@@ -94,6 +116,7 @@ class Change:
     waiting: tuple[str, ...]
     specs: Sequence[CameraSpec]
     thresholds: Thresholds
+    scenes: Mapping[str, SceneOptions]
     loading: Loading | None
 
 
@@ -108,10 +131,14 @@ def plan_change(new: Settings, *, running: Settings, model: LoadedModel) -> Chan
     limits = thresholds(new.model, bundle)
     other = bundle.directory != model.bundle.directory or new.engine != running.engine
     # Sections that need a restart are compared with what runs, not with the configuration before.
+    fixed = [*FIXED_SECTIONS, *(("track",) if new.track.enabled != running.track.enabled else ())]
+    settings = new.model_copy(update={section: getattr(running, section) for section in fixed})
+    manifest = bundle.manifest
     return Change(
-        settings=new.model_copy(update={section: getattr(running, section) for section in FIXED_SECTIONS}),
-        waiting=tuple(section for section in FIXED_SECTIONS if getattr(new, section) != getattr(running, section)),
+        settings=settings,
+        waiting=tuple(section for section in fixed if getattr(new, section) != getattr(running, section)),
         specs=specs,
         thresholds=limits,
+        scenes=scene_options(settings, classes=manifest.classes, model=manifest.name),
         loading=Loading(new.model, new.engine) if other else None,
     )

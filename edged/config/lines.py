@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 Key = tuple[str | int, ...]
 
@@ -21,15 +22,25 @@ def key_lines(text: str) -> dict[Key, int]:
     table: Key = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _parts(header[2])
+            table = _placed(_parts(header[2]), arrays)
             if header[1] == "[[":
-                index = arrays[table]
                 arrays[table] += 1
-                table = (*table, index)
+                table = (*table, arrays[table] - 1)
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
             lines.setdefault((*table, *_parts(key[1])), number)
     return lines
+
+
+def _placed(parts: Key, arrays: Mapping[Key, int]) -> Key:
+    """The key of a header below arrays of tables: `[[camera.zone]]` belongs to the latest `[[camera]]`."""
+    *above, last = parts
+    table: Key = ()
+    for part in above:
+        table = (*table, part)
+        if arrays[table]:
+            table = (*table, arrays[table] - 1)
+    return (*table, last)
 
 
 def line_of(lines: dict[Key, int], key: Key) -> int:

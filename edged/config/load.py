@@ -59,6 +59,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
         problems = [describe(error, path=path, lines=lines, overrides=overrides) for error in exc.errors()]
         raise ConfigError("\n".join(problems)) from None  # pydantic's own text quotes values, secrets included
     _require_cameras(settings, path=path, lines=lines)
+    _require_unlike_areas(settings, path=path, lines=lines)
     _warn_of_exposed_secrets(settings, path=path, raw=raw, lines=lines)
     return settings
 
@@ -141,6 +142,19 @@ def _require_cameras(settings: Settings, *, path: Path, lines: dict[Key, int]) -
         if first != index:
             here, there = (line_of(lines, ("camera", i, "name")) for i in (index, first))
             raise ConfigError(f"{path}:{here}: [[camera]] name: {camera.name!r} is taken by the camera at line {there}")
+
+
+def _require_unlike_areas(settings: Settings, *, path: Path, lines: dict[Key, int]) -> None:
+    """Raise ConfigError where two zones, or two lines, of a camera have one name."""
+    for number, camera in enumerate(settings.camera):
+        for kind in ("zone", "line"):
+            first_of: dict[str, int] = {}
+            for index, area in enumerate(getattr(camera, kind)):
+                first = first_of.setdefault(area.name, index)
+                if first != index:
+                    here, there = (line_of(lines, ("camera", number, kind, i, "name")) for i in (index, first))
+                    problem = f"{area.name!r} is taken by the {kind} at line {there}"
+                    raise ConfigError(f"{path}:{here}: [[camera.{kind}]] name: {problem}")
 
 
 def _warn_of_exposed_secrets(settings: Settings, *, path: Path, raw: Mapping[str, Any], lines: dict[Key, int]) -> None:

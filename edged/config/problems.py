@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from edged.config.environment import Overrides
 from edged.config.hints import hint
 from edged.config.lines import Key, line_of
-from edged.config.schema import Camera, Settings
+from edged.config.schema import Camera, Filter, Line, Mask, Settings, Zone
 from edged.core.redact import redact
 
 _MOST_SHOWN = 100  # letters of a value
@@ -23,6 +23,7 @@ _WORDS = {  # in place of pydantic's messages about Python types
     "tuple_type": 'expected a list, as ["person", "car"]',
     "dict_type": "expected a table",
 }
+_AREAS: dict[str, type[BaseModel]] = {"zone": Zone, "line": Line, "mask": Mask}
 _TABLES = tuple(name for name in Settings.model_fields if name != "camera")
 
 
@@ -54,6 +55,7 @@ def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], override
     name = shown(key)
     if error["type"] == "extra_forbidden":
         section = str(key[0]) if len(key) > 1 else ""
+        section = str(key[2]) if section == "camera" and len(key) > 4 else section  # noqa: PLR2004
         return f"{where}: {name}: unknown key; {hint(section, str(key[-1]), _keys_at(key[:-1]))}"
     if error["type"] == "missing":
         return f"{where}: {name}: missing; it has no default"
@@ -76,14 +78,16 @@ def shown(key: Key) -> str:
     """`("camera", 0, "fps")` -> `[[camera]] number 1 fps`."""
     *table, last = key
     if len(key) > 1 and isinstance(key[1], int):
-        return " ".join([f"[[{key[0]}]]", f"number {key[1] + 1}", *(str(part) for part in key[2:])])
+        inner = [f"number {part + 1}" if isinstance(part, int) else str(part) for part in key[2:]]
+        return " ".join([f"[[{key[0]}]]", f"number {key[1] + 1}", *inner])
     return " ".join([f"[{'.'.join(map(str, table))}]", str(last)]) if table else f"[{last}]"
 
 
 def _place(loc: tuple[int | str, ...]) -> Key:
     """The key in the file: pydantic's location may also name the branch of a union or the element of a list."""
-    deepest = 3 if loc[:1] == ("camera",) else 2
-    return loc[:deepest]
+    if loc[:1] == ("camera",):
+        return loc[: 5 if loc[2:3] and loc[2] in _AREAS and loc[3:4] and isinstance(loc[3], int) else 3]
+    return loc[: 3 if loc[:1] == ("filter",) else 2]
 
 
 def _keys_at(table: Key) -> list[str]:
@@ -91,7 +95,9 @@ def _keys_at(table: Key) -> list[str]:
     if not table:
         return list(Settings.model_fields)
     if table[0] == "camera":
-        return list(Camera.model_fields)
+        return list((_AREAS[str(table[2])] if len(table) > 2 else Camera).model_fields)  # noqa: PLR2004
+    if table[0] == "filter":
+        return list(Filter.model_fields)
     annotation = Settings.model_fields[str(table[0])].annotation
     models = [
         kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -22,10 +22,20 @@ from pydantic import (
     model_validator,
 )
 
+from edged.analysis.geometry import Point, require_points, require_polygon
+from edged.analysis.options import (
+    EventOptions,
+    FilterOptions,
+    LineOptions,
+    MaskOptions,
+    TrackOptions,
+    ZoneOptions,
+    require_order,
+)
 from edged.capture.spec import ReadOptions, Source, require_source
 from edged.core.limits import ScoreLimits
 from edged.core.names import require_camera_name, require_name
-from edged.core.paths import MODELS, STATE_DIR
+from edged.core.paths import MODELS
 from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
 from edged.publish.options import (
     MOST_OUTBOX_DAYS,
@@ -65,6 +75,11 @@ def _source(value: str) -> str:
     return value
 
 
+def _durable(value: object) -> object:
+    """`true` and `false` are of releases without events: all or nothing was durable."""
+    return {True: "all", False: "none"}[value] if isinstance(value, bool) else value
+
+
 def _topic_name(value: str) -> str:
     require_name("name", value)
     return value
@@ -72,6 +87,16 @@ def _topic_name(value: str) -> str:
 
 def _camera_name(value: str) -> str:
     require_camera_name(value)
+    return value
+
+
+def _polygon(value: tuple[Point, ...]) -> tuple[Point, ...]:
+    require_polygon(value)
+    return value
+
+
+def _arrow(value: tuple[Point, ...]) -> tuple[Point, ...]:
+    require_points(value, least=2, most=2)
     return value
 
 
@@ -193,12 +218,49 @@ class Publish(_Section, frozen=True):
 
     detections: Literal["all", "nonempty"] = "all"
     qos: Literal[0, 1] = 0
-    durable: bool = False
-    outbox: Path = STATE_DIR / "outbox"
+    durable: Annotated[Literal["events", "all", "none"], BeforeValidator(_durable)] = "events"
+    outbox: Path | None = None
     outbox_max_mb: Annotated[int, Interval(ge=1, le=MOST_OUTBOX_MB)] = OUTBOX_MAX_MB
     outbox_max_days: Annotated[float, Interval(ge=0.001, le=MOST_OUTBOX_DAYS)] = OUTBOX_MAX_DAYS
     stats_interval_s: Seconds = 10.0
     home_assistant: bool = False
+
+
+class Track(_Section, TrackOptions, frozen=True):
+    """`[track]`."""
+
+
+class Filter(_Section, FilterOptions, frozen=True):
+    """`[filter.LABEL]`."""
+
+    @model_validator(mode="after")
+    def _limits_are_in_order(self) -> Filter:
+        require_order(self)
+        return self
+
+
+class Events(_Section, EventOptions, frozen=True):
+    """`[events]`."""
+
+
+class Zone(_Section, ZoneOptions, frozen=True):
+    """`[[camera.zone]]`."""
+
+    name: TopicName
+    points: Annotated[tuple[Point, ...], AfterValidator(_polygon)]
+
+
+class Line(_Section, LineOptions, frozen=True):
+    """`[[camera.line]]`."""
+
+    name: TopicName
+    points: Annotated[tuple[Point, ...], AfterValidator(_arrow)]
+
+
+class Mask(_Section, MaskOptions, frozen=True):
+    """`[[camera.mask]]`."""
+
+    points: Annotated[tuple[Point, ...], AfterValidator(_polygon)]
 
 
 class Camera(_Section, ReadOptions, frozen=True):
@@ -209,6 +271,9 @@ class Camera(_Section, ReadOptions, frozen=True):
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
+    zone: tuple[Zone, ...] = ()
+    line: tuple[Line, ...] = ()
+    mask: tuple[Mask, ...] = ()
 
     @model_validator(mode="after")
     def _credentials_have_a_place(self) -> Camera:
@@ -273,6 +338,9 @@ class Settings(_Section, frozen=True):
     engine: Engine = Field(default_factory=Engine)
     mqtt: Mqtt = Field(default_factory=Mqtt)
     publish: Publish = Field(default_factory=Publish)
+    track: Track = Field(default_factory=Track)
+    filter: dict[str, Filter] = Field(default_factory=dict)
+    events: Events = Field(default_factory=Events)
     log: Log = Field(default_factory=Log)
     service: Service = Field(default_factory=Service)
     camera: tuple[Camera, ...] = ()

@@ -1,7 +1,22 @@
 """Where things are on an installed machine."""
 
+import os
 from pathlib import Path
 
 CONFIG = Path("/etc/edged/edged.toml")
 STATE_DIR = Path("/var/lib/edged")
 MODELS = STATE_DIR / "models"  # the bundle store; its link `active` is what the daemon runs
+
+
+def state_directory(device: str) -> Path:
+    """Where this run keeps what must outlive it: systemd's `StateDirectory=`, else by the XDG convention.
+
+    Args:
+        device: the configured id; without systemd each device has a directory of its own.
+    """
+    if given := os.environ.get("STATE_DIRECTORY", ""):
+        return Path(given.split(":", maxsplit=1)[0])
+    # As the XDG Base Directory Specification says: a relative path is to be ignored.
+    root = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(root) if root.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"
+    return home / "edged" / device

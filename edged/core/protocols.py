@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Frame, FrameResult, Thresholds
@@ -74,8 +75,16 @@ class Stage(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Called at least five times a second while the pipeline runs, with frames and without."""
+        ...
+
     def forget(self, camera: str) -> None:
-        """The camera was removed: drop everything kept of it. Called in the pipeline's thread, too."""
+        """The camera was removed: drop everything kept of it."""
+        ...
+
+    def close(self) -> None:
+        """The pipeline has ended: no frame follows."""
         ...
 
 
@@ -87,7 +96,23 @@ class ResultSink(Protocol):
         ...
 
 
-class Sink(ResultSink, Protocol):
+class EventSink(Protocol):
+    """Takes what analysis says besides results. Any thread may call it; it never blocks."""
+
+    def event(self, event: Event) -> None:
+        """Take a message of an event; those of one event come in order."""
+        ...
+
+    def objects(self, counts: ObjectCounts) -> None:
+        """Take how many objects a camera shows now; holds until the next call for that camera."""
+        ...
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Take the picture of an object; the latest of its camera and label is the one to show."""
+        ...
+
+
+class Sink(ResultSink, EventSink, Protocol):
     """Takes all that the daemon publishes: MQTT, a page, metrics. Any thread may call it; only `close` may block."""
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:

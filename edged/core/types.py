@@ -127,16 +127,26 @@ class FrameResult:
         timings: milliseconds by stage: `waiting` (grab to submit), `detect` (submit to result) and `total`
             (grab to result) always; finer stages (`preprocess`, `inference`, `decode`, `nms`) where the
             backend can tell.
+        events: of each detection the event that it belongs to, a ULID, or empty; no element at all where nobody
+            follows objects.
+
+    Raises:
+        ValueError: a timing is missing, or there are not as many events as detections.
     """
 
     meta: FrameMeta
     detections: Detections
     timings: Mapping[str, float]
+    events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = {"waiting", "detect", "total"} - self.timings.keys()
         if missing:
             raise ValueError(f"timings must hold waiting, detect and total, missing {sorted(missing)}")
+        if self.events and len(self.events) != len(self.detections):
+            raise ValueError(
+                f"events must name one for each of {len(self.detections)} detections, got {len(self.events)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ class Daemon:
         names = [spec.name for spec in change.specs]
         parts.sink.keep_cameras(names)  # first: nothing is published about removed cameras from now on
         parts.cameras.replace(change.specs)
+        if parts.analysis is not None:
+            parts.analysis.configure(change.scenes)
         if self._pipeline is not None:
             self._pipeline.forget({camera.name for camera in self._settings.camera}.difference(names))
         self._settings = change.settings
@@ -121,6 +123,8 @@ class Daemon:
             self._health.new_model()
             self._parts.pins.serve(model.detector)
             self._parts.sink.set_model(manifest.name, manifest.classes)
+            if self._parts.analysis is not None:
+                self._parts.analysis.set_model(manifest.name, manifest.classes)
 
         if self._pipeline is not None:
             self._pipeline.replace_detector(model.detector, on_swap=on_swap)

@@ -1,4 +1,4 @@
-"""The retained topics of each camera: status, health, and for Home Assistant number of objects and discovery."""
+"""The retained topics of each camera: status, health, objects, and for Home Assistant discovery."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from edged.core.events import ObjectCounts
 from edged.core.names import require_camera_name
 from edged.core.states import CameraState
+from edged.publish.event_payload import objects_payload
 from edged.publish.home_assistant import discovery
+from edged.publish.identity import Origin
 from edged.publish.payload import encode, health_payload
 from edged.publish.topics import Topics
 
 ONLINE = b"online"
 OFFLINE = b"offline"
-# Home Assistant ignores an empty number, and would show the old one when the camera is back.
-UNKNOWN = b"None"
 STOPPED = "edged was stopped"
 
 
@@ -28,6 +29,7 @@ class CameraStates:
         names: the present cameras; nothing is published about others. None: every camera that has a state.
         discovery_prefix: of Home Assistant; empty: publish nothing for it.
         retain: sets the retained payload of a topic; an empty payload removes it.
+        origin: what messages name as their origin now.
 
     Raises:
         ValueError: a name that no camera may have.
@@ -40,14 +42,16 @@ class CameraStates:
         names: Iterable[str] | None,
         discovery_prefix: str,
         retain: Callable[[str, bytes], None],
+        origin: Callable[[], Origin],
     ) -> None:
         self._topics = topics
+        self._origin = origin
         self._discovery_prefix = discovery_prefix
         self._retain = retain
         self._lock = threading.Lock()
         self._names = None if names is None else _checked(names)
         self._states: dict[str, CameraState] = {}
-        self._objects: dict[str, int] = {}
+        self._counts: dict[str, ObjectCounts] = {}
         self._ended = False
 
     def tell(self, state: CameraState) -> None:
@@ -69,23 +73,27 @@ class CameraStates:
     def _say(self, state: CameraState) -> None:
         name = state.camera
         self._states[name] = state
-        if not state.alive and self._discovery_prefix:
-            self._objects.pop(name, None)
-            self._retain(self._topics.camera_objects(name), UNKNOWN)
+        if counts := self._counts.get(name):
+            if not state.alive:
+                self._counts[name] = replace(counts, available=False, as_of=state.since)
+            self._say_objects(name)
         self._retain(self._topics.camera_status(name), ONLINE if state.alive else OFFLINE)
         self._retain(self._topics.camera_health(name), encode(health_payload(state, device=self._topics.device)))
 
-    def count(self, name: str, objects: int) -> None:
-        """Note the number of objects in a camera's latest frame; published for Home Assistant when it changes."""
-        if not self._discovery_prefix:
-            return
+    def objects(self, counts: ObjectCounts) -> None:
+        """Publish how many objects a camera shows."""
         with self._lock:
-            state = self._states.get(name)
-            # A frame that was under way when its camera was lost must not bring the count back.
-            if self._ended or state is None or not state.alive or self._objects.get(name) == objects:
+            if self._ended or (self._names is not None and counts.camera not in self._names):
                 return
-            self._objects[name] = objects
-            self._retain(self._topics.camera_objects(name), str(objects).encode())
+            self._counts[counts.camera] = counts
+            self._say_objects(counts.camera)
+
+    def _say_objects(self, name: str) -> None:
+        """Publish the counts; of a camera that gives no frames they are not available, whatever was counted last."""
+        counts, state = self._counts[name], self._states.get(name)
+        alive = state is not None and state.alive
+        shown = replace(counts, available=counts.available and alive)
+        self._retain(self._topics.camera_objects(name), encode(objects_payload(shown, self._origin())))
 
     def keep(self, names: Iterable[str]) -> None:
         """These are the cameras from now on: remove the retained topics of others.
@@ -99,7 +107,7 @@ class CameraStates:
             self._names = _checked(names)
             for name in [name for name in self._states if name not in self._names]:
                 del self._states[name]
-                self._objects.pop(name, None)
+                self._counts.pop(name, None)
                 for topic in self._of(name):
                     self._retain(topic, b"")
 
@@ -108,8 +116,8 @@ class CameraStates:
         announced: list[str] = []
         if self._discovery_prefix:
             announced = [*discovery(self._topics, name, prefix=self._discovery_prefix)]
-            announced.append(self._topics.camera_objects(name))
-        return [*announced, self._topics.camera_status(name), self._topics.camera_health(name)]
+        topics = self._topics
+        return [*announced, topics.camera_objects(name), topics.camera_status(name), topics.camera_health(name)]
 
     def tidy(self, held: Iterable[str]) -> set[str]:
         """Remove from the broker what it retains of cameras that are not configured; returns those topics.

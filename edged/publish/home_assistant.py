@@ -13,6 +13,8 @@ from edged.publish.topics import Topics
 
 DISCOVERY_PREFIX = "homeassistant"
 ORIGIN = "edged"
+# Home Assistant ignores an empty number, and would show the old one when the camera is back.
+_ALL_OBJECTS = "{{ value_json.labels.values() | map(attribute='all') | sum if value_json.available else None }}"
 _COMPONENTS = ("binary_sensor", "sensor")
 
 
@@ -44,8 +46,8 @@ def discovery(topics: Topics, camera: str, *, prefix: str = DISCOVERY_PREFIX) ->
         "icon": "mdi:shape-outline",
         "state_class": "measurement",
         "unit_of_measurement": "objects",
-        # Not `detections`: frames without any may be left out there, and durable messages may arrive hours late.
         "state_topic": topics.camera_objects(camera),
+        "value_template": _ALL_OBJECTS,
         "availability": [device_online, {"topic": topics.camera_status(camera)}],
         "availability_mode": "all",
     }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Literal
 
+from edged.core.events import Carried, Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
 from edged.publish.cameras import OFFLINE, ONLINE, CameraStates
 from edged.publish.connection import Will
 from edged.publish.counters import MessageTally, PublishCounters
+from edged.publish.events import EventMessages
 from edged.publish.home_assistant import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
 from edged.publish.leftovers import Leftovers, Search
@@ -35,6 +37,7 @@ from edged.publish.tls import tls_context
 from edged.publish.topics import Topics
 
 CLOSE_TIMEOUT_S = 1.8
+LAST_S, FEW_LAST = 0.5, 256  # longest wait for so many durable messages at the end; the next start sends what is left
 MOST_SHOWN = 20  # topics in one line of the log
 
 logger = logging.getLogger(__name__)
@@ -50,9 +53,11 @@ class MqttPublisher:
         options: the broker.
         origin: device, model and session that messages name.
         prefix: levels of every topic before the device.
-        qos: of detections, 0 or 1; with an outbox always 1.
+        qos: of detections, 0 or 1; of those that the outbox keeps always 1.
         empty_frames: also publish frames without detections.
-        outbox: keep detections on disk until the broker has confirmed them; None: do not.
+        outbox: keep messages on disk until the broker has confirmed them; None: do not.
+        on_carried: called from another thread with what earlier runs left in the outbox; an event that was left open is
+            ended by this object.
         discovery_prefix: announce cameras to Home Assistant under this prefix (`homeassistant`); empty: do not.
         cameras: the present cameras; retained topics of others, from earlier runs, are removed. None: any camera.
 
@@ -62,7 +67,7 @@ class MqttPublisher:
         ValueError: a device id, prefix or camera name that cannot be part of a topic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each says something of its own
         self,
         options: MqttOptions,
         origin: Origin,
@@ -71,6 +76,7 @@ class MqttPublisher:
         qos: Literal[0, 1] = 0,
         empty_frames: bool = True,
         outbox: OutboxOptions | None = None,
+        on_carried: Callable[[Carried], None] = lambda _: None,
         discovery_prefix: str = "",
         cameras: Iterable[str] | None = None,
     ) -> None:
@@ -80,7 +86,13 @@ class MqttPublisher:
         self._empty_frames = empty_frames
         self._closed = False
         self.topics = Topics(origin.device, prefix)
-        self._cameras = CameraStates(self.topics, names=cameras, discovery_prefix=discovery_prefix, retain=self._retain)
+        self._cameras = CameraStates(
+            self.topics,
+            names=cameras,
+            discovery_prefix=discovery_prefix,
+            retain=self._retain,
+            origin=lambda: self._origin,
+        )
         context = None if options.tls is None else tls_context(options.tls)
         self._tally = MessageTally()
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
@@ -98,23 +110,37 @@ class MqttPublisher:
             tally=self._tally,
             on_connected=(lambda: None) if cameras is None else self._search.begin,
         )
+        self._durable_detections = outbox is not None and outbox.detections
+        self._events = EventMessages(self.topics, send=self._network.send, outbox=self._outbox, on_carried=on_carried)
         self._retain(self.topics.status, ONLINE)
         if self._outbox is not None:
-            self._outbox.start(on_ready=self._network.wake)
+            self._outbox.start(
+                on_ready=self._network.wake, on_open=lambda journal: self._events.carry(journal, self._origin)
+            )
         self._network.start()
 
     def publish(self, result: FrameResult) -> None:
         """Accept one result; dropped and counted where it cannot be sent or stored."""
-        self._cameras.count(result.meta.camera, len(result.detections))
         if not (self._empty_frames or len(result.detections)):
             self._tally.add("skipped")
             return
         topic = self.topics.detections(result.meta.camera)
         origin = self._origin
-        if self._outbox is not None:
+        if self._outbox is not None and self._durable_detections:
             self._outbox.put(topic, partial(self._encode_durable, result, origin))
         else:
             self._network.send(Outgoing(topic, self._qos, partial(self._encode, result, origin)))
+
+    def event(self, event: Event) -> None:
+        """Accept a message of an event; it waits in the outbox where there is one."""
+        self._events.say(event, self._origin)
+
+    def objects(self, counts: ObjectCounts) -> None:
+        """Publish how many objects a camera shows, retained."""
+        self._cameras.objects(counts)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Publish a picture, retained."""
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         """Results published from now on name this bundle and these classes."""
@@ -179,11 +205,18 @@ class MqttPublisher:
         self._mailbox.set_state(RetainedState(self.topics.status, OFFLINE))
         if self._outbox is not None:
             self._outbox.shut()
+            self._send_last(self._outbox)
         self._network.close(CLOSE_TIMEOUT_S / 2)
         self._mailbox.abandon()
         if self._outbox is not None:
             self._outbox.close(max(0.1, CLOSE_TIMEOUT_S - (time.monotonic() - began)))
         self._search.stop(max(0, CLOSE_TIMEOUT_S - (time.monotonic() - began)))
+
+    def _send_last(self, outbox: Outbox) -> None:
+        """Give a connected broker a moment for the last durable messages: the ends of events are among them."""
+        until = time.monotonic() + LAST_S
+        while self._tally.connected and 0 < outbox.waiting <= FEW_LAST and time.monotonic() < until:
+            time.sleep(LAST_S / 50)
 
     def _encode(self, result: FrameResult, origin: Origin, most_bytes: int) -> bytes:
         return self._fitted(_payload(result, origin), most_bytes)

@@ -116,6 +116,7 @@ class OutboxOptions:
         max_age_s: older messages are dropped.
         commit_interval_s: pause between two commits: a message normally is on disk at most this long after `put`.
         queue_messages: most messages that wait in memory for the disk.
+        detections: keep detections, too, not only events.
 
     Raises:
         ValueError: a value that cannot be.
@@ -126,6 +127,7 @@ class OutboxOptions:
     max_age_s: Annotated[float, Interval(ge=1.0, le=MOST_OUTBOX_DAYS * DAY_S)] = OUTBOX_MAX_DAYS * DAY_S
     commit_interval_s: Annotated[float, Interval(ge=0.0, le=10.0)] = 0.05
     queue_messages: Annotated[int, Interval(ge=1, le=1_000_000)] = 1024
+    detections: bool = True
 
     def __post_init__(self) -> None:
         require_valid(self)

@@ -13,8 +13,10 @@ from edged.publish.counters import MessageTally
 from edged.publish.mailbox import TooLargeError
 from edged.publish.options import OutboxOptions
 from edged.publish.outbox_buffer import READY_MAX, Entry, OutboxBuffer
+from edged.publish.outbox_file import StoreCorruptError, StoreFailedError, quarantine
+from edged.publish.outbox_journal import NO_MARK, Journal, Mark
 from edged.publish.outbox_lock import hold
-from edged.publish.outbox_store import OutboxStore, Row, StoreCorruptError, StoreFailedError, quarantine
+from edged.publish.outbox_store import OutboxStore, Row
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Outbox:
         self._options = options
         self._tally = tally
         self._on_ready: Callable[[], None] = lambda: None
+        self._on_open: Callable[[Journal], None] = lambda _: None
         self._lock_descriptor = hold(options.directory)
         self._buffer = OutboxBuffer(capacity=options.queue_messages, tally=tally)
         self._store: OutboxStore | None = None
@@ -62,23 +65,25 @@ class Outbox:
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
-    def start(self, *, on_ready: Callable[[], None]) -> None:
+    def start(self, *, on_ready: Callable[[], None], on_open: Callable[[Journal], None] = lambda _: None) -> None:
         """Start the outbox's thread, which opens the file.
 
         Args:
             on_ready: called from that thread when there is something to `take`.
+            on_open: called from that thread with what the file keeps, each time it was opened.
         """
-        self._on_ready = on_ready
+        self._on_ready, self._on_open = on_ready, on_open
         self._thread.start()
 
-    def put(self, topic: str, encode: Callable[[int], bytes]) -> None:
+    def put(self, topic: str, encode: Callable[[int], bytes], mark: Mark = NO_MARK) -> None:
         """Accept a message; a full queue drops its oldest.
 
         Args:
             topic: where to.
             encode: makes the payload from the delivery number, in the outbox's thread; raises ValueError.
+            mark: what the message changes in the journal when it reaches the disk.
         """
-        self._buffer.put(Entry(topic, encode))
+        self._buffer.put(Entry(topic, encode, mark))
 
     @property
     def ready(self) -> bool:
@@ -186,6 +191,7 @@ class Outbox:
             self._buffer.opened(committed=self._store.next_delivery - 1, stored=self._store.count)
             if self._store.count:
                 logger.info("outbox: %d messages wait from before", self._store.count)
+            self._on_open(self._store.journal)
         return self._store
 
     def _commit(self, store: OutboxStore) -> bool:
@@ -222,7 +228,7 @@ class Outbox:
             lost_before = self._lost_before + entry.lost_before
             delivery = number + lost_before
             try:
-                row = Row(delivery, entry.topic, entry.encode(delivery))
+                row = Row(delivery, entry.topic, entry.encode(delivery), entry.mark)
             except Exception as exc:  # noqa: BLE001 - one bad message must not hold up the rest
                 self._drop(entry, exc)
                 self._lost_before = lost_before + 1

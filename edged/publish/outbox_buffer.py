@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edged.publish.counters import MessageTally
+from edged.publish.outbox_journal import NO_MARK, Mark
 from edged.publish.outbox_store import Row
 
 READY_MAX = 256
@@ -22,11 +23,13 @@ class Entry:
     Attributes:
         topic: where to.
         encode: makes its payload from its delivery number.
+        mark: what it changes in the journal.
         lost_before: messages dropped directly before it; a delivery number is skipped for each.
     """
 
     topic: str
     encode: Callable[[int], bytes]
+    mark: Mark = NO_MARK
     lost_before: int = 0
 
 

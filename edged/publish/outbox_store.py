@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.core.errors import DataError, EdgedError
 from edged.publish.identity import boot_id
+from edged.publish.outbox_file import DATABASE, StoreCorruptError, translated
+from edged.publish.outbox_journal import NO_MARK, Mark, note_mark, prepare_journal, read_journal
 from edged.publish.outbox_reservation import read_reservation, write_reservation
 
-DATABASE = "outbox.db"
-QUARANTINE_SUFFIX = ".damaged"
 SCHEMA_VERSION = 1
 RESERVED_AT_ONCE = 10_000
 
@@ -28,22 +27,12 @@ _PAGE_BYTES = 4096
 # needs free space even to remove rows.
 _HEADROOM_BYTES = 8 << 20
 _HEADROOM_SHARE = 0.25
-# SQLite's own words; Python 3.10 gives no error codes.
-_CORRUPT = ("malformed", "not a database", "disk image", "no such table", "no such column", "file format")
 _SCHEMA = """
 CREATE TABLE message(
   delivery INTEGER PRIMARY KEY AUTOINCREMENT,
   boot_id TEXT NOT NULL, boot_s REAL NOT NULL, wall_s REAL NOT NULL,
   topic TEXT NOT NULL, payload BLOB NOT NULL)
 """
-
-
-class StoreCorruptError(DataError):
-    """The file is damaged; its content cannot be trusted."""
-
-
-class StoreFailedError(EdgedError):
-    """The disk cannot be used at the moment: full, read-only or failing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +42,7 @@ class Row:
     delivery: int
     topic: str
     payload: bytes
+    mark: Mark = NO_MARK
 
 
 class OutboxStore:
@@ -63,6 +53,7 @@ class OutboxStore:
         count: rows on disk.
         bytes: sum of their payloads.
         dropped_below: all rows with a smaller number were dropped or confirmed.
+        journal: what was kept beside the messages when the file was opened.
 
     Raises:
         StoreCorruptError: damaged; `quarantine` it and open again.
@@ -74,11 +65,11 @@ class OutboxStore:
         self._path = directory / DATABASE
         self._boot_id = boot_id()
         self.count = self.bytes = self.dropped_below = 0
-        with _translated(self._path):
+        with translated(self._path):
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
         try:
-            with _translated(self._path):
+            with translated(self._path):
                 self._open()
         except BaseException:
             self._db.close()
@@ -94,6 +85,8 @@ class OutboxStore:
         self._db.execute(f"PRAGMA wal_autocheckpoint = {max(16, self._headroom() // (4 * _PAGE_BYTES))}")
         self._db.execute(f"PRAGMA journal_size_limit = {self._headroom() // 2}")
         self._require_schema()
+        prepare_journal(self._db)
+        self.journal = read_journal(self._db)
         self._reserved = read_reservation(self._directory)
         # A new file after a lost one must not reuse numbers: consumers would discard its messages as repeats.
         self.next_delivery = 1 + (self._number("SELECT TOTAL(seq) FROM sqlite_sequence") or self._reserved)
@@ -128,7 +121,7 @@ class OutboxStore:
         Raises:
             StoreFailedError: the disk's size cannot be read.
         """
-        with _translated(self._path):
+        with translated(self._path):
             return max(1, self._headroom() // 8)
 
     def _may_grow(self) -> bool:
@@ -162,7 +155,7 @@ class OutboxStore:
         Raises:
             StoreCorruptError, StoreFailedError: nothing was changed.
         """
-        with _translated(self._path):
+        with translated(self._path):
             following = max(following, rows[-1].delivery + 1 if rows else self.next_delivery)
             if following > self._reserved:
                 write_reservation(self._directory, following + RESERVED_AT_ONCE)
@@ -182,6 +175,9 @@ class OutboxStore:
             "INSERT INTO message(delivery, boot_id, boot_s, wall_s, topic, payload) VALUES (?, ?, ?, ?, ?, ?)",
             [(row.delivery, *now, row.topic, row.payload) for row in rows],
         )
+        for row in rows:
+            if row.mark is not NO_MARK:
+                note_mark(self._db, row.mark, row.payload)
         self.count += len(rows)
         self.bytes += sum(len(row.payload) for row in rows)
 
@@ -229,7 +225,7 @@ class OutboxStore:
         Raises:
             StoreCorruptError, StoreFailedError: nothing was changed.
         """
-        with _translated(self._path):
+        with translated(self._path):
             old = self._oldest_beyond(max_age_s)
             if not old:
                 return 0
@@ -254,7 +250,7 @@ class OutboxStore:
         Raises:
             StoreCorruptError, StoreFailedError: cannot be read.
         """
-        with _translated(self._path):
+        with translated(self._path):
             found = self._db.execute(
                 "SELECT delivery, topic, payload FROM message WHERE delivery > ? ORDER BY delivery LIMIT ?",
                 (after, limit),
@@ -263,7 +259,7 @@ class OutboxStore:
 
     def tidy(self) -> None:
         """Free some space of removed rows in the file system; call it when there is nothing else to do."""
-        with _translated(self._path):
+        with translated(self._path):
             if self._number("PRAGMA freelist_count") > _CHUNK:
                 # It frees one page per step: `execute` would do the first only.
                 self._db.executescript(f"PRAGMA incremental_vacuum({_CHUNK})")
@@ -272,24 +268,3 @@ class OutboxStore:
         """Close the file; safe to call twice."""
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
-
-
-def quarantine(directory: Path) -> Path:
-    """Rename a damaged file, replacing an earlier one; returns the new path."""
-    aside = directory / (DATABASE + QUARANTINE_SUFFIX)
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            (directory / (DATABASE + suffix)).replace(str(aside) + suffix)
-    return aside
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as exc:
-        if any(word in str(exc) for word in _CORRUPT):
-            raise StoreCorruptError(f"outbox {path} is damaged: {exc}") from exc
-        raise StoreFailedError(f"outbox {path}: {exc}") from exc
-    except OSError as exc:
-        raise StoreFailedError(f"outbox {path}: {exc.strerror or exc}") from exc

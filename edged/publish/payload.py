@@ -77,7 +77,7 @@ def detections_payload(
         "size": meta.size_wh,
         "model": model,
         "timings": _milliseconds(result.timings),
-        "detections": _objects(result.detections, classes),
+        "detections": _objects(result.detections, classes, result.events),
     }
 
 
@@ -89,17 +89,21 @@ def _milliseconds(timings: Mapping[str, float]) -> dict[str, float]:
         raise ValueError(f"timing {bad} must be finite milliseconds, got {timings[bad]}") from None
 
 
-def _objects(found: Detections, classes: Sequence[str]) -> list[Payload]:
+def _objects(found: Detections, classes: Sequence[str], events: Sequence[str]) -> list[Payload]:
     if not len(found):
         return []
     class_ids: list[int] = found.class_id.tolist()
     if min(class_ids) < 0 or max(class_ids) >= len(classes):
         raise ValueError(f"class ids must be 0..{len(classes) - 1}, got {min(class_ids)}..{max(class_ids)}")
     boxes, scores = _rounded(found)
-    return [
+    objects: list[Payload] = [
         {"label": classes[class_id], "class_id": class_id, "confidence": score, "box": box}
         for class_id, score, box in zip(class_ids, scores, boxes, strict=True)
     ]
+    for found_object, event in zip(objects, events, strict=False):
+        if event:
+            found_object["track"] = event
+    return objects
 
 
 def _rounded(found: Detections) -> tuple[list[list[float]], list[float]]:

@@ -10,6 +10,14 @@ from edged.core.names import require_name
 _PREFIX = re.compile(r"[^\s+#/$\x00-\x1f][^+#\x00-\x1f]*(?<!/)")
 
 
+_NO_LEVEL = re.compile(r"[+#/$\x00-\x1f]")
+
+
+def level(label: str) -> str:
+    """A class name as one level of a topic: what may not stand there becomes `_`."""
+    return _NO_LEVEL.sub("_", label) or "_"
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Topic names of one device.
@@ -61,8 +69,16 @@ class Topics:
         return f"{self.base}/{camera}/health"
 
     def camera_objects(self, camera: str) -> str:
-        """Number of objects in a camera's latest frame, retained; only with Home Assistant discovery."""
+        """How many objects a camera shows now, retained JSON."""
         return f"{self.base}/{camera}/objects"
+
+    def events(self, camera: str) -> str:
+        """One JSON message per start, update and end of an event."""
+        return f"{self.base}/{camera}/events"
+
+    def snapshot(self, camera: str, label: str) -> str:
+        """The latest picture of an object with this label, retained JPEG."""
+        return f"{self.base}/{camera}/snapshot/{level(label)}"
 
     def detections(self, camera: str) -> str:
         """One JSON message per processed frame."""

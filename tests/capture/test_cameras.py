@@ -162,9 +162,9 @@ def test_cameras_rotate_turns_clockwise() -> None:
 
 def test_cameras_pixels_are_read_only() -> None:
     with Cameras([pattern("gate")], on_state=Recorder()) as cameras:
-        frames = cameras.take(1, timeout_s=5.0)
-        assert not frames[0].pixels.flags.writeable
-        cameras.release(frames)
+        frame = wait_for_frame(cameras)
+        assert not frame.pixels.flags.writeable
+        cameras.release([frame])
 
 
 def test_cameras_release_twice_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edged.analysis.options import EventOptions, TrackOptions
 from edged.assembly.model import thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
 from edged.capture.spec import CameraSpec, ReadOptions
@@ -24,16 +25,25 @@ from tests.handmade import write_bundle
 EXAMPLE = Path(__file__).parents[2] / "etc" / "edged.toml"
 
 
-def test_a_stage_begins_with_what_an_empty_section_means(tmp_path: Path) -> None:
+def test_a_stage_begins_with_what_an_empty_section_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bundle(tmp_path, input_wh=(64, 64))
     assert camera_specs([Camera(name="gate", source="test:")]) == [CameraSpec("gate", "test:")]
     assert mqtt_options(Mqtt()) == MqttOptions("localhost")
-    assert outbox_options(Publish(durable=True)) == OutboxOptions(STATE_DIR / "outbox")
+    monkeypatch.setenv("STATE_DIRECTORY", str(STATE_DIR))
+    assert outbox_options(Publish(durable="all"), device="box") == OutboxOptions(STATE_DIR / "outbox")
     assert thresholds(Model(bundle=tmp_path), Bundle.open(tmp_path)) == Thresholds()
 
 
 @pytest.mark.parametrize(
-    ("section", "kind"), [("camera", ReadOptions), ("mqtt", SessionOptions), ("model", ScoreLimits)], ids=str
+    ("section", "kind"),
+    [
+        ("camera", ReadOptions),
+        ("mqtt", SessionOptions),
+        ("model", ScoreLimits),
+        ("track", TrackOptions),
+        ("events", EventOptions),
+    ],
+    ids=str,
 )
 def test_the_example_shows_the_defaults_of_the_stages(tmp_path: Path, section: str, kind: Any) -> None:
     text = EXAMPLE.read_text()
@@ -54,7 +64,7 @@ def test_the_example_shows_the_defaults_of_the_stages(tmp_path: Path, section: s
     [{"outbox_max_mb": 1}, {"outbox_max_mb": 1 << 30}, {"outbox_max_days": 0.001}, {"outbox_max_days": 3650}],
 )
 def test_an_outbox_that_the_file_may_ask_for_can_be_had(said: dict[str, float]) -> None:
-    assert outbox_options(Publish.model_validate({"durable": True, **said})) is not None
+    assert outbox_options(Publish.model_validate(said), device="box") is not None
 
 
 @pytest.mark.parametrize("said", [{"keepalive_s": 1}, {"keepalive_s": 3600}, {"client_id": "\u00e4" * 128}])

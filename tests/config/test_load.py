@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from edged.config import Settings, load_settings
+from edged.config.schema import Filter, Line, Mask, Zone
 from edged.core.errors import ConfigError
 from provisioning.recipe.settings import ProvisionSettings
 from tests.config.files import MINIMAL, refused, write
@@ -147,7 +149,7 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             id="long-source",
         ),
         pytest.param(MINIMAL + "rotate = false\n", "rotate: expected a number, got true/false", id="rotate-bool"),
-        pytest.param("[publish]\ndurable = 1\n" + MINIMAL, "[publish] durable: expected true or false", id="flag"),
+        pytest.param("[mqtt]\ninsecure = 1\n" + MINIMAL, "[mqtt] insecure: expected true or false", id="flag"),
         pytest.param(
             '[[camera]]\nname = "a"\nsource = "ftp://joe:hunter2@h/x"\n',
             "edged.toml:3: [[camera]] number 1 source: scheme ftp:// is not supported; use a path, folder, glob,",
@@ -232,18 +234,28 @@ def test_example_file_documents_every_key_and_loads() -> None:
     assert settings.camera
     for name, field in Settings.model_fields.items():
         section = field.annotation
-        if name in {"camera", "provision"}:
+        if name in {"camera", "filter", "provision"}:
             continue
         assert section is not None
         assert f"[{name}]" in text
         body = text.split(f"[{name}]", 1)[1].split("\n[", 1)[0]
         for key in section.model_fields:
             assert f"\n{key} = " in body or f"\n# {key} = " in body, f"[{name}] {key} is not in etc/edged.toml"
+    areas: dict[str, type[BaseModel]] = {
+        "[filter.default]": Filter,
+        "[[camera.zone]]": Zone,
+        "[[camera.line]]": Line,
+        "[[camera.mask]]": Mask,
+    }
+    for head, model in areas.items():
+        body = text.split(head, 1)[1].split("\n# [[", 1)[0]
+        for key in model.model_fields:
+            assert f"\n# {key} = " in body, f"{head} {key} is not in etc/edged.toml"
     provision = text.split("\n[provision]", 1)[1].split("\n[[", 1)[0]
     for key in ProvisionSettings.model_fields:
         assert f"\n# {key} = " in provision, f"[provision] {key} is not in etc/edged.toml"
     camera = text.split("[[camera]]", 1)[1]
-    for key in type(settings.camera[0]).model_fields:
+    for key in set(type(settings.camera[0]).model_fields) - {"zone", "line", "mask"}:
         assert f"\n{key} = " in camera or f"\n# {key} = " in camera, f"[[camera]] {key} is not in etc/edged.toml"
 
 

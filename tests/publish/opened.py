@@ -14,7 +14,8 @@ import pytest
 from edged.publish import outbox as module
 from edged.publish.counters import MessageTally
 from edged.publish.outbox import Outbox
-from edged.publish.outbox_store import OutboxStore, Row, StoreFailedError
+from edged.publish.outbox_file import StoreFailedError
+from edged.publish.outbox_store import OutboxStore, Row
 from tests.brokers import wait_for
 from tests.publish.results import outbox_options
 

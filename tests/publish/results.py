@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edged.core.events import Change, Count, Ending, Event, EventType, ObjectCounts, Scores, SeenIn
 from edged.core.states import CameraCounters, CameraState, Progress, Statistics
 from edged.core.types import Detections, FrameMeta, FrameResult
 from edged.publish.identity import Origin
@@ -32,6 +33,52 @@ def result(sequence: int = 0, objects: int = 2, *, camera: str = "gate") -> Fram
     meta = FrameMeta(camera, sequence, datetime.now(timezone.utc), time.monotonic_ns(), (640, 480))
     timings = {"waiting": 1.23456, "detect": 20.0, "total": 21.23456}
     return FrameResult(meta, Detections(xyxy, confidence, class_id), timings)
+
+
+def counts(objects: int, *, camera: str = "gate", label: str = "person") -> ObjectCounts:
+    """So many people, none of whom stands still."""
+    now = datetime.now(timezone.utc)
+    return ObjectCounts(
+        camera=camera,
+        as_of=now,
+        available=True,
+        labels={label: Count(objects, objects)},
+        zones={},
+        lines={},
+        lines_since=now,
+    )
+
+
+def event(
+    kind: EventType = "start", revision: int = 0, *, ulid: str = "01KAZ0000000000000000000AA", **changes: object
+) -> Event:
+    """A message of an event of a person before the camera `gate`."""
+    at = datetime(2026, 3, 1, 12, 0, 0, 250000, tzinfo=timezone.utc)
+    because: dict[EventType, tuple[Change | Ending, ...]] = {"start": (), "update": ("zone",), "end": ("left",)}
+    made = Event(
+        type=kind,
+        because=because[kind],
+        event=ulid,
+        revision=revision,
+        camera="gate",
+        model="yolov5n-640",
+        label="person",
+        score=Scores(0.71, 0.6523, 0.81234),
+        started_at=at,
+        last_seen_at=at,
+        ended_at=at if kind == "end" else None,
+        duration_s=1.5,
+        frame=SeenIn(7, at, (640, 480), (10.04, 20.0, 110.0, 220.0)),
+        zones=(),
+        lines=(),
+        crossed=(),
+        stationary_since=None,
+        seen_frames=9,
+        missed_frames=1,
+        continues="",
+        snapshot=None,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def statistics(**changes: object) -> Statistics:

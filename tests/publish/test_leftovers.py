@@ -22,7 +22,7 @@ from edged.publish.topics import Topics
 from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwords
 from tests.gates import Gate
 from tests.publish.deliveries import connected
-from tests.publish.results import BASE, ORIGIN, options, publisher, result
+from tests.publish.results import BASE, ORIGIN, counts, options, publisher, result
 from tests.publish.test_network import puback, scripted
 
 NOW = result().meta.captured_at
@@ -49,7 +49,7 @@ def running(
     )
     for name in cameras:
         ours.camera_state(CameraState(name, state="online", reason="", since=NOW, reconnects=0))
-        ours.publish(result(0, 1, camera=name))
+        ours.objects(counts(1, camera=name))
     try:
         connected(ours)
         yield ours
@@ -102,7 +102,8 @@ def test_home_assistant_switched_off_takes_its_announcements_away(broker: Broker
     killed(broker.port, ["gate"])
     with running(broker.port, ["gate"], announce=False) as ours:
         searched(ours)
-        assert of(retained(broker.port), "gate") == {f"{BASE}/gate/status", f"{BASE}/gate/health"}
+        expected = {f"{BASE}/gate/{leaf}" for leaf in ("status", "health", "objects")}
+        assert of(retained(broker.port), "gate") == expected
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 from edged.core.errors import ConfigError, EdgedError
 from edged.publish import outbox as module
 from edged.publish.options import OutboxOptions
-from edged.publish.outbox_store import DATABASE, OutboxStore, StoreCorruptError, StoreFailedError
+from edged.publish.outbox_file import DATABASE, StoreCorruptError, StoreFailedError
+from edged.publish.outbox_store import OutboxStore
 from tests.brokers import wait_for
 from tests.holdups import FairTime
 from tests.publish.opened import Opened, numbers, opened

@@ -11,16 +11,9 @@ from pathlib import Path
 import pytest
 
 from edged.publish import outbox_store
+from edged.publish.outbox_file import DATABASE, StoreCorruptError, StoreFailedError, quarantine
 from edged.publish.outbox_reservation import RESERVATION
-from edged.publish.outbox_store import (
-    DATABASE,
-    RESERVED_AT_ONCE,
-    OutboxStore,
-    Row,
-    StoreCorruptError,
-    StoreFailedError,
-    quarantine,
-)
+from edged.publish.outbox_store import RESERVED_AT_ONCE, OutboxStore, Row
 
 BIG = 1 << 30
 

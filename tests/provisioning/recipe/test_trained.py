@@ -31,6 +31,7 @@ def provision(folder: Path) -> tuple[Outcome, list[str]]:
     return run_recipe(settings, force=False, dry_run=False, say=said.append), said
 
 
+@pytest.mark.timeout(400)
 def test_recipe_trains_on_a_data_set_once_and_again_when_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

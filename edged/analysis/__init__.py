@@ -1,0 +1,1 @@
+"""From boxes to events: who is who over time, where, since when."""

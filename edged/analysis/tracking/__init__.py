@@ -1,0 +1,1 @@
+"""Tells objects apart from frame to frame."""

@@ -1,0 +1,82 @@
+"""Converts settings to the options of analysis, and checks them against the model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+from edged.analysis.options import (
+    DEFAULT_FILTER,
+    EventOptions,
+    FilterOptions,
+    LineOptions,
+    MaskOptions,
+    SceneOptions,
+    TrackOptions,
+    ZoneOptions,
+)
+from edged.config.schema import Camera, Settings
+from edged.core.errors import ConfigError
+from edged.core.options import shared
+
+
+def scene_options(settings: Settings, *, classes: Sequence[str], model: str) -> dict[str, SceneOptions]:
+    """Analysis's options of each camera, by name.
+
+    Args:
+        settings: as configured.
+        classes: that the model knows.
+        model: name of the bundle, for messages.
+
+    Raises:
+        ConfigError: a label that the model does not know.
+    """
+    _require_known(settings, classes, model)
+    filters = {label: FilterOptions(**shared(FilterOptions, limits)) for label, limits in settings.filter.items()}
+    return {
+        camera.name: SceneOptions(
+            track=TrackOptions(**shared(TrackOptions, settings.track)),
+            events=EventOptions(**shared(EventOptions, settings.events)),
+            filters=filters,
+            zones=tuple(ZoneOptions(**shared(ZoneOptions, zone)) for zone in camera.zone),
+            lines=tuple(LineOptions(**shared(LineOptions, line)) for line in camera.line),
+            masks=tuple(MaskOptions(**shared(MaskOptions, mask)) for mask in camera.mask),
+            shown=tuple(dict.fromkeys(label for _, label in _named(settings))),
+        )
+        for camera in settings.camera
+    }
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Every label that the configuration names, and where."""
+    yield from (("[model] classes", label) for label in settings.model.classes)
+    yield from ((f"[filter.{label}]", label) for label in settings.filter if label != DEFAULT_FILTER)
+    for camera in settings.camera:
+        yield from _of_camera(camera)
+
+
+def _of_camera(camera: Camera) -> Iterator[tuple[str, str]]:
+    for kind, areas in (("zone", camera.zone), ("line", camera.line)):
+        for area in areas:
+            yield from ((f"{kind} {area.name} of camera {camera.name}: labels", label) for label in area.labels)
+
+
+def _require_known(settings: Settings, classes: Sequence[str], model: str) -> None:
+    masked = [
+        (f"mask of camera {camera.name}: labels", label)
+        for camera in settings.camera
+        for mask in camera.mask
+        for label in mask.labels
+    ]
+    loitering = [
+        (f"zone {zone.name} of camera {camera.name}: loiter_s", label)
+        for camera in settings.camera
+        for zone in camera.zone
+        if isinstance(zone.loiter_s, dict)
+        for label in zone.loiter_s
+    ]
+    for where, label in (*_named(settings), *masked, *loitering):
+        if label not in classes:
+            near = difflib.get_close_matches(label, classes, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(classes[:20])}"
+            raise ConfigError(f"{where}: {label!r} is not a class of {model}; {hint}")
