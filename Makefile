@@ -12,7 +12,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test     lint, types and tests'
 	@echo 'make dev      everything for development, torch included, into .venv'
 	@echo 'make test-slow    the tests that take minutes;   make test-lowest, test-newest   on the lowest, newest allowed dependencies'
+	@echo 'make test-trackers    identities of walkers beside other trackers; needs EDGED_TEST_DATA'
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
@@ -127,6 +128,15 @@ lock: dev
 	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/cpu.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
 	@# A Jetson's cuda-bindings are below 13, those of torch's CUDA build above: the lock leaves them alone there.
 	@sed -i "/^cuda-bindings/s/python_full_version < '3.11'$$/& and platform_machine != 'aarch64'/" $(DEV_LOCK)
+
+# The tracker beside those of the package `trackers`, on walkers of EDGED_TEST_DATA at 10 to 2 frames a second.
+# In an environment of its own: that package brings another OpenCV.
+test-trackers: tools dev
+	@test -n "$(EDGED_TEST_DATA)" || { echo 'EDGED_TEST_DATA is not set: no video with a ground truth to score on'; exit 1; }
+	$(BIN)/python -m tests.analysis.tracking.rates look '$(EDGED_TEST_DATA)' $(VENV)/walkers.npz
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-trackers
+	$(BIN)/uv pip install --quiet --python $(VENV)-trackers/bin/python 'trackers==2.6.1' 'lap>=0.5.12,<0.6' 'annotated-types>=0.6,<1'
+	$(VENV)-trackers/bin/python -m tests.analysis.tracking.rates score '$(EDGED_TEST_DATA)' $(VENV)/walkers.npz
 
 MINUTES ?= 30
 soak: tools dev

@@ -14,12 +14,19 @@ from edged.core.errors import DetectorError
 from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
-from edged.core.types import Detections, Frame, FrameMeta, FrameResult
+from edged.core.types import Detections, Frame, FrameMeta, FrameResult, Pixels
 
 
 def make_frame(camera: str = "gate", sequence: int = 0, size_wh: tuple[int, int] = (4, 3)) -> Frame:
     meta = FrameMeta(camera, sequence, datetime.now(timezone.utc), time.monotonic_ns(), size_wh)
     return Frame(meta, np.zeros((size_wh[1], size_wh[0], 3), np.uint8))
+
+
+def frame_of(pixels: Pixels, *, camera: str = "gate", sequence: int = 0) -> Frame:
+    """A frame with this picture, captured now."""
+    now = datetime.now(timezone.utc)
+    meta = FrameMeta(camera, sequence, now, time.monotonic_ns(), (pixels.shape[1], pixels.shape[0]))
+    return Frame(meta, pixels)
 
 
 class FakeSupply:

@@ -12,7 +12,9 @@ MOST = 64  # objects remembered of one camera, the latest
 PARKED_S = 12 * 3600.0  # what stood still is known again in its place for so long
 PASSING_S = 10.0  # what moved is known again for so long, where it can have got to
 SAME_PLACE = 0.4  # overlap (IoU)
-REACH, SPEED, FARTHEST = 1.0, 0.5, 3.0  # of what moved: its own heights, heights a second, heights at most
+REACH, SPEED, FARTHEST = 0.5, 0.25, 1.5  # of what moved: its own heights, heights a second, heights at most
+FAR = 0.25  # and this share of the picture at most
+BORDER = 0.01  # what moved and was last seen so near the picture's border has walked out
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ class Memory:
         self._departed: list[Departed] = []
 
     def add(self, departed: Departed) -> None:
-        """Remember one."""
+        """Remember one, unless it walked out of the picture: who comes in there later is somebody else."""
+        x1, y1, x2, y2 = departed.box
+        if not departed.stationary and (min(x1, y1) <= BORDER or max(x2, y2) >= 1 - BORDER):
+            return
         self._departed = [*self._departed[1 - MOST :], departed]
 
     def claim(self, label: str, box: Box, *, first_s: float) -> str:
@@ -68,5 +73,5 @@ def _likeness(then: Departed, box: Box, first_s: float) -> float:
         return shared if shared >= SAME_PLACE and gap_s <= PARKED_S else 0.0
     height = then.box[3] - then.box[1]
     away = hypot((then.box[0] + then.box[2] - box[0] - box[2]) / 2, (then.box[1] + then.box[3] - box[1] - box[3]) / 2)
-    reach = height * min(FARTHEST, REACH + SPEED * gap_s)
+    reach = min(FAR, height * min(FARTHEST, REACH + SPEED * gap_s))
     return max(0.0, 1 - away / reach) if gap_s <= PASSING_S and reach > 0 else 0.0

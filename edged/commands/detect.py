@@ -16,6 +16,10 @@ Look at pictures, videos, folders, patterns, cameras or streams, once.
   edged detect bus.jpg --model models/active
   edged detect holiday/ clip.mp4 --out seen --jsonl seen.jsonl
   edged detect /dev/video0 --frames 100 --jsonl - | jq .detections
+  edged detect yard.mp4 --events - --config edged.toml --camera yard --out seen
+
+The objects of a video are followed in the video's own time. With --config its zones and lines are drawn and its filters
+hold; the model is still that of --model.
 
 Boxes are in pixels of the picture as one sees it: turned upright where its EXIF data says so.
 
@@ -32,6 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="write annotated pictures (.jpg) and videos (.mp4) here"
     )
     parser.add_argument("--jsonl", metavar="FILE", help="write one JSON object per frame; - is standard output")
+    parser.add_argument(
+        "--events",
+        metavar="FILE",
+        help="of videos and streams: write who came, crossed a line, left; one JSON object each",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="tracking, filters, zones, lines and masks of this configuration"
+    )
+    parser.add_argument("--camera", default="", metavar="NAME", help="of this camera in it, where there are several")
     parser.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
 
 
@@ -65,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             jsonl=arguments.jsonl or "",
             frames=arguments.frames,
+            events=arguments.events or "",
+            config=arguments.config,
+            camera=arguments.camera,
         )
     )
 

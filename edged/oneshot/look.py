@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import nan
 
 from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
@@ -23,12 +24,14 @@ class Look:
         frame: as captured.
         location: the file's path, or the URL without credentials.
         fps: frames per second that the source claims; 0 where unknown.
+        position_s: media time of a frame of a file, seconds from its first; NaN where the source is live.
     """
 
     item: Item
     frame: Frame
     location: str
     fps: float
+    position_s: float = nan
 
 
 OnError = Callable[[Item, EdgedError], None]
@@ -46,7 +49,8 @@ def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
         spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
         with InlineSource(spec) as source:
             while (frame := _read(source.read, bad.tell)) is not None:
-                yield Look(item, frame, source.location, source.info.fps)
+                position_s = nan if source.info.live else source.position_s
+                yield Look(item, frame, source.location, source.info.fps, position_s)
     except CameraError as exc:
         if not (item.is_picture and bad.count):  # "none of 1 pictures can be read" was reported already
             on_error(item, exc)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
 import cv2
 
-from edged.annotate import annotated
+from edged.annotate import Outline, annotated
 from edged.core.errors import UsageError
+from edged.core.events import Event
 from edged.core.types import Frame, FrameResult
 from edged.oneshot.sources import Item
+from edged.publish.event_payload import event_payload
 from edged.publish.identity import Origin
-from edged.publish.payload import detections_payload, encode
+from edged.publish.payload import Payload, detections_payload, encode
 
 DEFAULT_FPS = 10.0  # of a written video whose source claims no rate
 
@@ -25,13 +28,14 @@ class Pictures:
     Args:
         directory: made if missing.
         classes: names by class id.
+        outlines: areas and lines to draw into every video.
 
     Raises:
         UsageError: the directory cannot be made or written.
     """
 
-    def __init__(self, directory: Path, *, classes: tuple[str, ...]) -> None:
-        self._directory, self._classes = directory, classes
+    def __init__(self, directory: Path, *, classes: tuple[str, ...], outlines: Sequence[Outline] = ()) -> None:
+        self._directory, self._classes, self._outlines = directory, classes, outlines
         self._writers: dict[str, tuple[cv2.VideoWriter, tuple[int, int]]] = {}
         self.written: list[Path] = []
         try:
@@ -39,15 +43,26 @@ class Pictures:
         except OSError as exc:
             raise UsageError(f"--out {directory}: {exc.strerror}") from exc
 
-    def write(self, item: Item, frame: Frame, result: FrameResult, *, fps: float) -> None:
+    def write(self, item: Item, frame: Frame, result: FrameResult, *, fps: float, numbers: Mapping[str, int]) -> None:
         """Draw one frame's detections and write it; a change of size starts a new video.
+
+        Args:
+            item: the frame's source.
+            frame: as captured.
+            result: what was found in it.
+            fps: of the written video; 0 for the default.
+            numbers: a short number for each event.
 
         Raises:
             UsageError: the file cannot be written.
         """
         milliseconds = result.timings["detect"]
         caption = f"{milliseconds:.1f} ms  {1000 / max(milliseconds, 1e-3):.0f} fps"
-        image = annotated(frame.pixels, result.detections, classes=self._classes, caption=caption)
+        names = [f"#{numbers[event]}" if event in numbers else "" for event in result.events]
+        outlines = () if item.is_picture else self._outlines
+        image = annotated(
+            frame.pixels, result.detections, classes=self._classes, caption=caption, names=names, outlines=outlines
+        )
         if item.is_picture:
             self._write_picture(self._directory / f"{item.name}.jpg", image)
         else:
@@ -87,25 +102,49 @@ class Pictures:
         self._writers.clear()
 
 
-class JsonLines:
-    """Writes `edged.detections/1` objects with a field `source`, one per line.
+class _Lines:
+    """Writes JSON objects with a field `source`, one per line.
 
     Args:
         target: a file, or `-` for standard output.
+        option: that names it, for messages.
         origin: device, model and session that the objects name.
 
     Raises:
         UsageError: the file cannot be opened.
     """
 
-    def __init__(self, target: str, *, origin: Origin) -> None:
+    def __init__(self, target: str, *, option: str, origin: Origin) -> None:
         self._origin = origin
         self._file: IO[bytes] = sys.stdout.buffer
         if target != "-":
             try:
                 self._file = Path(target).open("wb")  # noqa: SIM115 - closed by close()
             except OSError as exc:
-                raise UsageError(f"--jsonl {target}: {exc.strerror}") from exc
+                raise UsageError(f"{option} {target}: {exc.strerror}") from exc
+
+    def _write(self, payload: Payload, source: str) -> None:
+        # A file name may not be UTF-8; JSON must be.
+        payload["source"] = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        self._file.write(encode(payload) + b"\n")
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.flush()
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
+
+
+class EventLines(_Lines):
+    """Writes `edged.events/1` objects with a field `source`, one per line."""
+
+    def write(self, event: Event, *, source: str) -> None:
+        """Write a message of an event; `source` must hold no credentials."""
+        self._write(event_payload(event, self._origin, published_at=datetime.now(timezone.utc)), source)
+
+
+class JsonLines(_Lines):
+    """Writes `edged.detections/1` objects with a field `source`, one per line."""
 
     def write(self, result: FrameResult, *, source: str) -> None:
         """Write the line of one frame; `source` must hold no credentials."""
@@ -119,12 +158,4 @@ class JsonLines:
             session=speaker.session,
             published_at=datetime.now(timezone.utc),
         )
-        # A file name may not be UTF-8; JSON must be.
-        payload["source"] = source.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        self._file.write(encode(payload) + b"\n")
-
-    def close(self) -> None:
-        """Flush and close."""
-        self._file.flush()
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        self._write(payload, source)

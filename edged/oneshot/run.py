@@ -12,14 +12,21 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from edged.analysis.options import SceneOptions
+from edged.annotate import Outline
 from edged.assembly.model import LoadedModel, load_model
+from edged.assembly.scenes import scene_options
+from edged.config import load_settings
 from edged.config.schema import Device, Engine, Model
 from edged.core.errors import EdgedError, UsageError
 from edged.core.exits import complain
+from edged.core.manifest import Manifest
 from edged.core.redact import redact
 from edged.core.stderr import redacted_stderr
-from edged.oneshot.look import detect, frames
-from edged.oneshot.outputs import JsonLines, Pictures
+from edged.core.types import FrameResult
+from edged.oneshot.follow import Follower, Summary
+from edged.oneshot.look import Look, detect, frames
+from edged.oneshot.outputs import EventLines, JsonLines, Pictures
 from edged.oneshot.sources import Item, expand
 from edged.publish.identity import origin
 
@@ -37,6 +44,9 @@ class Request:
         out: folder for annotated pictures and videos; None for none.
         jsonl: file for JSON lines, `-` for standard output, empty for none.
         frames: stop after so many; None for all.
+        events: file for events as JSON lines, `-` for standard output, empty for none.
+        config: a configuration whose tracking, filters and camera's geometry hold for the videos; None: the defaults.
+        camera: which of its cameras; empty where there is one.
     """
 
     sources: tuple[str, ...]
@@ -45,6 +55,9 @@ class Request:
     out: Path | None = None
     jsonl: str = ""
     frames: int | None = None
+    events: str = ""
+    config: Path | None = None
+    camera: str = ""
 
 
 def run_once(request: Request) -> int:
@@ -53,22 +66,30 @@ def run_once(request: Request) -> int:
     Raises:
         EdgedError: an option is wrong, a file cannot be written, or the model or the detector fails.
     """
+    if "-" == request.events == request.jsonl:
+        raise UsageError("--events and --jsonl cannot both go to standard output; name a file for one of them")
     items = expand(request.sources)
     model, engine = _settings(request)
     loaded = load_model(model, engine)
     manifest = loaded.bundle.manifest
-    report = _Report(manifest.classes, quiet=request.jsonl == "-")
+    scene = _scene(request, manifest)
+    report = _Report(manifest.classes, quiet="-" in {request.jsonl, request.events})
+    speaker = origin(device=Device().id, model=manifest.name, classes=manifest.classes)
     with ExitStack() as resources:
         resources.enter_context(closing(loaded.detector))
         resources.enter_context(redacted_stderr())
-        pictures = lines = None
+        pictures = lines = events = None
         if request.out:
-            pictures = resources.enter_context(closing(Pictures(request.out, classes=manifest.classes)))
+            drawn = Pictures(request.out, classes=manifest.classes, outlines=_outlines(scene))
+            pictures = resources.enter_context(closing(drawn))
         if request.jsonl:
-            speaker = origin(device=Device().id, model=manifest.name, classes=manifest.classes)
-            lines = resources.enter_context(closing(JsonLines(request.jsonl, origin=speaker)))
-        _look(items, loaded, report, limit=request.frames, pictures=pictures, lines=lines)
-    report.summary(pictures.written if pictures else [], backend=loaded.backend)
+            lines = resources.enter_context(closing(JsonLines(request.jsonl, option="--jsonl", origin=speaker)))
+        if request.events:
+            events = resources.enter_context(closing(EventLines(request.events, option="--events", origin=speaker)))
+        follower = Follower(scene, classes=manifest.classes, model=manifest.name, lines=events)
+        outputs = Outputs(pictures, lines, follower)
+        _look(items, loaded, report, limit=request.frames, outputs=outputs)
+    report.summary(pictures.written if pictures else [], backend=loaded.backend, happened=follower.summary)
     return report.exit_code
 
 
@@ -86,18 +107,58 @@ def _look(
     report: _Report,
     *,
     limit: int | None,
-    pictures: Pictures | None,
-    lines: JsonLines | None,
+    outputs: Outputs,
 ) -> None:
     looks = islice(frames(items, on_error=report.failed), limit)
     only_pictures = all(item.is_picture for item in items)
     # tqdm's None means: a bar only on a terminal. Pictures are reported line by line instead.
     for look, result in tqdm(detect(looks, loaded.detector), unit=" frames", disable=only_pictures or None):
         report.add(look.item, result.detections.class_id.tolist(), result.timings["detect"])
-        if lines:
-            lines.write(result, source=look.location)
-        if pictures:
-            pictures.write(look.item, look.frame, result, fps=look.fps)
+        outputs.write(look, outputs.follower.follow(look, result))
+    outputs.follower.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the results of each frame go."""
+
+    pictures: Pictures | None
+    lines: JsonLines | None
+    follower: Follower
+
+    def write(self, look: Look, result: FrameResult) -> None:
+        """Write one frame's."""
+        if self.lines:
+            self.lines.write(result, source=look.location)
+        if self.pictures:
+            numbers = self.follower.numbers()
+            self.pictures.write(look.item, look.frame, result, fps=look.fps, numbers=numbers)
+
+
+def _scene(request: Request, manifest: Manifest) -> SceneOptions:
+    """Tracking, filters and geometry for every video.
+
+    Raises:
+        ConfigError: the configuration is wrong, or names a class that the model does not know.
+        UsageError: it has no such camera.
+    """
+    if request.config is None:
+        if request.camera:
+            raise UsageError("--camera names a camera of a configuration: name that, too, with --config FILE")
+        return SceneOptions()
+    settings = load_settings(request.config)
+    scenes = scene_options(settings, classes=manifest.classes, model=manifest.name)
+    name = request.camera or next(iter(scenes))
+    if name not in scenes or (len(scenes) > 1 and not request.camera):
+        wanted = f"no camera {name!r}" if request.camera else "several cameras: say which with --camera NAME"
+        raise UsageError(f"{request.config}: {wanted}; it has {', '.join(scenes)}")
+    return scenes[name]
+
+
+def _outlines(scene: SceneOptions) -> list[Outline]:
+    zones = [Outline(zone.points, zone.name, closed=True) for zone in scene.zones]
+    masks = [Outline(mask.points, "mask", closed=True) for mask in scene.masks]
+    return [*masks, *zones, *(Outline(line.points, line.name, closed=False) for line in scene.lines)]
 
 
 class _Report:
@@ -126,13 +187,17 @@ class _Report:
         if item.is_picture:
             self._say(f"{item.shown}: {_listed(counts)}, {milliseconds:.1f} ms")
 
-    def summary(self, written: list[Path], *, backend: str) -> None:
+    def summary(self, written: list[Path], *, backend: str, happened: Summary) -> None:
         """Print the last lines: totals and written files."""
         if self._frames:
             each = f"{self._milliseconds / self._frames:.1f} ms each"
             self._say(f"{self._frames} frames on {backend}, {each}: {_listed(self._objects)}")
         else:
             self._say("no frame was looked at")
+        if happened.starts:
+            self._say(f"{happened.starts.total()} events: {_listed(happened.starts)}")
+        for (line, label, direction), number in sorted(happened.crossings.items()):
+            self._say(f"line {line}: {number} {label} {direction}")
         for path in written[:_MOST_PATHS_SHOWN]:
             self._say(f"wrote {path}")
         if len(written) > _MOST_PATHS_SHOWN:

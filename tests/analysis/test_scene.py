@@ -161,6 +161,14 @@ def test_walker_behind_something_for_longer_than_the_limit_is_continued() -> Non
     assert (second.type, second.continues) == ("start", first.event)
 
 
+def test_who_comes_after_somebody_walked_out_is_somebody_else() -> None:
+    stage = Stage()
+    stage.walk("person", [(0.7, 0.8), (0.97, 0.8)], 3.0)
+    stage.stay(6.0)
+    stage.walk("person", [(0.95, 0.8), (0.6, 0.8)], 3.0)
+    assert [event.continues for event in stage.said if event.type == "start"] == ["", ""]
+
+
 def test_stationary_again_moves_after_a_second() -> None:
     stage = Stage()
     stage.stay(12.0, ("person", 0.3, 0.8))

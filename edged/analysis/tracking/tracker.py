@@ -12,7 +12,7 @@ from edged.analysis.tracking.motion import Doubles, Motion, MotionModel, cxcywh
 from edged.analysis.tracking.track import Track
 
 # Two rounds for sure detections, then one for the others, each with buffer and least overlap. Measured on walkers at 10
-# to 2 frames a second: tests/analysis/tracking/README.md.
+# to 2 frames a second: README.md.
 NEAR, FAR, UNSURE = (0.3, 0.1), (0.6, 0.1), (0.3, 0.3)
 RENAMED = 0.5  # least plain overlap with an object of another label: car, then truck
 DUPLICATE = 0.7  # a detection that overlaps a tracked one more is the same object under another label

@@ -37,6 +37,11 @@ class InlineSource:
         """Path or redacted address that the last frame came from."""
         return self._reader.location
 
+    @property
+    def position_s(self) -> float:
+        """Media time of the last frame, seconds from the first; of no meaning where the source is live."""
+        return self._reader.position_s
+
     def read(self) -> Frame | None:
         """The next frame, in memory of its own; None: a file, folder or glob was played to its end.
 

@@ -102,6 +102,11 @@ class FrameReader:
         return self._damaged_before + self._stream.damaged
 
     @property
+    def position_s(self) -> float:
+        """Media time of the frame, seconds from the first of the file; earlier rounds of a loop are added."""
+        return self._offset_s + self._stream.position_s
+
+    @property
     def location(self) -> str:
         """Where the present frame comes from, without secrets."""
         return self._stream.location
