@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from edged.core.events import Box, Ending, Event, LineKey, ObjectCounts
 from edged.core.types import Detections, Frame
 
 COVERED = 0.5  # a place is hidden once another object's box covers this share of it
+WALKED_OUT = 0.2  # share of the usual wait for an object that should be outside of the picture by now
 MOST_UNSEEN_S = 600.0  # a stationary object whose place looks as before is kept so long at most without being detected
 _ROUNDING_S = 1e-6
 
@@ -115,6 +117,7 @@ class Scene:
             if track is not None:
                 events[index] = self._see(track, frame, now_s).event
         self._excuse(frame)
+        self._let_go(meta.size_wh)
         self._end_gone(meta.captured_at, now_s)
         self._update(now_s)
         return tuple(events)
@@ -196,6 +199,19 @@ class Scene:
             unseen_s = frame.meta.captured_ns / 1e9 - track.last_s
             if self._hidden(row, places) or (unseen_s <= MOST_UNSEEN_S and self._looks.same(track, frame)):
                 track.absent_s = 0.0
+
+    def _let_go(self, size_wh: tuple[int, int]) -> None:
+        """Who walked out of the picture is not waited for as long as somebody behind a tree."""
+        gone_s = self._tracker.lost_s * WALKED_OUT
+        missed = [row for row, track in enumerate(self._tracker.tracks) if track.absent_s > gone_s]
+        if not missed:
+            return
+        places = self._tracker.places()[missed]
+        centres = (places[:, :2] + places[:, 2:]) / 2
+        outside = ((centres < 0) | (centres > size_wh)).any(axis=1)
+        for row, out in zip(missed, outside.tolist(), strict=True):
+            if out:
+                self._tracker.tracks[row].absent_s = inf
 
     def _hidden(self, row: int, places: Doubles) -> bool:
         """Whether another object, seen in this frame, covers the place of this one."""

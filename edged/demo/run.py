@@ -106,6 +106,6 @@ def _config(*, source: str, model: Path, port: int, confidence: float | None) ->
     # JSON's strings are TOML's basic strings.
     return (
         f'[device]\nid = "{DEVICE}"\n[model]\nbundle = {json.dumps(str(model.absolute()))}\n{threshold}'
-        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\nstats_interval_s = 1.0\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\nstats_interval_s = 1.0\ndurable = "none"\n'
         f'[[camera]]\nname = "{CAMERA}"\nsource = {json.dumps(place)}\n'
     )

@@ -1,4 +1,4 @@
-"""The demo's subscriber: an ordinary MQTT client that prints a line per detections message and counts them."""
+"""The demo's subscriber: an ordinary MQTT client that prints a line a message and counts them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ class Tally:
     stats: dict[str, Any] = field(default_factory=dict)
     last_sequence: dict[str, int] = field(default_factory=dict)
     gaps: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)  # of events, in order of their start
+    there: Counter[str] = field(default_factory=Counter)  # how many of each label are there now
+    came: Counter[str] = field(default_factory=Counter)
+
+    def note(self, message: dict[str, Any]) -> str:
+        """Count one events message; returns a line for people, empty where there is nothing to say."""
+        label, event = message["label"], message["event"]
+        if message["type"] == "start":
+            self.numbers[event] = len(self.numbers) + 1
+            self.came[label] += 1
+        if event not in self.numbers or message["type"] == "update":
+            return ""
+        self.there[label] += 1 if message["type"] == "start" else -1
+        what = "came" if message["type"] == "start" else f"was there for {message['duration_s']:.1f} s"
+        now = ", ".join(f"{number} {each}" for each, number in self.there.items() if number) or "nobody"
+        clock = message["published_at"][11:23]
+        return f"{clock}  {message['camera']} {label} {self.numbers[event]} {what}; there now: {now}"
 
     def add(self, message: dict[str, Any]) -> None:
         """Count one detections message."""
@@ -39,14 +56,15 @@ class Tally:
         self.last_sequence[camera] = sequence
 
     def summary(self) -> list[str]:
-        """Lines for people: frames, rate, objects by class, drops."""
+        """Lines for people: frames, rate, boxes and objects by class, drops."""
         seconds = self.last_s - self.first_s
         rate = f"{(self.messages - 1) / seconds:.1f} a second" if seconds > 0 and self.messages > 1 else "rate unknown"
         seen = ", ".join(f"{number} {label}" for label, number in self.objects.most_common()) or "nothing"
         median = sorted(self.total_ms)[len(self.total_ms) // 2] if self.total_ms else 0.0
         return [
             f"frames    {self.messages}, {rate}, median {median:.0f} ms from grab to result",
-            f"objects   {seen}",
+            f"boxes     {seen}",
+            f"objects   {', '.join(f'{number} {label}' for label, number in self.came.most_common()) or 'none'} came",
             f"drops     {self.gaps} captured frames gave way to newer ones",
         ]
 
@@ -87,6 +105,9 @@ class Watcher:
             self._say(line(content))
             if self._enough and self.tally.messages >= self._enough:
                 self.done.set()
+        elif kind == "events":
+            if text := self.tally.note(json.loads(message.payload)):
+                self._say(text)
         elif kind == "health":
             content = json.loads(message.payload)
             if content["state"] == "offline":

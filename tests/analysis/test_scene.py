@@ -29,7 +29,7 @@ def with_(**changes: object) -> Stage:
 
 def test_one_visitor_is_one_start_and_one_end() -> None:
     stage = Stage()
-    stage.walk("person", [(0.1, 0.8), (0.9, 0.8)], 4.0)
+    stage.walk("person", [(0.1, 0.8), (0.3, 0.8)], 4.0)
     stage.stay(6.0)
     assert stage.kinds() == ["start", "end left"]
     start, end = stage.said
@@ -159,6 +159,13 @@ def test_walker_behind_something_for_longer_than_the_limit_is_continued() -> Non
     stage.walk("person", [(0.5, 0.8), (0.7, 0.8)], 2.0)
     first, _, second = (event for event in stage.said if event.type != "update")
     assert (second.type, second.continues) == ("start", first.event)
+
+
+def test_who_walked_out_of_the_picture_is_gone_soon() -> None:
+    stage = Stage()
+    stage.walk("person", [(0.2, 0.8), (0.99, 0.8)], 4.0)
+    stage.stay(2.0)
+    assert stage.kinds() == ["start", "end left"]
 
 
 def test_who_comes_after_somebody_walked_out_is_somebody_else() -> None:
