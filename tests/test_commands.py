@@ -227,7 +227,8 @@ def test_demo_shows_detections_and_ends_by_itself(tmp_path: Path, model: Path) -
     done = run_edged("demo", "--source", video, "--model", model, "--frames", "15")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("1 red (1.00)") == done.stdout.count("1 green (1.00)") == 15
-    assert "15 red" in done.stdout.partition("objects ")[2]
+    assert "15 red" in done.stdout.partition("boxes ")[2]
+    assert "came; there now: " in done.stdout and "1 red" in done.stdout.partition("objects ")[2]
     assert "drops     " in done.stdout
 
 

@@ -208,9 +208,9 @@ class Scene:
             return
         places = self._tracker.places()[missed]
         centres = (places[:, :2] + places[:, 2:]) / 2
-        outside = ((centres < 0) | (centres > size_wh)).any(axis=1)
-        for row, out in zip(missed, outside.tolist(), strict=True):
-            if out:
+        width, height = size_wh
+        for row, (x, y) in zip(missed, centres.tolist(), strict=True):
+            if not (0 <= x <= width and 0 <= y <= height):
                 self._tracker.tracks[row].absent_s = inf
 
     def _hidden(self, row: int, places: Doubles) -> bool:
