@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.boxes import Box, run_edged, write_video
@@ -149,3 +152,35 @@ def test_filter_that_lets_nothing_pass_is_refused(tmp_path: Path) -> None:
     result = run_edged("check", "--config", box.write())
     assert result.returncode == 78
     assert "min_area 0.5 is not below max_area 0.1" in result.stderr + result.stdout
+
+
+def test_best_picture_of_an_object_is_shown_stored_and_named_by_its_event(broker: Broker, tmp_path: Path) -> None:
+    box = a_box(tmp_path, broker.port)
+    with Subscriber(broker.port) as seen, box:
+        wait_for(
+            lambda: len([each for each in of_kind(seen, "update") if each["snapshot"]]) == 2, timeout_s=30, what="both"
+        )
+        pictured = {each["label"]: each for each in of_kind(seen, "update") if each["snapshot"]}
+        assert {each["snapshot"]["state"] for each in pictured.values()} == {"stored"}
+        for label, event in pictured.items():
+            shown = seen.last(f"edged/box/gate/snapshot/{label}")
+            assert hashlib.sha256(shown).hexdigest() == event["snapshot"]["sha256"]
+            (stored,) = (tmp_path / "state" / "edged" / "box" / "snapshots").glob(f"gate/*/{event['event']}.jpg")
+            assert stored.read_bytes() == shown
+            image = np.asarray(cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR))
+            x1, y1, x2, y2 = (round(side) for side in event["snapshot"]["box"])
+            colour = image[(y1 + y2) // 2, (x1 + x2) // 2].astype(int)
+            assert colour.argmax() == {"red": 2, "blue": 0}[label], "the picture shows the object that it names"
+        box.cameras["yard"] = box.cameras.pop("gate")
+        box.write()
+        box.signal(signal.SIGHUP)
+        wait_for(lambda: not seen.last("edged/box/gate/snapshot/red"), what="the picture of a removed camera is gone")
+
+
+def test_snapshot_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    box = a_box(tmp_path, 1)
+    box.extra += f"\n[snapshots]\ndirectory = {json.dumps(str(tmp_path / 'file' / 'below'))}"
+    result = run_edged("run", "--config", box.write())
+    assert result.returncode == 78
+    assert "file/below: Not a directory; give it to this user" in result.stderr

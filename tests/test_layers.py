@@ -24,7 +24,7 @@ STAGES = {"analysis", "capture", "cpu", "gpu", "publish"}
 # What each room may import from edged, beside itself.
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
-    "analysis": {"core"},
+    "analysis": {"core", "annotate"},
     "capture": {"core"},
     "cpu": {"core"},
     "gpu": {"core"},

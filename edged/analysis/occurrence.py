@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from edged.analysis.lines import Line, LineWalks
@@ -79,8 +79,12 @@ class Occurrence:
             self._label = track.label
             self._changes.add("label")
 
-    def pictured(self, facts: SnapshotFacts) -> None:
-        """A better picture of it was stored, or could not be."""
+    def pictured(self, facts: SnapshotFacts | None) -> None:
+        """A better picture of it was stored, or could not be; None: the file of the one before was removed."""
+        if facts is None and self.snapshot is not None:
+            facts = replace(self.snapshot, state="expired")
+        elif facts is not None and facts.state != "stored" and _is_stored(self.snapshot):
+            return  # the one before is still there
         self.snapshot = facts
         self._changes.add("snapshot")
 
@@ -111,6 +115,11 @@ class Occurrence:
     def zones(self) -> list[str]:
         """Names of the zones that it is in."""
         return self._stays.inside
+
+    @property
+    def started_at(self) -> datetime:
+        """When it was first seen, UTC."""
+        return self._started_at
 
     @property
     def last_seen_at(self) -> datetime:
@@ -160,6 +169,10 @@ class Occurrence:
         self._changes.clear()
         self._crossed.clear()
         return event
+
+
+def _is_stored(snapshot: SnapshotFacts | None) -> bool:
+    return snapshot is not None and snapshot.state == "stored"
 
 
 def _seen_in(track: Track, meta: FrameMeta) -> SeenIn:

@@ -151,6 +151,27 @@ class EventOptions:
     heartbeat_s: Annotated[float, Interval(ge=1.0, le=MOST_S)] = 60.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class SnapshotOptions:
+    """The best picture of each object: keys of `[snapshots]`.
+
+    Attributes:
+        enabled: off: no pictures.
+        clean: store a second file without box and label.
+        crop: show the object and a little around it, not the whole frame.
+        max_mb: of all files together; the oldest are removed.
+        max_days: older files are removed.
+        min_free_mb: so much of the disk stays free.
+    """
+
+    enabled: bool = True
+    clean: bool = False
+    crop: bool = False
+    max_mb: Annotated[float, Interval(ge=1.0, le=float(1 << 30))] = 2000.0
+    max_days: Annotated[float, Interval(ge=0.001, le=3650.0)] = 14.0
+    min_free_mb: Annotated[float, Interval(ge=0.0, le=float(1 << 30))] = 500.0
+
+
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
     """Everything that one camera's analysis needs to know.

@@ -18,7 +18,7 @@ from edged.analysis.selection import Selection
 from edged.analysis.tracking.motion import Doubles
 from edged.analysis.tracking.track import Track
 from edged.analysis.tracking.tracker import Tracker
-from edged.core.events import Box, Ending, Event, LineKey, ObjectCounts
+from edged.core.events import Box, Ending, Event, LineKey, ObjectCounts, SnapshotFacts
 from edged.core.types import Detections, Frame
 
 COVERED = 0.5  # a place is hidden once another object's box covers this share of it
@@ -45,6 +45,18 @@ class Looks(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Takes pictures of objects."""
+
+    def consider(self, occurrence: Occurrence, frame: Frame) -> None:
+        """The object is there in this frame."""
+        ...
+
+    def forget(self, event: str) -> None:
+        """The event is over."""
+        ...
+
+
 class Scene:
     """One camera. One thread calls it, frames in order of capture.
 
@@ -54,6 +66,7 @@ class Scene:
         crossings: counts those of all cameras.
         on_event: takes each event's messages, in order.
         looks: of the places of stationary objects.
+        pictures: takes them of the objects; None for none.
     """
 
     def __init__(
@@ -64,11 +77,12 @@ class Scene:
         crossings: Crossings,
         on_event: OnEvent,
         looks: Looks,
+        pictures: Pictures | None = None,
     ) -> None:
         self.camera = camera
         self.memory = Memory()
         self._crossings = crossings
-        self._tell, self._looks = on_event, looks
+        self._tell, self._looks, self._pictures = on_event, looks, pictures
         self._shown = dict.fromkeys(options.shown)
         self._ground, self._selection = Ground(options), Selection(options)
         self._tracker = Tracker(sure=self._sure, confirms=self._confirms, lost_s=options.track.lost_s)
@@ -144,6 +158,14 @@ class Scene:
             self._end(occurrence, because, now_s, at)
         self._tracker.drop(lambda _: True)
 
+    def pictured(self, event: str, facts: SnapshotFacts | None) -> bool:
+        """A picture of an event was made, or could not be; None: its file was removed. False for no open event here."""
+        for occurrence in self.occurrences:
+            if occurrence.event == event:
+                occurrence.pictured(facts)
+                return True
+        return False
+
     def counts(self) -> ObjectCounts | None:
         """How many objects there are; None before the first frame."""
         if self._looked_at is None:
@@ -184,6 +206,8 @@ class Scene:
         if track.confirmed and not occurrence.event:
             earlier = self.memory.claim(track.label, _fractions(track.box, meta.size_wh), first_s=track.first_s)
             self._on_event(occurrence.start(model=self._model, now_s=now_s, continues=earlier))
+        if occurrence.event and self._pictures is not None:
+            self._pictures.consider(occurrence, frame)
         return occurrence
 
     def _excuse(self, frame: Frame) -> None:
@@ -238,6 +262,8 @@ class Scene:
         self._looks.forget(occurrence.track.serial)
         if not occurrence.event:
             return
+        if self._pictures is not None:
+            self._pictures.forget(occurrence.event)
         track = occurrence.track
         self.memory.add(
             Departed(

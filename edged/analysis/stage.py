@@ -14,12 +14,15 @@ from edged.analysis.crossings import Crossings
 from edged.analysis.memory import Departed
 from edged.analysis.options import SceneOptions
 from edged.analysis.scene import Scene
+from edged.analysis.snapshots.camera_roll import CameraRoll
+from edged.analysis.snapshots.worker import SnapshotWorker
 from edged.core.events import Carried, ObjectCounts
 from edged.core.protocols import EventSink
-from edged.core.states import CameraState
+from edged.core.states import CameraState, SnapshotCounters
 from edged.core.types import Frame, FrameResult
 
 REST_EVERY_S = 0.2
+CLOSE_S = 0.3  # for the pictures that wait
 
 
 class Analysis:
@@ -34,6 +37,7 @@ class Analysis:
         model, classes: name of the bundle, and its class names by id.
         carried: gets what earlier runs left behind, when it is known: counts go on, and objects that are still there
             continue their events.
+        snapshots: makes pictures of the objects, and is closed by `close`; None for none.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class Analysis:
         model: str,
         classes: Sequence[str],
         carried: SimpleQueue[Carried] | None = None,
+        snapshots: SnapshotWorker | None = None,
     ) -> None:
+        self._snapshots = snapshots
         self._arriving = carried or SimpleQueue()
         self._options = dict(options)
         self._sink = sink
@@ -93,6 +99,8 @@ class Analysis:
 
     def close(self) -> None:
         """The pipeline has ended: every event ends."""
+        if self._snapshots is not None:
+            self._snapshots.close(CLOSE_S)
         self._obey()
         for scene in self._scenes.values():
             scene.end_all("shutdown", time.monotonic(), datetime.now(timezone.utc))
@@ -101,6 +109,11 @@ class Analysis:
     def configure(self, options: Mapping[str, SceneOptions]) -> None:
         """Use these options from the next frame on; what is tracked stays."""
         self._orders.append(lambda: self._configure(dict(options)))
+
+    @property
+    def snapshot_counters(self) -> SnapshotCounters:
+        """What became of all pictures so far."""
+        return SnapshotCounters() if self._snapshots is None else self._snapshots.counters
 
     def camera_state(self, state: CameraState) -> None:
         """Take the new state of a camera: nobody looks unless it is online."""
@@ -111,6 +124,9 @@ class Analysis:
             self._carry(self._arriving.get())
         while self._orders:
             self._orders.popleft()()
+        while self._snapshots is not None and self._snapshots.done:
+            done = self._snapshots.done.popleft()
+            any(scene.pictured(done.event, done.facts) for scene in self._scenes.values())
 
     def _configure(self, options: dict[str, SceneOptions]) -> None:
         self._options = options
@@ -148,6 +164,7 @@ class Analysis:
                 crossings=self._crossings,
                 on_event=self._sink.event,
                 looks=Appearances(),
+                pictures=None if self._snapshots is None else CameraRoll(self._snapshots),
             )
             self._remember(scene)
         return scene

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from edged.analysis.options import SceneOptions
+from edged.analysis.options import SceneOptions, SnapshotOptions
+from edged.analysis.snapshots.store import Limits, SnapshotStore
+from edged.analysis.snapshots.worker import SnapshotWorker
 from edged.analysis.stage import Analysis
 from edged.assembly.model import LoadedModel, Loading, thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
@@ -16,6 +18,8 @@ from edged.capture.spec import CameraSpec
 from edged.config.schema import Settings
 from edged.core.bundle import Bundle
 from edged.core.events import Carried
+from edged.core.options import shared
+from edged.core.paths import state_directory
 from edged.core.protocols import Sink, Stage
 from edged.core.states import CameraState
 from edged.core.types import Thresholds
@@ -25,7 +29,7 @@ from edged.publish.identity import Origin, origin
 from edged.publish.mqtt import MqttPublisher
 from edged.sinks import Sinks
 
-FIXED_SECTIONS = ("device", "mqtt", "publish")  # a session and its outbox live as long as the process
+FIXED_SECTIONS = ("device", "mqtt", "publish", "snapshots")  # a session and its outbox live as long as the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,32 @@ def assemble(settings: Settings) -> Parts:
     pins = SlotPins()
     analysis = None
     if settings.track.enabled:
-        analysis = Analysis(scenes, sink=sink, model=speaker.model, classes=speaker.classes, carried=carried)
+        analysis = Analysis(
+            scenes,
+            sink=sink,
+            model=speaker.model,
+            classes=speaker.classes,
+            carried=carried,
+            snapshots=_snapshots(settings, sink),
+        )
     cameras = Cameras(specs, on_state=lambda state: _tell(state, sink, analysis), watcher=pins)
     loading = Loading(settings.model, settings.engine)
     return Parts(settings, sink, cameras, pins, loading, () if analysis is None else (analysis,), analysis)
+
+
+def _snapshots(settings: Settings, sink: Sink) -> SnapshotWorker | None:
+    """What makes snapshots; None where they are off.
+
+    Raises:
+        ConfigError: the directory cannot be written.
+    """
+    wanted = settings.snapshots
+    if not wanted.enabled:
+        return None
+    directory = wanted.directory or state_directory(settings.device.id) / "snapshots"
+    store = SnapshotStore(directory, Limits(wanted.max_mb, wanted.max_days, wanted.min_free_mb))
+    options = SnapshotOptions(**shared(SnapshotOptions, wanted))
+    return SnapshotWorker(options, store, on_snapshot=sink.snapshot)
 
 
 def _tell(state: CameraState, sink: Sink, analysis: Analysis | None) -> None:

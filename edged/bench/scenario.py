@@ -45,7 +45,8 @@ class Scenario:
         head = (
             f'[device]\nid = "{DEVICE}"\n[model]\nbundle = {_quoted(str(self.model.absolute()))}\n'
             f'[engine]\nthreads = {self.threads}\nprecision = "{self.precision}"\n'
-            f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\ndurable = "none"\n[log]\nlevel = "warning"\n'
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[log]\nlevel = "warning"\n'
+            '[publish]\ndurable = "none"\n[snapshots]\nenabled = false\n'  # nothing is left behind
         )
         return head + "".join(_camera(number, camera) for number, camera in enumerate(self.cameras))
 

@@ -28,6 +28,7 @@ from edged.analysis.options import (
     FilterOptions,
     LineOptions,
     MaskOptions,
+    SnapshotOptions,
     TrackOptions,
     ZoneOptions,
     require_order,
@@ -243,6 +244,12 @@ class Events(_Section, EventOptions, frozen=True):
     """`[events]`."""
 
 
+class Snapshots(_Section, SnapshotOptions, frozen=True):
+    """`[snapshots]`."""
+
+    directory: Path | None = None
+
+
 class Zone(_Section, ZoneOptions, frozen=True):
     """`[[camera.zone]]`."""
 
@@ -341,6 +348,7 @@ class Settings(_Section, frozen=True):
     track: Track = Field(default_factory=Track)
     filter: dict[str, Filter] = Field(default_factory=dict)
     events: Events = Field(default_factory=Events)
+    snapshots: Snapshots = Field(default_factory=Snapshots)
     log: Log = Field(default_factory=Log)
     service: Service = Field(default_factory=Service)
     camera: tuple[Camera, ...] = ()

@@ -109,6 +109,21 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotCounters:
+    """What became of snapshots since the start.
+
+    Attributes:
+        stored: files written.
+        dropped_disk: not stored, because the disk is full or fails.
+        failed: no JPEG could be made.
+    """
+
+    stored: int = 0
+    dropped_disk: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Everything that is counted, at one moment.
 
@@ -117,9 +132,11 @@ class Statistics:
         clock_steps: how often the wall clock was set.
         cameras: counters by name.
         states: by name, of the present cameras; a camera with counters only was removed.
+        snapshots: of all cameras.
     """
 
     progress: Progress
     clock_steps: int = 0
     cameras: Mapping[str, CameraCounters] = field(default_factory=dict)
     states: Mapping[str, CameraState] = field(default_factory=dict)
+    snapshots: SnapshotCounters = SnapshotCounters()

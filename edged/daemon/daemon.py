@@ -11,7 +11,7 @@ from edged.assembly.model import LoadedModel
 from edged.assembly.parts import Change, Parts, plan_change
 from edged.config import Settings
 from edged.core.errors import DetectorError
-from edged.core.states import DeviceInfo, Statistics
+from edged.core.states import DeviceInfo, SnapshotCounters, Statistics
 from edged.daemon.reload import Reloader
 from edged.daemon.signals import Signals, limit_stop
 from edged.daemon.systemd import Systemd
@@ -180,6 +180,7 @@ class Daemon:
             clock_steps=self._wall_clock.steps,
             cameras=cameras.counters(),
             states=cameras.states(),
+            snapshots=self._parts.analysis.snapshot_counters if self._parts.analysis else SnapshotCounters(),
         )
 
     def _status(self) -> str:

@@ -107,5 +107,6 @@ def _config(*, source: str, model: Path, port: int, confidence: float | None) ->
     return (
         f'[device]\nid = "{DEVICE}"\n[model]\nbundle = {json.dumps(str(model.absolute()))}\n{threshold}'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\nstats_interval_s = 1.0\ndurable = "none"\n'
+        "[snapshots]\nenabled = false\n"
         f'[[camera]]\nname = "{CAMERA}"\nsource = {json.dumps(place)}\n'
     )

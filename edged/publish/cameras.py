@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from edged.core.events import ObjectCounts
+from edged.core.events import ObjectCounts, Snapshot
 from edged.core.names import require_camera_name
 from edged.core.states import CameraState
 from edged.publish.event_payload import objects_payload
@@ -52,6 +52,7 @@ class CameraStates:
         self._names = None if names is None else _checked(names)
         self._states: dict[str, CameraState] = {}
         self._counts: dict[str, ObjectCounts] = {}
+        self._pictures: dict[str, set[str]] = {}  # topics of each camera's snapshots
         self._ended = False
 
     def tell(self, state: CameraState) -> None:
@@ -95,6 +96,15 @@ class CameraStates:
         shown = replace(counts, available=counts.available and alive)
         self._retain(self._topics.camera_objects(name), encode(objects_payload(shown, self._origin())))
 
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Publish a picture."""
+        with self._lock:
+            if self._ended or (self._names is not None and snapshot.camera not in self._names):
+                return
+            topic = self._topics.snapshot(snapshot.camera, snapshot.label)
+            self._pictures.setdefault(snapshot.camera, set()).add(topic)
+            self._retain(topic, snapshot.jpeg)
+
     def keep(self, names: Iterable[str]) -> None:
         """These are the cameras from now on: remove the retained topics of others.
 
@@ -108,7 +118,7 @@ class CameraStates:
             for name in [name for name in self._states if name not in self._names]:
                 del self._states[name]
                 self._counts.pop(name, None)
-                for topic in self._of(name):
+                for topic in (*self._pictures.pop(name, ()), *self._of(name)):
                     self._retain(topic, b"")
 
     def _of(self, name: str) -> list[str]:
@@ -130,8 +140,15 @@ class CameraStates:
                 return set()
             gone = set(held).difference(*(self._of(name) for name in self._names))
             for topic in sorted(gone, key=lambda topic: (topic.endswith("/health"), topic)):
+                if topic.endswith("/health"):
+                    self._remove_pictures(topic.split("/")[-2])
                 self._retain(topic, b"")
             return gone
+
+    def _remove_pictures(self, name: str) -> None:
+        """Of a camera of an earlier run, whose labels are not known: those of every class."""
+        for label in self._origin().classes:
+            self._retain(self._topics.snapshot(name, label), b"")
 
     def end(self) -> None:
         """Publish that no camera is watched any more; nothing is published after that."""

@@ -140,7 +140,8 @@ class MqttPublisher:
         self._cameras.objects(counts)
 
     def snapshot(self, snapshot: Snapshot) -> None:
-        """Publish a picture, retained."""
+        """Publish a picture, retained: the latest of its camera and label."""
+        self._cameras.snapshot(snapshot)
 
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         """Results published from now on name this bundle and these classes."""

@@ -166,6 +166,7 @@ def stats_payload(
         "cameras": {
             name: _camera_figures(counts, statistics.states.get(name)) for name, counts in statistics.cameras.items()
         },
+        "snapshots": asdict(statistics.snapshots),
         "publish": _publish_figures(counters),
     }
 

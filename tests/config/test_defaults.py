@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edged.analysis.options import EventOptions, TrackOptions
+from edged.analysis.options import EventOptions, SnapshotOptions, TrackOptions
 from edged.assembly.model import thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
 from edged.capture.spec import CameraSpec, ReadOptions
@@ -42,6 +42,7 @@ def test_a_stage_begins_with_what_an_empty_section_means(tmp_path: Path, monkeyp
         ("model", ScoreLimits),
         ("track", TrackOptions),
         ("events", EventOptions),
+        ("snapshots", SnapshotOptions),
     ],
     ids=str,
 )
