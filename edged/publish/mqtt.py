@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -215,9 +216,9 @@ class MqttPublisher:
 
     def _send_last(self, outbox: Outbox) -> None:
         """Give a connected broker a moment for the last durable messages: the ends of events are among them."""
-        until = time.monotonic() + LAST_S
+        until, never = time.monotonic() + LAST_S, threading.Event()
         while self._tally.connected and 0 < outbox.waiting <= FEW_LAST and time.monotonic() < until:
-            time.sleep(LAST_S / 50)
+            never.wait(LAST_S / 50)
 
     def _encode(self, result: FrameResult, origin: Origin, most_bytes: int) -> bytes:
         return self._fitted(_payload(result, origin), most_bytes)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, wait_for
+from tests.publish.deliveries import all_deliveries
 
 TOPIC = "edged/box/gate/detections"
 
@@ -106,7 +107,7 @@ def kill_under_load(box: Box, subscriber: Subscriber, times: int) -> None:
 
 def require_conservation(subscriber: Subscriber) -> str:
     """Every number of delivery arrived, first arrivals are in order; says how many came twice."""
-    deliveries = [message["delivery"] for message in messages(subscriber)]
+    deliveries = all_deliveries(subscriber)
     first_arrivals = list(dict.fromkeys(deliveries))
     assert sorted(first_arrivals) == list(range(1, len(first_arrivals) + 1)), "a committed message was lost"
     assert first_arrivals == sorted(first_arrivals), "out of order"

@@ -21,7 +21,7 @@ import pytest
 from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, wait_for
 from tests.faults.processes import cpu_share, open_files, threads
-from tests.publish.deliveries import first_sights
+from tests.publish.deliveries import all_deliveries, first_sights
 from tests.publish.results import publisher
 
 TOPIC = "edged/box/gate/detections"
@@ -137,7 +137,7 @@ def test_fault_failing_disk_is_said_and_costs_the_oldest_messages_only(
         rest = publisher(broker.port, durable=tmp_path / "outbox")
         wait_for(lambda: rest.counters().connected and not rest.counters().waiting, what="what waited on disk")
         rest.close()
-        deliveries = [json.loads(payload)["delivery"] for payload in subscriber.payloads(TOPIC)]
+        deliveries = all_deliveries(subscriber)
         missing = deliveries[-1] - len(set(deliveries))
         print(f"failing disk: {dropped} dropped, {missing} numbers missing, back {back_s:.1f} s after it works")  # noqa: T201
         assert first_sights(deliveries) == sorted(set(deliveries))
@@ -266,7 +266,7 @@ def test_fault_starved_of_cpu_drops_frames_and_no_events(tmp_path: Path, broker:
         assert box.stop() == 0
         wait_for(lambda: subscriber.last("edged/box/status") == b"offline", what="offline")
         last = stats(subscriber)
-        deliveries = [json.loads(payload)["delivery"] for payload in subscriber.payloads(TOPIC)]
+        deliveries = all_deliveries(subscriber)
         print(f"starved: p99 {latency:.0f} ms, dropped {last['cameras']['gate']['dropped']}")  # noqa: T201
         assert deliveries == list(range(1, len(deliveries) + 1))
         assert not any(count for cause, count in last["publish"]["dropped"].items() if cause != "offline")

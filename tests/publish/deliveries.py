@@ -17,6 +17,12 @@ def deliveries(seen: Subscriber) -> list[int]:
     return [json.loads(payload)["delivery"] for payload in seen.payloads(DETECTIONS)]
 
 
+def all_deliveries(seen: Subscriber) -> list[int]:
+    """Numbers of everything durable, of every camera: detections and events are counted together."""
+    kept = [each for each in list(seen.messages) if each.topic.endswith(("/detections", "/events"))]
+    return [json.loads(each.payload)["delivery"] for each in kept]
+
+
 def first_sights(numbers: list[int]) -> list[int]:
     """`numbers` without repeats, by their first appearance."""
     return list(dict.fromkeys(numbers))

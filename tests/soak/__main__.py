@@ -103,7 +103,8 @@ def soak(folder: Path, minutes: float) -> bool:
         folder,
         broker.port,
         device=device,
-        extra=f"[publish]\ndurable = true\noutbox = {outbox}\nstats_interval_s = 2.0",
+        extra="[track]\nlost_s = 2.0\nstationary_s = 2.0\n"
+        f'[publish]\ndurable = "all"\noutbox = {outbox}\nstats_interval_s = 2.0',
     )
     with mjpeg_server() as (http_port, mjpeg):
         box.cameras = cameras(folder, http=http_port, rtsp=rtsp_port if start_rtsp else 0)
@@ -185,8 +186,10 @@ def report(
           f"duplicates {witness.duplicates}, out of order {witness.disordered}, "
           f"dropped by the publisher {final['publish']['dropped'] or 0}, "
           f"broker connects {final['publish']['connects']}")  # fmt: skip
+    print(f"{len(witness.starts)} events, {witness.uneven} of them without exactly one start and one end; "
+          f"snapshots {final['snapshots']}")  # fmt: skip
     print("faults: " + ", ".join(f"{count} x {name}" for name, count in faults.injected.items()))
-    return ok and not (code or missing or unheard or witness.lost or witness.disordered)
+    return ok and not (code or missing or unheard or witness.lost or witness.disordered or witness.uneven)
 
 
 def verdicts(samples: list[Holding]) -> bool:

@@ -15,11 +15,12 @@ class Witness:
     """Subscribes with QoS 1 and a lasting session, so that a restart of the broker loses nothing on this side.
 
     Attributes:
-        received: detections as they came.
+        received: detections and events as they came.
         deliveries: how often each delivery number came.
         sequences: (session, camera, sequence) of every frame heard of.
         disordered: first arrivals with a lower number than one before.
         stats: the latest of each session.
+        starts, ends: how often each event began and ended, by messages that came for the first time.
     """
 
     def __init__(self, port: int) -> None:
@@ -28,6 +29,8 @@ class Witness:
         self.sequences: set[tuple[str, str, int]] = set()
         self.disordered = 0
         self.stats: dict[str, dict[str, Any]] = {}
+        self.starts: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
         self._highest = 0
         self._subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="witness", clean_session=False)
@@ -41,24 +44,36 @@ class Witness:
 
     def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         if message.topic.endswith("/detections"):
-            self._note_detections(json.loads(message.payload))
+            found = json.loads(message.payload)
+            self._note_delivery(found)
+            self.sequences.add((found["session"], found["camera"], found["sequence"]))
+        elif message.topic.endswith("/events"):
+            event = json.loads(message.payload)
+            if self._note_delivery(event) and event["type"] != "update":
+                (self.starts if event["type"] == "start" else self.ends)[event["event"]] += 1
         elif message.topic.endswith("/stats"):
             stats = json.loads(message.payload)
             self.stats[stats["session"]] = stats
 
-    def _note_detections(self, found: dict[str, Any]) -> None:
+    def _note_delivery(self, found: dict[str, Any]) -> bool:
+        """Whether the message came for the first time."""
         self.received += 1
         delivery = int(found["delivery"])
         if delivery not in self.deliveries:
             self.disordered += delivery < self._highest
             self._highest = max(self._highest, delivery)
         self.deliveries[delivery] += 1
-        self.sequences.add((found["session"], found["camera"], found["sequence"]))
+        return self.deliveries[delivery] == 1
 
     @property
     def lost(self) -> int:
         """Delivery numbers that never came."""
         return self._highest - len(self.deliveries)
+
+    @property
+    def uneven(self) -> int:
+        """Events that do not have exactly one start and one end."""
+        return sum((self.starts[each], self.ends[each]) != (1, 1) for each in {*self.starts, *self.ends})
 
     @property
     def duplicates(self) -> int:

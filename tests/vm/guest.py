@@ -61,8 +61,8 @@ class Listener:
     def _read(self) -> None:
         for line in self._client.stdout or ():
             topic, _, payload = line.partition(" ")
-            if topic.endswith("/detections"):
-                self.count += 1
+            if topic.endswith(("/detections", "/events")):
+                self.count += topic.endswith("/detections")
                 self.deliveries.append(json.loads(payload).get("delivery", 0))
             elif topic.endswith("/health"):
                 self.reconnects = max(self.reconnects, json.loads(payload)["reconnects"])
