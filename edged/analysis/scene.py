@@ -92,6 +92,11 @@ class Scene:
         self._away_s: float | None = None  # since when the camera is not looked at
 
     @property
+    def heartbeat_s(self) -> float:
+        """What goes on is said again after so long."""
+        return self._ground.options.events.heartbeat_s
+
+    @property
     def occurrences(self) -> Iterable[Occurrence]:
         """The objects whose events are open."""
         return (each for each in self._open.values() if each.event)
@@ -118,6 +123,8 @@ class Scene:
             The event of each detection, empty where it belongs to none.
         """
         self._model = model
+        if self._away_s is not None:  # a frozen picture, or a frame that was under way when the camera was lost
+            return ("",) * len(labels)
         meta = frame.meta
         kept = self._selection.keep(detections, labels, meta.size_wh)
         names = [labels[index] for index in kept]

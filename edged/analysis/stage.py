@@ -179,7 +179,6 @@ class Analysis:
         if counts is None:
             return
         said, said_s = self._said.get(scene.camera, (None, 0.0))
-        heartbeat_s = self._options[scene.camera].events.heartbeat_s
-        if said is None or now_s - said_s >= heartbeat_s or replace(counts, as_of=said.as_of) != said:
+        if said is None or now_s - said_s >= scene.heartbeat_s or replace(counts, as_of=said.as_of) != said:
             self._said[scene.camera] = counts, now_s
             self._sink.objects(counts)

@@ -89,18 +89,19 @@ class Histories(RuleBasedStateMachine):
         self.analysis.rest()
 
     @rule(
-        camera=st.sampled_from(["gate", "yard"]),
+        camera=st.sampled_from(["gate", "yard", "elsewhere"]),
         state=st.sampled_from(["opening", "online", "frozen", "offline", "ended"]),
     )
     def camera(self, camera: str, state: CameraStateName) -> None:
         self.analysis.camera_state(CameraState(camera, state, "", BEGAN, 0))
 
-    @rule(zone=st.booleans())
-    def reload(self, *, zone: bool) -> None:
+    @rule(zone=st.booleans(), cameras=st.sampled_from([("gate", "yard"), ("gate",), ("yard", "elsewhere")]))
+    def reload(self, *, zone: bool, cameras: tuple[str, ...]) -> None:
+        """Removed cameras are forgotten a little later: other things may come between."""
         other = SceneOptions(track=OPTIONS.track, events=OPTIONS.events, zones=(LEFT,) if zone else ())
-        self.analysis.configure({"gate": other, "yard": OPTIONS})
+        self.analysis.configure(dict.fromkeys(cameras, other))
 
-    @rule(camera=st.sampled_from(["gate", "yard"]))
+    @rule(camera=st.sampled_from(["gate", "yard", "elsewhere"]))
     def remove(self, camera: str) -> None:
         self.analysis.forget(camera)
 

@@ -221,6 +221,16 @@ def test_camera_that_stays_lost_ends_its_events_as_such() -> None:
     assert stage.said[-1].continues == stage.said[0].event
 
 
+def test_frozen_picture_is_not_looked_at() -> None:
+    stage = Stage()
+    stage.stay(2.0, ("person", 0.5, 0.8))
+    stage.scene.away(100 + stage.at_s)
+    for _ in range(200):  # the picture stands still, and the person in it
+        assert stage.frame(("person", 0.5, 0.8)) == ("",)
+        stage.scene.rest(100 + stage.at_s, BEGAN)
+    assert stage.kinds() == ["start", "end camera_offline"]
+
+
 def test_change_of_geometry_keeps_identities_and_leaves_what_is_gone() -> None:
     stage = with_(zones=(DRIVE,))
     stage.stay(2.0, ("person", 0.7, 0.8))
