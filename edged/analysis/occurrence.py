@@ -58,8 +58,8 @@ class Occurrence:
         self._changes: set[Change] = set()
         self._crossed: list[LineCrossing] = []
 
-    def see(self, meta: FrameMeta, ground: Ground) -> None:
-        """Its track was seen in this frame."""
+    def see(self, meta: FrameMeta, ground: Ground) -> bool:
+        """Its track was seen in this frame; returns whether a change waits to be said."""
         track, at_s, at = self.track, self.track.last_s, meta.captured_at
         self._seen_in = _seen_in(track, meta)
         width, height = meta.size_wh
@@ -78,6 +78,7 @@ class Occurrence:
         if track.label != self._label:
             self._label = track.label
             self._changes.add("label")
+        return bool(self._changes)
 
     def pictured(self, facts: SnapshotFacts | None) -> None:
         """A better picture of it was stored, or could not be; None: the file of the one before was removed."""

@@ -67,6 +67,10 @@ class Scene:
         on_event: takes each event's messages, in order.
         looks: of the places of stationary objects.
         pictures: takes them of the objects; None for none.
+
+    Attributes:
+        memory: of objects whose event ended.
+        changed: the counts may be others than when the caller last set this to False.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Scene:
         self._model = ""
         self._looked_at: datetime | None = None
         self._away_s: float | None = None  # since when the camera is not looked at
+        self.changed = True
 
     @property
     def heartbeat_s(self) -> float:
@@ -106,6 +111,7 @@ class Scene:
         self._ground, self._selection = Ground(options), Selection(options)
         self._tracker.lost_s = options.track.lost_s
         self._shown = dict.fromkeys((*options.shown, *self._shown))
+        self.changed = True
 
     def look(
         self, frame: Frame, detections: Detections, labels: Sequence[str], *, model: str, now_s: float
@@ -154,9 +160,11 @@ class Scene:
         """The camera is lost, frozen or ended: nobody looks, and nothing is known."""
         if self._away_s is None:
             self._away_s = now_s
+            self.changed = True
 
     def back(self) -> None:
         """The camera gives frames again."""
+        self.changed |= self._away_s is not None
         self._away_s = None
 
     def end_all(self, because: Ending, now_s: float, at: datetime) -> None:
@@ -191,6 +199,7 @@ class Scene:
 
     def _on_event(self, event: Event) -> None:
         self._shown.setdefault(event.label)
+        self.changed = True
         for crossing in event.crossed:
             self._crossings.add(LineKey(self.camera, crossing.name, event.label, crossing.direction))
         self._tell(event)
@@ -207,7 +216,7 @@ class Scene:
         occurrence = self._open.get(track.serial)
         if occurrence is None:
             occurrence = self._open[track.serial] = Occurrence(track, meta)
-        occurrence.see(meta, self._ground)
+        self.changed |= occurrence.see(meta, self._ground)
         if occurrence.stationary:
             self._looks.remember(track, frame)
         if track.confirmed and not occurrence.event:

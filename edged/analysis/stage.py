@@ -145,6 +145,7 @@ class Analysis:
 
     def _carry(self, carried: Carried) -> None:
         self._crossings.carry(carried)
+        self._said.clear()
         now_s = time.monotonic()
         for each in carried.events:
             departed = Departed(each.event, each.label, each.box, now_s, each.stationary)
@@ -175,10 +176,12 @@ class Analysis:
 
     def _say_counts(self, scene: Scene, now_s: float) -> None:
         """Publish the counts where they changed, or were said long ago."""
-        counts = scene.counts()
-        if counts is None:
-            return
         said, said_s = self._said.get(scene.camera, (None, 0.0))
-        if said is None or now_s - said_s >= scene.heartbeat_s or replace(counts, as_of=said.as_of) != said:
+        due = said is None or now_s - said_s >= scene.heartbeat_s
+        if not (due or scene.changed):
+            return
+        scene.changed = False
+        counts = scene.counts()
+        if counts is not None and (due or said is None or replace(counts, as_of=said.as_of) != said):
             self._said[scene.camera] = counts, now_s
             self._sink.objects(counts)

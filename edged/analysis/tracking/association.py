@@ -20,7 +20,8 @@ def overlap(a: Doubles, b: Doubles, *, buffer: float = 0.0) -> Doubles:
 
     Source: buffered IoU of C-BIoU (arXiv 2211.14317).
     """
-    a, b = _grown(a, buffer), _grown(b, buffer)
+    if buffer:
+        a, b = _grown(a, buffer), _grown(b, buffer)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inside = np.maximum(high - low, 0.0)  # (N, M, 2)
@@ -30,8 +31,6 @@ def overlap(a: Doubles, b: Doubles, *, buffer: float = 0.0) -> Doubles:
 
 
 def _grown(boxes: Doubles, buffer: float) -> Doubles:
-    if not buffer:
-        return boxes
     more = buffer * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] - more, boxes[:, 2:] + more], axis=1)
 
@@ -49,8 +48,8 @@ def assign(likeness: Doubles, *, least: float) -> tuple[Rows, Rows]:
         least: above 0.
     """
     likely = likeness >= least
-    rows, columns = np.nonzero(likely)
-    if likely.sum(axis=0).max(initial=0) <= 1 and likely.sum(axis=1).max(initial=0) <= 1:
+    rows, columns = likely.nonzero()
+    if len({*rows.tolist()}) == len({*columns.tolist()}) == len(rows):
         return rows, columns  # nobody competes
     _, column_of, _ = lap.lapjv(np.where(likely, 1 - likeness, 2.0), extend_cost=True, cost_limit=1.0)
     rows = (column_of >= 0).nonzero()[0]
