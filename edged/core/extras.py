@@ -17,7 +17,7 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "onnx_graphsurgeon": ("provision",),
     "onnxslim": ("provision",),
     "torch": ("provision",),
-    "yaml": ("provision",),
+    "yaml": ("migrate", "provision"),
     "amqtt": ("demo",),
 }
 
