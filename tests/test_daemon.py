@@ -56,6 +56,8 @@ def test_two_cameras_publish_valid_messages_that_mosquitto_sub_receives(tmp_path
         str(broker.port),
         "-t",
         "edged/#",
+        "-T",
+        "edged/+/+/snapshot/+",
         "-F",
         "%t\t%r\t%p",
         "-C",

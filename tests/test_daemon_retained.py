@@ -15,7 +15,10 @@ NONEMPTY = '[publish]\nhome_assistant = true\ndetections = "nonempty"'
 def about(subscriber: Subscriber, camera: str) -> dict[str, bytes]:
     """What is retained of a camera now, by topic."""
     topics = {each.topic for each in subscriber.messages if f"/{camera}/" in each.topic or f"/{camera}_" in each.topic}
-    held = {topic: subscriber.last(topic) for topic in topics if not topic.endswith(("/detections", "/events"))}
+    passing = ("/detections", "/events")
+    held = {
+        topic: subscriber.last(topic) for topic in topics if not topic.endswith(passing) and "/snapshot/" not in topic
+    }
     return {topic: payload for topic, payload in held.items() if payload}
 
 

@@ -65,7 +65,7 @@ def test_a_password_that_is_a_word_or_a_number_spoils_nothing_that_others_read(
         assert box.stop() == 0
     read = {message.topic: message.payload for message in subscriber.messages}
     for topic, payload in read.items():
-        if (kind := topic.rpartition("/")[2]) != "status":
+        if (kind := topic.rpartition("/")[2]) != "status" and "/snapshot/" not in topic:
             jsonschema.validate(json.loads(payload), schemas.load(kind))
     assert {read["edged/box/status"], read["edged/box/cam0/status"]} == {b"offline"}
     found = json.loads(subscriber.payloads("edged/box/gate/detections")[0])["detections"]

@@ -89,9 +89,11 @@ def test_events_wait_for_the_broker_while_detections_do_not(broker: Broker, tmp_
     ours.event(event())
     for sequence in range(3):
         ours.publish(result(sequence))
+    wait_for(lambda: ours.counters().waiting == 1, what="the event waits")
+    assert dict(ours.counters().dropped) == {"offline": 3}
     broker.start()
+    wait_for(lambda: ours.counters().connected and not ours.counters().waiting, what="the broker has the event")
     with Subscriber(broker.port) as seen:
-        wait_for(lambda: messages(seen), what="the event")
         ours.publish(result(9))
         wait_for(lambda: messages(seen, DETECTIONS), what="a detection of now")
         ours.close()
@@ -195,8 +197,9 @@ def ends_after_kills(broker: Broker, folder: Path, times: int) -> dict[str, int]
             time.sleep(random.Random(seed).uniform(0, 0.2))
             daemon.send_signal(signal.SIGKILL)
             daemon.wait()
-        last = opened(broker.port, folder, session="last")
-        wait_for(lambda: last.counters().connected and not last.counters().waiting)
+        carried: list[Carried] = []
+        last = opened(broker.port, folder, session="last", on_carried=carried.append)
+        wait_for(lambda: carried and last.counters().connected and not last.counters().waiting)
         last.close()
         once = {each["delivery"]: each for each in messages(seen)}  # the broker may get a message twice, by its number
     told = list(once.values())

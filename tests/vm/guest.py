@@ -52,7 +52,20 @@ class Listener:
         self.deliveries: list[int] = []
         self.reconnects = 0
         self._client = subprocess.Popen(
-            ["mosquitto_sub", "-q", "1", "-i", "listener", "-c", "-t", "edged/#", "-F", "%t %p"],
+            [
+                "mosquitto_sub",
+                "-q",
+                "1",
+                "-i",
+                "listener",
+                "-c",
+                "-t",
+                "edged/#",
+                "-T",
+                "edged/+/+/snapshot/+",
+                "-F",
+                "%t %p",
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
