@@ -14,6 +14,7 @@ from edged.migrate.nodes import read_yaml
 from edged.migrate.reasons import accepted
 from edged.migrate.remarks import each_remark, general_remarks
 from edged.migrate.sections import Section
+from edged.migrate.snapshots import snapshot_lines
 from edged.migrate.toml import remark, setting, settings
 
 _MOST_NAMED = 5
@@ -44,6 +45,7 @@ def edged_toml(path: Path) -> tuple[str, int]:
         *_model_lines(root, watched),
         *mqtt_lines(root.section("mqtt")),
         *publish_lines(root.section("mqtt")),
+        *snapshot_lines(root.section("snapshots")),
         *_log_lines(root.section("logger")),
         *filter_lines(watched),
         *(line for camera in cameras for line in camera_lines(camera)),

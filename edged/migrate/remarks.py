@@ -13,7 +13,7 @@ _NO_SOUND = "edged hears nothing"
 _REVIEW = "edged has no reviews; its events say what came, which zones it was in, and when it left"
 _NOTIFY = "edged sends events over MQTT; let Home Assistant or another subscriber notify"
 _LIVE = "edged shows no live picture; watch the camera itself, or keep go2rtc"
-_DRAWS_NOTHING = "edged draws nothing into pictures"
+_DRAWS_NOTHING = "edged draws no time into pictures; the event says it"
 _RESTREAM = "edged passes no video on; keep go2rtc for that"
 _SPEED = "edged measures no speed"
 _NO_NAME = "edged has the name alone"
@@ -40,9 +40,10 @@ _GENERAL = {
 }
 _CAMERA = {
     **_GENERAL,
-    "best_image_timeout": "edged keeps no best picture",
+    "best_image_timeout": "edged keeps the best picture of each object, however old",
     "friendly_name": _NO_NAME,
-    "mqtt": "edged sends no pictures over MQTT",
+    "mqtt": "the pictures that edged sends over MQTT are those of [snapshots]",
+    "snapshots": "[snapshots] holds for all cameras",
     "onvif": "edged moves no cameras",
     "type": "all cameras of edged are alike",
     "webui_url": _WEB,
@@ -64,7 +65,7 @@ _MASK = (
 )
 # What other modules read.
 _READ = {"version", "cameras", "objects", "detect", "mqtt", "logger", "snapshots", "ffmpeg", "model", "detectors"}
-_READ_OF_CAMERA = {"enabled", "name", "ffmpeg", "detect", "objects", "zones", "snapshots", "motion"}
+_READ_OF_CAMERA = {"enabled", "name", "ffmpeg", "detect", "objects", "zones", "motion"}
 
 
 def general_remarks(root: Section, *, fps: float) -> list[str]:
@@ -102,7 +103,6 @@ def _shared(section: Section, *, fps: float) -> list[str]:
         *each_remark(
             section.section("objects"), {"genai": _NAMES}, known={"track", "filters", "mask"}, prefix="objects."
         ),
-        *_of_snapshots(section.section("snapshots")),
     ]
 
 
@@ -131,14 +131,3 @@ def _of_detect(detect: Section, *, fps: float) -> list[str]:
     return found + each_remark(
         detect, {}, known={*_DETECT, "enabled", "width", "height", "fps", "stationary"}, prefix="detect."
     )
-
-
-def _of_snapshots(snapshots: Section) -> list[str]:
-    retain = snapshots.section("retain")
-    days = {"default": retain.number("default")}
-    days |= {f"objects.{label}": retain.section("objects").number(label) for label in retain.section("objects")}
-    found = [
-        f"snapshots.retain.{key} = {days:g} days: see [snapshots]" for key, days in days.items() if days is not None
-    ]
-    others = [f"snapshots.{key}" for key in snapshots if key != "retain"]
-    return [*found, *([f"{', '.join(others)}: see [snapshots]"] if others else [])]

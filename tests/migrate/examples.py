@@ -26,7 +26,7 @@ MANY = """
       coral: {type: edgetpu, device: usb}
     model: {path: /model.tflite, width: 320, height: 320}
     record: {enabled: true, retain: {days: 3}}
-    snapshots: {retain: {default: 14, objects: {person: 30}}}
+    snapshots: {enabled: true, clean_copy: true, crop: false, quality: 70, retain: {default: 14, objects: {person: 30}}}
     review: {alerts: {labels: [person]}}
     genai: {provider: ollama, api_key: genaiSecret3}
     detect: {enabled: true, fps: 5, stationary: {threshold: 50, interval: 10}}

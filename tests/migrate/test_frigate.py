@@ -137,14 +137,16 @@ def test_what_edged_does_not_have_is_said_with_what_to_do(tmp_path: Path) -> Non
         "# ffmpeg.retry_interval: edged has no options of FFmpeg; it reads RTSP over TCP and finds the format itself",
         "# detect.stationary.threshold: see stationary_s in [track] (50 frames at 5 a second are 10 s)",
         "# detect.stationary.interval: edged has nothing like it",
-        "# snapshots.retain.default = 14 days: see [snapshots]",
-        "# snapshots.retain.objects.person = 30 days: see [snapshots]",
+        "# snapshots.retain.objects: edged keeps pictures of all classes for max_days, and removes the oldest first",
+        "# snapshots.quality: edged takes the best quality that is small enough for MQTT",
         "# logger.logs: edged has nothing like it",
         "# detectors: [engine] chooses where the model runs, by itself where it says nothing",
         "# model: the model is a bundle: `edged-provision fetch --list` names weights, `edged-provision import` reads"
         " yours",
     )
     assert made.settings.log.level == "debug"
+    snapshots = made.settings.snapshots
+    assert (snapshots.enabled, snapshots.clean, snapshots.crop, snapshots.max_days) == (True, True, False, 14.0)
 
 
 def test_keys_of_older_releases_are_read_or_named(tmp_path: Path) -> None:
