@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import inf
-from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from edged.analysis.memory import Departed, Memory
 from edged.analysis.occurrence import Ground, Occurrence
 from edged.analysis.options import SceneOptions
 from edged.analysis.selection import Selection
+from edged.analysis.sight import Looks, Pictures
 from edged.analysis.tracking.motion import Doubles
 from edged.analysis.tracking.track import Track
 from edged.analysis.tracking.tracker import Tracker
@@ -27,34 +27,6 @@ MOST_UNSEEN_S = 600.0  # a stationary object whose place looks as before is kept
 _ROUNDING_S = 1e-6
 
 OnEvent = Callable[[Event], None]
-
-
-class Looks(Protocol):
-    """Remembers how the places of stationary objects look."""
-
-    def remember(self, track: Track, frame: Frame) -> None:
-        """The object is there in this frame."""
-        ...
-
-    def same(self, track: Track, frame: Frame) -> bool:
-        """Whether its place looks in this frame as it did with the object."""
-        ...
-
-    def forget(self, serial: int) -> None:
-        """The track is gone."""
-        ...
-
-
-class Pictures(Protocol):
-    """Takes pictures of objects."""
-
-    def consider(self, occurrence: Occurrence, frame: Frame) -> None:
-        """The object is there in this frame."""
-        ...
-
-    def forget(self, event: str) -> None:
-        """The event is over."""
-        ...
 
 
 class Scene:

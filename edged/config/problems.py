@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 from edged.config.environment import Overrides
 from edged.config.hints import hint
 from edged.config.lines import Key, line_of
-from edged.config.schema import Camera, Filter, Line, Mask, Settings, Zone
+from edged.config.schema import Camera, Settings
+from edged.config.watching import Filter, Line, Mask, Zone
 from edged.core.redact import redact
 
 _MOST_SHOWN = 100  # letters of a value

@@ -6,36 +6,23 @@ import ipaddress
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from annotated_types import Interval
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
-from edged.analysis.geometry import Point, require_points, require_polygon
-from edged.analysis.options import (
-    EventOptions,
-    FilterOptions,
-    LineOptions,
-    MaskOptions,
-    SnapshotOptions,
-    TrackOptions,
-    ZoneOptions,
-    require_order,
-)
 from edged.capture.spec import ReadOptions, Source, require_source
+from edged.config.section import Seconds, Section, TopicName
+from edged.config.watching import Events, Filter, Line, Mask, Snapshots, Track, Zone
 from edged.core.limits import ScoreLimits
-from edged.core.names import require_camera_name, require_name
+from edged.core.names import require_camera_name
 from edged.core.paths import MODELS
 from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
 from edged.publish.options import (
@@ -81,23 +68,8 @@ def _durable(value: object) -> object:
     return {True: "all", False: "none"}[value] if isinstance(value, bool) else value
 
 
-def _topic_name(value: str) -> str:
-    require_name("name", value)
-    return value
-
-
 def _camera_name(value: str) -> str:
     require_camera_name(value)
-    return value
-
-
-def _polygon(value: tuple[Point, ...]) -> tuple[Point, ...]:
-    require_polygon(value)
-    return value
-
-
-def _arrow(value: tuple[Point, ...]) -> tuple[Point, ...]:
-    require_points(value, least=2, most=2)
     return value
 
 
@@ -120,48 +92,21 @@ _USERNAME, _PASSWORD = (
     "{password}",
 )  # placeholders in a source that has no usual place for them
 
-Seconds = Annotated[float, Interval(gt=0, le=86400)]
-TopicName = Annotated[str, AfterValidator(_topic_name)]
 
-
-class _Section(BaseModel, frozen=True):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse what pydantic would convert, a flag for a number or a number for a flag, and text with NUL."""
-        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
-            raise ValueError("expected a number, got true/false")
-        if type(value) in {int, float} and bool in kinds:
-            raise ValueError("expected true or false")
-        if isinstance(value, str) and "\0" in value and SecretStr not in kinds:  # a broker may accept such a password
-            raise ValueError("expected text without NUL characters")
-        return value
-
-
-def _kinds(annotation: object) -> set[object]:
-    """The types that a setting may have."""
-    if get_origin(annotation) is Literal:
-        return {type(choice) for choice in get_args(annotation)}
-    return {kind for part in get_args(annotation) for kind in _kinds(part)} or {annotation}
-
-
-class Device(_Section, frozen=True):
+class Device(Section, frozen=True):
     """`[device]`."""
 
     id: TopicName = Field(default_factory=_default_device_id)
 
 
-class Model(_Section, ScoreLimits, frozen=True):
+class Model(Section, ScoreLimits, frozen=True):
     """`[model]`."""
 
     bundle: Path = MODELS / "active"
     classes: tuple[str, ...] = ()
 
 
-class Engine(_Section, frozen=True):
+class Engine(Section, frozen=True):
     """`[engine]`."""
 
     backend: Literal["auto", "cpu", "tensorrt"] = "auto"
@@ -171,7 +116,7 @@ class Engine(_Section, frozen=True):
     free_memory_mb: Annotated[int, Interval(ge=0)] = 512
 
 
-class Mqtt(_Section, SessionOptions, TlsOptions, frozen=True):
+class Mqtt(Section, SessionOptions, TlsOptions, frozen=True):
     """`[mqtt]`."""
 
     host: Annotated[str, AfterValidator(_broker_host)] = "localhost"
@@ -214,7 +159,7 @@ class Mqtt(_Section, SessionOptions, TlsOptions, frozen=True):
         return bool(self.tls or self.ca_file or self.cert_file)
 
 
-class Publish(_Section, frozen=True):
+class Publish(Section, frozen=True):
     """`[publish]`."""
 
     detections: Literal["all", "nonempty"] = "all"
@@ -227,50 +172,7 @@ class Publish(_Section, frozen=True):
     home_assistant: bool = False
 
 
-class Track(_Section, TrackOptions, frozen=True):
-    """`[track]`."""
-
-
-class Filter(_Section, FilterOptions, frozen=True):
-    """`[filter.LABEL]`."""
-
-    @model_validator(mode="after")
-    def _limits_are_in_order(self) -> Filter:
-        require_order(self)
-        return self
-
-
-class Events(_Section, EventOptions, frozen=True):
-    """`[events]`."""
-
-
-class Snapshots(_Section, SnapshotOptions, frozen=True):
-    """`[snapshots]`."""
-
-    directory: Path | None = None
-
-
-class Zone(_Section, ZoneOptions, frozen=True):
-    """`[[camera.zone]]`."""
-
-    name: TopicName
-    points: Annotated[tuple[Point, ...], AfterValidator(_polygon)]
-
-
-class Line(_Section, LineOptions, frozen=True):
-    """`[[camera.line]]`."""
-
-    name: TopicName
-    points: Annotated[tuple[Point, ...], AfterValidator(_arrow)]
-
-
-class Mask(_Section, MaskOptions, frozen=True):
-    """`[[camera.mask]]`."""
-
-    points: Annotated[tuple[Point, ...], AfterValidator(_polygon)]
-
-
-class Camera(_Section, ReadOptions, frozen=True):
+class Camera(Section, ReadOptions, frozen=True):
     """`[[camera]]`: how to read it, and what."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
@@ -325,19 +227,19 @@ def _filled(source: str, place: str, value: str) -> str:
     return source.replace(place, quote(value, safe=""))
 
 
-class Log(_Section, frozen=True):
+class Log(Section, frozen=True):
     """`[log]`."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Service(_Section, frozen=True):
+class Service(Section, frozen=True):
     """`[service]`."""
 
     start_grace_s: Seconds = 30.0
 
 
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """The whole of edged.toml."""
 
     device: Device = Field(default_factory=Device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from edged.config.schema import Mask, Zone
+from edged.config.watching import Mask, Zone
 from edged.migrate.nodes import Node
 from edged.migrate.reasons import reason_of
 from edged.migrate.remarks import zone_remarks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edged.analysis.options import DEFAULT_FILTER
-from edged.config.schema import Filter
+from edged.config.watching import Filter
 from edged.migrate.cameras import FrigateCamera
 from edged.migrate.reasons import accepted
 from edged.migrate.remarks import each_remark

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edged.config.schema import Snapshots
+from edged.config.watching import Snapshots
 from edged.migrate.reasons import accepted
 from edged.migrate.remarks import each_remark
 from edged.migrate.sections import Section

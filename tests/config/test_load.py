@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from edged.config import Settings, load_settings
-from edged.config.schema import Filter, Line, Mask, Zone
+from edged.config.watching import Filter, Line, Mask, Zone
 from edged.core.errors import ConfigError
 from provisioning.recipe.settings import ProvisionSettings
 from tests.config.files import MINIMAL, refused, write
