@@ -94,7 +94,7 @@ def thresholds(model: Model, bundle: Bundle) -> Thresholds:
     known = bundle.manifest.classes
     unknown = [name for name in model.classes if name not in known]
     if unknown:
-        raise ConfigError(f"[model] classes: {unknown[0]!r} is not a class of {bundle.manifest.name}; {_listed(known)}")
+        raise ConfigError(f"[model] classes: {unknown[0]!r} is not a class of {bundle.manifest.name}; {listed(known)}")
     if model.confidence < bundle.manifest.min_confidence:
         raise BundleMismatch(
             f"[model] confidence {model.confidence:g} is below {bundle.manifest.min_confidence:g}, "
@@ -108,7 +108,8 @@ def thresholds(model: Model, bundle: Bundle) -> Thresholds:
     )
 
 
-def _listed(names: Sequence[str], *, most: int = 20) -> str:
+def listed(names: Sequence[str], *, most: int = 20) -> str:
+    """Class names for a message: `it knows person, car and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"it knows {', '.join(names[:most])}{more}"
 

@@ -15,6 +15,7 @@ from edged.analysis.options import (
     TrackOptions,
     ZoneOptions,
 )
+from edged.assembly.model import listed
 from edged.config.schema import Camera, Settings
 from edged.core.errors import ConfigError
 from edged.core.options import shared
@@ -78,5 +79,5 @@ def _require_known(settings: Settings, classes: Sequence[str], model: str) -> No
     for where, label in (*_named(settings), *masked, *loitering):
         if label not in classes:
             near = difflib.get_close_matches(label, classes, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(classes[:20])}"
+            hint = f"did you mean {near[0]!r}?" if near else listed(classes)
             raise ConfigError(f"{where}: {label!r} is not a class of {model}; {hint}")

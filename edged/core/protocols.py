@@ -76,7 +76,7 @@ class Stage(Protocol):
         ...
 
     def rest(self) -> None:
-        """Called at least five times a second while the pipeline runs, with frames and without."""
+        """Called in every turn of the pipeline: at least five times a second, unless a frame takes longer."""
         ...
 
     def forget(self, camera: str) -> None:
