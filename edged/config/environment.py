@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from edged.config.lines import Key
 from edged.config.schema import Camera, Settings
+from edged.config.section import is_section
 from edged.core.errors import ConfigError
 
 PREFIX = "EDGED_"
@@ -87,7 +88,7 @@ def _sections() -> dict[str, Any]:
         raise ConfigError(f"environment {_no_json()}: expected JSON", remedy=remedy) from exc
     for section, table in found.items():
         model = Settings.model_fields[section].annotation
-        if isinstance(table, dict) and isinstance(model, type) and issubclass(model, BaseModel):
+        if isinstance(table, dict) and is_section(model):
             found[section] = {key: _typed(model, key, value) for key, value in table.items()}
     return found
 
@@ -164,7 +165,7 @@ def _not_read(name: str, value: str) -> Iterator[str]:
 def _meant(rest: str) -> Iterator[str]:
     for section, field in Settings.model_fields.items():
         model = Camera if section == "camera" else field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        if not is_section(model):
             continue
         for key in model.model_fields:
             if section == "camera" and rest.startswith("camera_") and rest.endswith(f"_{key}"):

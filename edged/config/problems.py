@@ -14,6 +14,7 @@ from edged.config.environment import Overrides
 from edged.config.hints import hint
 from edged.config.lines import Key, line_of
 from edged.config.schema import Camera, Settings
+from edged.config.section import is_section
 from edged.config.watching import Filter, Line, Mask, Zone
 from edged.core.redact import redact
 
@@ -100,7 +101,5 @@ def _keys_at(table: Key) -> list[str]:
     if table[0] == "filter":
         return list(Filter.model_fields)
     annotation = Settings.model_fields[str(table[0])].annotation
-    models = [
-        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
-    ]
+    models = [kind for kind in (annotation, *get_args(annotation)) if is_section(kind)]
     return list(models[0].model_fields) if models else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, TypeGuard, get_args, get_origin
 
 from annotated_types import Interval
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationInfo, field_validator
@@ -43,3 +43,8 @@ def _kinds(annotation: object) -> set[object]:
     if get_origin(annotation) is Literal:
         return {type(choice) for choice in get_args(annotation)}
     return {kind for part in get_args(annotation) for kind in _kinds(part)} or {annotation}
+
+
+def is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    """Whether it is a model's class. In Python 3.10 `dict[str, X]` passes for a class, and `issubclass` refuses it."""
+    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
