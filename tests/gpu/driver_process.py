@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -26,7 +27,9 @@ def libcuda() -> Path:
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler for the stub driver")
-    out = Path(tempfile.mkdtemp(prefix="edged-stub-driver-")) / "libcuda.so.1"
+    directory = Path(tempfile.mkdtemp(prefix="edged-stub-driver-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    out = directory / "libcuda.so.1"
     command = [compiler, *FLAGS, "-Wno-unused-function", "-shared", "-Wl,-soname,libcuda.so.1", f"-I{ROOT}"]
     subprocess.run([*command, "-o", str(out), str(STUB), "-ldl"], check=True)
     return out
