@@ -14,7 +14,7 @@ DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -25,6 +25,7 @@ help:
 	@echo 'make dev      everything for development, torch included, into .venv'
 	@echo 'make test-slow    the tests that take minutes;   make test-lowest, test-newest   on the lowest, newest allowed dependencies'
 	@echo 'make test-trackers    identities of walkers beside other trackers; needs EDGED_TEST_DATA'
+	@echo 'make test-home-assistant    beside a real one; needs Python 3.13.   HOME_ASSISTANT=2025.4.4'
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
@@ -140,6 +141,16 @@ test-trackers: tools dev
 	$(BIN)/uv pip install --quiet --python $(VENV)-trackers/bin/python 'trackers==2.6.1' 'lap>=0.5.12,<0.6' 'annotated-types>=0.6,<1'
 	$(VENV)-trackers/bin/python -m tests.analysis.tracking.rates score '$(EDGED_TEST_DATA)' $(VENV)/walkers.npz
 
+# A real Home Assistant beside the daemon. In an environment of its own: it needs another Python, and fixes all versions.
+HOME_ASSISTANT ?= 2025.4.4
+HOME_ASSISTANT_PYTHON ?= 3.13
+test-home-assistant: tools dev
+	$(BIN)/uv venv --quiet --clear --python '$(HOME_ASSISTANT_PYTHON)' $(VENV)-home-assistant
+	$(BIN)/uv pip install --quiet --python $(VENV)-home-assistant/bin/python 'homeassistant==$(HOME_ASSISTANT)'
+	$(VENV)-home-assistant/bin/python tests/home_assistant/requirements.py >$(VENV)-home-assistant/needed.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)-home-assistant/bin/python --requirements $(VENV)-home-assistant/needed.txt
+	EDGED_TESTS_HOUSE='$(CURDIR)/$(VENV)-home-assistant' $(BIN)/python -m pytest tests/home_assistant
+
 MINUTES ?= 30
 soak: tools dev
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
@@ -177,4 +188,4 @@ else
 endif
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-trackers $(VENV)-home-assistant build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

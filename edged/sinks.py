@@ -9,6 +9,7 @@ from edged.core.protocols import Sink
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
+from edged.core.watched import Watched
 
 
 class Sinks:
@@ -51,11 +52,11 @@ class Sinks:
         for sink in self._sinks:
             sink.camera_state(state)
 
-    def keep_cameras(self, names: Iterable[str]) -> None:
-        """Pass on the names of the present cameras."""
-        kept = tuple(names)
+    def watch(self, cameras: Iterable[Watched]) -> None:
+        """Pass on which cameras there are."""
+        watched = tuple(cameras)
         for sink in self._sinks:
-            sink.keep_cameras(kept)
+            sink.watch(watched)
 
     def info(self, info: DeviceInfo) -> None:
         """Pass on what runs on this device."""

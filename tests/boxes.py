@@ -48,6 +48,7 @@ class Box:
     extra: str = ""
     device: str = "box"
     mqtt: str = ""  # further lines of its section
+    areas: str = ""  # zones, lines and masks of the last camera
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -69,6 +70,7 @@ class Box:
         for name, keys in self.cameras.items():
             values = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
             lines.append(f'[[camera]]\nname = "{name}"\n{values}')
+        lines.append(self.areas)
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self.config.chmod(0o600)
         return self.config

@@ -15,6 +15,7 @@ from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Detections, Frame, FrameMeta, FrameResult, Pixels
+from edged.core.watched import Watched
 
 
 def make_frame(camera: str = "gate", sequence: int = 0, size_wh: tuple[int, int] = (4, 3)) -> Frame:
@@ -126,8 +127,8 @@ class FakeSink(FakePublisher):
     def camera_state(self, state: CameraState) -> None:
         self.told.append(state)
 
-    def keep_cameras(self, names: Iterable[str]) -> None:
-        self.told.append(tuple(names))
+    def watch(self, cameras: Iterable[Watched]) -> None:
+        self.told.append(tuple(cameras))
 
     def info(self, info: DeviceInfo) -> None:
         self.told.append(info)

@@ -9,6 +9,7 @@ import pytest
 from edged.core.errors import EdgedError
 from edged.core.protocols import Sink
 from edged.core.states import CameraState, DeviceInfo
+from edged.core.watched import Watched
 from edged.sinks import Sinks
 from tests.fakes import FakeSink
 from tests.publish.results import result, statistics
@@ -22,7 +23,7 @@ def test_every_sink_hears_everything() -> None:
     seen, figures = result(3), statistics()
     state, info = CameraState("gate", "online", "", NOW, 0), DeviceInfo("1", "m", "cpu", ("gate",), NOW)
     both.camera_state(state)
-    both.keep_cameras(name for name in ("gate", "yard"))  # an iterator is read once
+    both.watch(Watched(name) for name in ("gate", "yard"))  # an iterator is read once
     both.set_model("other", ["person"])
     both.info(info)
     both.publish(seen)
@@ -30,7 +31,7 @@ def test_every_sink_hears_everything() -> None:
     both.close()
     for each in (first, second):
         assert each.results == [seen]
-        assert each.told == [state, ("gate", "yard"), ("other", ("person",)), info, figures]
+        assert each.told == [state, (Watched("gate"), Watched("yard")), ("other", ("person",)), info, figures]
         assert each.closed == 1
     assert both.summary == "first connected, second connected"
     assert both.pulses == {**first.pulses, **second.pulses}

@@ -12,7 +12,7 @@ from edged.analysis.snapshots.worker import SnapshotWorker
 from edged.analysis.stage import Analysis
 from edged.assembly.model import LoadedModel, Loading, thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
-from edged.assembly.scenes import scene_options
+from edged.assembly.scenes import scene_options, watched_cameras
 from edged.capture.cameras import Cameras
 from edged.capture.spec import CameraSpec
 from edged.config.schema import Settings
@@ -23,8 +23,9 @@ from edged.core.paths import state_directory
 from edged.core.protocols import Sink, Stage
 from edged.core.states import CameraState
 from edged.core.types import Thresholds
+from edged.core.watched import Watched
 from edged.pinning import SlotPins
-from edged.publish.home_assistant import DISCOVERY_PREFIX
+from edged.publish.home_assistant.messages import DISCOVERY_PREFIX
 from edged.publish.identity import Origin, origin
 from edged.publish.mqtt import MqttPublisher
 from edged.sinks import Sinks
@@ -66,7 +67,8 @@ def assemble(settings: Settings) -> Parts:
     specs = camera_specs(settings.camera)
     scenes = scene_options(settings, classes=speaker.classes, model=speaker.model)
     carried: SimpleQueue[Carried] = SimpleQueue()
-    sink = Sinks([_mqtt(settings, speaker, on_carried=carried.put)])
+    watched = watched_cameras(settings, scenes)
+    sink = Sinks([_mqtt(settings, speaker, watched, on_carried=carried.put)])
     pins = SlotPins()
     analysis = None
     if settings.track.enabled:
@@ -104,7 +106,9 @@ def _tell(state: CameraState, sink: Sink, analysis: Analysis | None) -> None:
         analysis.camera_state(state)
 
 
-def _mqtt(settings: Settings, speaker: Origin, *, on_carried: Callable[[Carried], None]) -> MqttPublisher:
+def _mqtt(
+    settings: Settings, speaker: Origin, watched: Sequence[Watched], *, on_carried: Callable[[Carried], None]
+) -> MqttPublisher:
     """The MQTT publisher, connecting already.
 
     Raises:
@@ -121,7 +125,7 @@ def _mqtt(settings: Settings, speaker: Origin, *, on_carried: Callable[[Carried]
         outbox=outbox_options(publish, device=settings.device.id),
         on_carried=on_carried,
         discovery_prefix=DISCOVERY_PREFIX if publish.home_assistant else "",
-        cameras=[camera.name for camera in settings.camera],
+        cameras=watched,
     )
 
 
@@ -135,6 +139,7 @@ class Change:
         specs: the cameras.
         thresholds: for the configured model.
         scenes: options of analysis, by camera.
+        watched: what sinks are told of each camera.
         loading: another model, being loaded; None keeps the present one.
     """
 
@@ -143,6 +148,7 @@ class Change:
     specs: Sequence[CameraSpec]
     thresholds: Thresholds
     scenes: Mapping[str, SceneOptions]
+    watched: Sequence[Watched]
     loading: Loading | None
 
 
@@ -160,11 +166,13 @@ def plan_change(new: Settings, *, running: Settings, model: LoadedModel) -> Chan
     fixed = [*FIXED_SECTIONS, *(("track",) if new.track.enabled != running.track.enabled else ())]
     settings = new.model_copy(update={section: getattr(running, section) for section in fixed})
     manifest = bundle.manifest
+    scenes = scene_options(settings, classes=manifest.classes, model=manifest.name)
     return Change(
         settings=settings,
         waiting=tuple(section for section in fixed if getattr(new, section) != getattr(running, section)),
         specs=specs,
         thresholds=limits,
-        scenes=scene_options(settings, classes=manifest.classes, model=manifest.name),
+        scenes=scenes,
+        watched=watched_cameras(settings, scenes),
         loading=Loading(new.model, new.engine) if other else None,
     )

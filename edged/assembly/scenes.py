@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from edged.analysis.options import (
     DEFAULT_FILTER,
@@ -19,6 +19,9 @@ from edged.assembly.model import listed
 from edged.config.schema import Camera, Settings
 from edged.core.errors import ConfigError
 from edged.core.options import shared
+from edged.core.watched import Watched
+
+FEW_CLASSES = 10  # all of such a model are counted from the start
 
 
 def scene_options(settings: Settings, *, classes: Sequence[str], model: str) -> dict[str, SceneOptions]:
@@ -33,6 +36,9 @@ def scene_options(settings: Settings, *, classes: Sequence[str], model: str) -> 
         ConfigError: a label that the model does not know.
     """
     _require_known(settings, classes, model)
+    shown = tuple(dict.fromkeys(label for _, label in _named(settings)))
+    if not settings.model.classes and len(classes) <= FEW_CLASSES:
+        shown = tuple(classes)
     filters = {label: FilterOptions(**shared(FilterOptions, limits)) for label, limits in settings.filter.items()}
     return {
         camera.name: SceneOptions(
@@ -42,10 +48,31 @@ def scene_options(settings: Settings, *, classes: Sequence[str], model: str) -> 
             zones=tuple(ZoneOptions(**shared(ZoneOptions, zone)) for zone in camera.zone),
             lines=tuple(LineOptions(**shared(LineOptions, line)) for line in camera.line),
             masks=tuple(MaskOptions(**shared(MaskOptions, mask)) for mask in camera.mask),
-            shown=tuple(dict.fromkeys(label for _, label in _named(settings))),
+            shown=shown,
         )
         for camera in settings.camera
     }
+
+
+def watched_cameras(settings: Settings, scenes: Mapping[str, SceneOptions]) -> tuple[Watched, ...]:
+    """What sinks are told of each camera.
+
+    Args:
+        settings: as configured.
+        scenes: made of them by `scene_options`.
+    """
+    followed = settings.track.enabled
+    return tuple(
+        Watched(
+            name,
+            labels=scene.shown,
+            zones={zone.name: zone.labels or scene.shown for zone in scene.zones},
+            lines={line.name: line.labels or scene.shown for line in scene.lines},
+            followed=followed,
+            pictured=followed and settings.snapshots.enabled,
+        )
+        for name, scene in scenes.items()
+    )
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import Frame, FrameResult, Thresholds
+from edged.core.watched import Watched
 
 
 class FrameSupply(Protocol):
@@ -120,10 +121,10 @@ class Sink(ResultSink, EventSink, Protocol):
         ...
 
     def camera_state(self, state: CameraState) -> None:
-        """Take the new state of a camera; ignored for a camera that `keep_cameras` did not name."""
+        """Take the new state of a camera; ignored for a camera that `watch` did not name."""
         ...
 
-    def keep_cameras(self, names: Iterable[str]) -> None:
+    def watch(self, cameras: Iterable[Watched]) -> None:
         """These are the cameras from now on; nothing is published about others."""
         ...
 

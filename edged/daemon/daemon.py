@@ -105,7 +105,7 @@ class Daemon:
         for section in change.waiting:
             logger.warning("[%s] changed: takes effect at the next restart", section)
         names = [spec.name for spec in change.specs]
-        parts.sink.keep_cameras(names)  # first: nothing is published about removed cameras from now on
+        parts.sink.watch(change.watched)  # first: nothing is published about removed cameras from now on
         parts.cameras.replace(change.specs)
         if parts.analysis is not None:
             parts.analysis.configure(change.scenes)

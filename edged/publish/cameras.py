@@ -1,4 +1,4 @@
-"""The retained topics of each camera: status, health, objects, and for Home Assistant discovery."""
+"""The retained topics of each camera: status, health, objects, snapshots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from edged.core.events import ObjectCounts, Snapshot
 from edged.core.names import require_camera_name
 from edged.core.states import CameraState
 from edged.publish.event_payload import objects_payload
-from edged.publish.home_assistant import discovery
 from edged.publish.identity import Origin
 from edged.publish.payload import encode, health_payload
 from edged.publish.topics import Topics
@@ -27,7 +26,6 @@ class CameraStates:
     Args:
         topics: the device's.
         names: the present cameras; nothing is published about others. None: every camera that has a state.
-        discovery_prefix: of Home Assistant; empty: publish nothing for it.
         retain: sets the retained payload of a topic; an empty payload removes it.
         origin: what messages name as their origin now.
 
@@ -40,13 +38,11 @@ class CameraStates:
         topics: Topics,
         *,
         names: Iterable[str] | None,
-        discovery_prefix: str,
         retain: Callable[[str, bytes], None],
         origin: Callable[[], Origin],
     ) -> None:
         self._topics = topics
         self._origin = origin
-        self._discovery_prefix = discovery_prefix
         self._retain = retain
         self._lock = threading.Lock()
         self._names = None if names is None else _checked(names)
@@ -66,9 +62,6 @@ class CameraStates:
         with self._lock:
             if self._ended or (self._names is not None and name not in self._names):
                 return
-            if self._discovery_prefix:
-                for topic, config in discovery(self._topics, name, prefix=self._discovery_prefix).items():
-                    self._retain(topic, encode(config))
             self._say(state)
 
     def _say(self, state: CameraState) -> None:
@@ -123,11 +116,8 @@ class CameraStates:
 
     def _of(self, name: str) -> list[str]:
         """All retained topics of a camera; last its health, by which a later start recognises it as this device's."""
-        announced: list[str] = []
-        if self._discovery_prefix:
-            announced = [*discovery(self._topics, name, prefix=self._discovery_prefix)]
         topics = self._topics
-        return [*announced, topics.camera_objects(name), topics.camera_status(name), topics.camera_health(name)]
+        return [topics.camera_objects(name), topics.camera_status(name), topics.camera_health(name)]
 
     def tidy(self, held: Iterable[str]) -> set[str]:
         """Remove from the broker what it retains of cameras that are not configured; returns those topics.

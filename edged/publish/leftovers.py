@@ -19,7 +19,8 @@ from edged.core.errors import BrokerError
 from edged.core.names import is_camera_name
 from edged.publish.connection import Connection
 from edged.publish.faults import SESSION_TAKEN_OVER, BrokerRefusal
-from edged.publish.home_assistant import announces, discovery_filters
+from edged.publish.home_assistant.announcer import announcement_filters
+from edged.publish.home_assistant.messages import announces
 from edged.publish.options import MqttOptions
 from edged.publish.topics import Topics
 
@@ -37,6 +38,11 @@ class Leftovers:
     Args:
         topics: the device's.
         discovery_prefix: Home Assistant's.
+
+    Attributes:
+        announced: contents of the discovery messages of this device, by topic.
+        readable: the broker let this device read its own topics.
+        complete: everything that the broker holds was read.
     """
 
     def __init__(self, topics: Topics, *, discovery_prefix: str) -> None:
@@ -45,14 +51,15 @@ class Leftovers:
         self._held: set[str] = set()
         self._cameras: set[str] = set()
         self._devices: set[str] = set()
-        self._announced: set[str] = set()
+        self.announced: dict[str, dict[str, Any]] = {}
         self.readable = False
+        self.complete = False
 
     @property
     def filters(self) -> list[str]:
         """Topic filters to subscribe to; last the device's own status, which shows whether reading is allowed."""
         below = [f"{self._topics.base}/+/{leaf}" for leaf in ("info", "health", "status", "objects")]
-        return [*discovery_filters(self._topics, prefix=self._discovery_prefix), *below, self._topics.status]
+        return [*announcement_filters(self._topics, prefix=self._discovery_prefix), *below, self._topics.status]
 
     def note(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the connection's callback
         """Take one message; its content is used only to tell which device its topic belongs to."""
@@ -63,8 +70,8 @@ class Leftovers:
         content = _json(payload)
         base = f"{self._topics.base}/"
         if not topic.startswith(base):
-            if announces(content, self._topics):
-                self._announced.add(topic)
+            if announces(topic, content, self._topics):
+                self.announced[topic] = content
             return
         name, _, leaf = topic.removeprefix(base).partition("/")
         if is_camera_name(name):
@@ -78,8 +85,8 @@ class Leftovers:
         return content.get("device") == self._topics.device and content.get("camera") == camera
 
     def found(self) -> set[str]:
-        """Topics that the broker retains of cameras of this device."""
-        ours = set(self._announced)
+        """Topics that the broker retains of cameras of this device, but for announcements."""
+        ours: set[str] = set()
         for name in self._cameras:
             topics = {self._topics.camera_objects(name), self._topics.camera_health(name)}
             if name not in self._devices:  # else `<name>/status` belongs to a device whose prefix is this base
@@ -108,7 +115,7 @@ class Search:
         client_id: for the search; not that of the connection that publishes.
         context: TLS; None for plain TCP.
         found: empty; collects what the broker retains.
-        on_found: called in that thread with the topics that the broker retains of cameras of this device.
+        on_end: called in that thread after each attempt, but not after `stop`; looks at `found`.
     """
 
     def __init__(
@@ -118,13 +125,13 @@ class Search:
         client_id: str,
         context: ssl.SSLContext | None,
         found: Leftovers,
-        on_found: Callable[[set[str]], None],
+        on_end: Callable[[], None],
     ) -> None:
         self._options = options
         self._client_id = client_id
         self._context = context
         self._found = found
-        self._on_found = on_found
+        self._on_end = on_end
         self._lock = threading.Lock()  # `stop` must not join a thread that is not started yet
         self._thread: threading.Thread | None = None
         self._done = False
@@ -139,6 +146,11 @@ class Search:
                 return
             self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
             self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether a search, or what follows from it, is under way."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self, timeout_s: float) -> None:
         """Stop the search; waits at most `timeout_s` for the thread, which otherwise ends by itself."""
@@ -159,6 +171,8 @@ class Search:
         except Exception:
             self._done = True
             logger.exception("the search for old retained messages failed")
+        if not self._stop:
+            self._on_end()
 
     def _look(self) -> None:
         connection = Connection(self._options, client_id=self._client_id, will=None, context=self._context)
@@ -180,8 +194,8 @@ class Search:
             self._say("the broker does not answer")
         elif not (self._found.readable and connection.granted):
             self._say("its access rules seem to forbid this device to read its own topics, or Home Assistant's of it")
-        if topics := self._found.found():
-            self._on_found(topics)
+        else:
+            self._found.complete = True
 
     def _listen(self, connection: Connection) -> None:
         """Receive until nothing has come for `QUIET_S`, or up to `WINDOW_S` while an expected answer is missing."""

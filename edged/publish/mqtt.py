@@ -15,11 +15,13 @@ from edged.core.events import Carried, Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
+from edged.core.watched import Watched
 from edged.publish.cameras import OFFLINE, ONLINE, CameraStates
 from edged.publish.connection import Will
 from edged.publish.counters import MessageTally, PublishCounters
 from edged.publish.events import EventMessages
-from edged.publish.home_assistant import DISCOVERY_PREFIX
+from edged.publish.home_assistant.announcer import Announcer
+from edged.publish.home_assistant.messages import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
 from edged.publish.leftovers import Leftovers, Search
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
@@ -59,8 +61,9 @@ class MqttPublisher:
         outbox: keep messages on disk until the broker has confirmed them; None: do not.
         on_carried: called from another thread with what earlier runs left in the outbox; an event that was left open is
             ended by this object.
-        discovery_prefix: announce cameras to Home Assistant under this prefix (`homeassistant`); empty: do not.
-        cameras: the present cameras; retained topics of others, from earlier runs, are removed. None: any camera.
+        discovery_prefix: announce `cameras` to Home Assistant under this prefix (`homeassistant`); empty: do not.
+        cameras: the present cameras; retained topics of others, from earlier runs, are removed. None: any camera, and
+            nothing is announced.
 
     Raises:
         ConfigError: TLS files or the outbox's directory cannot be used.
@@ -79,7 +82,7 @@ class MqttPublisher:
         outbox: OutboxOptions | None = None,
         on_carried: Callable[[Carried], None] = lambda _: None,
         discovery_prefix: str = "",
-        cameras: Iterable[str] | None = None,
+        cameras: Sequence[Watched] | None = None,
     ) -> None:
         self._options = options
         self._origin = origin
@@ -89,8 +92,7 @@ class MqttPublisher:
         self.topics = Topics(origin.device, prefix)
         self._cameras = CameraStates(
             self.topics,
-            names=cameras,
-            discovery_prefix=discovery_prefix,
+            names=None if cameras is None else [each.camera for each in cameras],
             retain=self._retain,
             origin=lambda: self._origin,
         )
@@ -99,8 +101,10 @@ class MqttPublisher:
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=self._tally)
         self._outbox = None if outbox is None else Outbox(outbox, tally=self._tally)
         name = client_id(options, origin.device)
-        found = Leftovers(self.topics, discovery_prefix=discovery_prefix or DISCOVERY_PREFIX)
-        self._search = Search(options, client_id=f"{name}-leftovers", context=context, found=found, on_found=self._tidy)
+        self._left = Leftovers(self.topics, discovery_prefix=discovery_prefix or DISCOVERY_PREFIX)
+        self._search = Search(
+            options, client_id=f"{name}-leftovers", context=context, found=self._left, on_end=self._tidy
+        )
         self._network = Network(
             options,
             client_id=name,
@@ -110,6 +114,13 @@ class MqttPublisher:
             sender=Sender(options, mailbox=self._mailbox, outbox=self._outbox, tally=self._tally),
             tally=self._tally,
             on_connected=(lambda: None) if cameras is None else self._search.begin,
+        )
+        self._announcer = Announcer(
+            self.topics,
+            prefix=discovery_prefix,
+            retain=self._retain,
+            send=self._network.send,
+            cameras=cameras or (),
         )
         self._durable_detections = outbox is not None and outbox.detections
         self._events = EventMessages(self.topics, send=self._network.send, outbox=self._outbox, on_carried=on_carried)
@@ -156,16 +167,19 @@ class MqttPublisher:
         """
         self._cameras.tell(state)
 
-    def keep_cameras(self, names: Iterable[str]) -> None:
+    def watch(self, cameras: Iterable[Watched]) -> None:
         """These are the cameras from now on: remove the retained topics of others from the broker.
 
         Raises:
             ValueError: a name that no camera may have.
         """
-        self._cameras.keep(names)
+        watched = tuple(cameras)
+        self._cameras.keep(each.camera for each in watched)
+        self._announcer.watch(watched)
 
-    def _tidy(self, held: set[str]) -> None:
-        if gone := sorted(self._cameras.tidy(held)):
+    def _tidy(self) -> None:
+        announced = self._announcer.begin(self._left.announced, known=self._left.complete)
+        if gone := sorted(announced | self._cameras.tidy(self._left.found())):
             shown = ", ".join(gone[:MOST_SHOWN]) + (f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else "")
             logger.info("removed what the broker retained of an earlier configuration: %s", shown)
 
@@ -202,6 +216,7 @@ class MqttPublisher:
         self._closed = True
         began = time.monotonic()
         self._mailbox.shut()
+        self._announcer.close()
         self._search.stop(0)
         self._cameras.end()
         self._mailbox.set_state(RetainedState(self.topics.status, OFFLINE))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
+from edged.publish.connection import Connection
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Subscriber, wait_for
 from tests.holdups import HoldUps
-from tests.publish.results import DETECTIONS, result
+from tests.publish.results import DETECTIONS, options, result
 
 BLOCKED_S = 1.0  # a call that waits for a dead network or disk takes longer
 
@@ -41,3 +43,14 @@ def publish_all(ours: MqttPublisher, count: int, *, first: int = 0) -> float:
             ours.publish(result(sequence))
             longest_s = max(longest_s, time.monotonic() - began)
     return longest_s - held.longest_s
+
+
+def retain(port: int, messages: Mapping[str, bytes]) -> None:
+    """Retain messages as a client of no device."""
+    connection = Connection(options(port), client_id="anybody", will=None, context=None)
+    connection.open()
+    for topic, payload in messages.items():
+        connection.send(topic, payload, qos=1, retain=True)
+    while len(connection.acknowledged) < len(messages):
+        connection.step(0.1)
+    connection.close()

@@ -13,6 +13,7 @@ import numpy as np
 from edged.core.events import Change, Count, Ending, Event, EventType, ObjectCounts, Scores, SeenIn
 from edged.core.states import CameraCounters, CameraState, Progress, Statistics
 from edged.core.types import Detections, FrameMeta, FrameResult
+from edged.core.watched import Watched
 from edged.publish.identity import Origin
 from edged.publish.mqtt import MqttPublisher
 from edged.publish.options import MqttOptions, OutboxOptions
@@ -35,10 +36,10 @@ def result(sequence: int = 0, objects: int = 2, *, camera: str = "gate") -> Fram
     return FrameResult(meta, Detections(xyxy, confidence, class_id), timings)
 
 
-def counts(objects: int, *, camera: str = "gate", label: str = "person") -> ObjectCounts:
-    """So many people, none of whom stands still."""
+def counts(objects: int, *, camera: str = "gate", label: str = "person", **changes: object) -> ObjectCounts:
+    """So many people, none of whom stands still; `changes` are those of ObjectCounts."""
     now = datetime.now(timezone.utc)
-    return ObjectCounts(
+    made = ObjectCounts(
         camera=camera,
         as_of=now,
         available=True,
@@ -47,6 +48,7 @@ def counts(objects: int, *, camera: str = "gate", label: str = "person") -> Obje
         lines={},
         lines_since=now,
     )
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def event(
@@ -105,7 +107,7 @@ def outbox_options(folder: Path, **changes: object) -> OutboxOptions:
 
 
 def publisher(
-    port: int, *, durable: Path | None = None, cameras: Sequence[str] | None = None, **changes: object
+    port: int, *, durable: Path | None = None, cameras: Sequence[Watched] | None = None, **changes: object
 ) -> MqttPublisher:
     """A publisher to loopback; `changes` are those of MqttOptions."""
     outbox = None if durable is None else outbox_options(durable)

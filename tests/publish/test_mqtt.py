@@ -14,7 +14,9 @@ from jsonschema import Draft202012Validator
 
 from edged.core.protocols import Sink
 from edged.core.states import CameraState, DeviceInfo
+from edged.core.watched import Watched
 from edged.publish import schemas
+from edged.publish.home_assistant.messages import box_topic, camera_topic
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, Subscriber, wait_for
 from tests.gates import Gate
@@ -103,15 +105,18 @@ def test_publisher_says_all_states_again_after_every_connect(broker: Broker) -> 
 
 
 def test_publisher_removed_camera_leaves_nothing_retained(broker: Broker) -> None:
-    ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix="homeassistant")
+    cameras = [Watched("gate")]
+    ours = MqttPublisher(options(broker.port), ORIGIN, discovery_prefix="homeassistant", cameras=cameras)
     online(ours)
-    wait_for(lambda: ours.counters().acknowledged >= 5)
-    ours.keep_cameras([])
-    wait_for(lambda: ours.counters().acknowledged >= 9)
+    announced = camera_topic(ours.topics, "gate")
+    with Subscriber(broker.port) as seen:
+        wait_for(lambda: seen.last(announced) and seen.last(f"{BASE}/gate/health"))
+        ours.watch([])
+        wait_for(lambda: not seen.last(announced) and not seen.last(f"{BASE}/gate/health"))
     with Subscriber(broker.port) as late:
         wait_for(lambda: late.messages)
         time.sleep(0.2)
-        assert {each.topic for each in late.messages} == {f"{BASE}/status"}
+        assert {each.topic for each in late.messages} == {f"{BASE}/status", box_topic(ours.topics)}
     ours.close()
 
 

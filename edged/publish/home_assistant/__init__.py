@@ -1,0 +1,1 @@
+"""Announces the box and its cameras to Home Assistant by MQTT discovery, one retained message a device."""

@@ -1,0 +1,133 @@
+"""Keeps the discovery messages at the broker as the present cameras want them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from edged.core.watched import Watched
+from edged.publish.home_assistant.earlier import MIGRATE, earlier_filters, earlier_topics
+from edged.publish.home_assistant.messages import (
+    announced_entities,
+    box_message,
+    box_topic,
+    camera_message,
+    camera_topic,
+)
+from edged.publish.mailbox import Outgoing
+from edged.publish.payload import encode
+from edged.publish.topics import Topics
+
+PAUSE_S = 1.0  # Home Assistant lets go of an entity, and takes it up, in tasks of their own
+
+
+def announcement_filters(topics: Topics, *, prefix: str) -> list[str]:
+    """Topic filters for everything that this device, or an earlier release on it, announced."""
+    return [
+        *earlier_filters(topics, prefix=prefix),
+        box_topic(topics, prefix=prefix),
+        camera_topic(topics, "+", prefix=prefix),
+    ]
+
+
+class Announcer:
+    """Announces the box and its cameras. Nothing is announced before `begin`: what earlier runs announced decides how.
+
+    Any thread may call.
+
+    Args:
+        topics: the device's.
+        prefix: of Home Assistant; empty: announce nothing, and take away what was announced.
+        retain: sets the retained payload of a topic; an empty payload removes it.
+        send: takes a message that is not retained.
+        cameras: the present ones.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        *,
+        prefix: str,
+        retain: Callable[[str, bytes], None],
+        send: Callable[[Outgoing], None],
+        cameras: Iterable[Watched],
+    ) -> None:
+        self._topics = topics
+        self._prefix = prefix
+        self._retain, self._send = retain, send
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._wanted = {each.camera: each for each in cameras}
+        self._announced: dict[str, dict[str, str]] = {}  # platforms of the entities of each camera, by name
+        self._begun = False
+
+    def watch(self, cameras: Iterable[Watched]) -> None:
+        """These are the cameras from now on."""
+        with self._lock:
+            self._wanted = {each.camera: each for each in cameras}
+            if self._begun:
+                self._announce()
+
+    def begin(self, held: Mapping[str, Mapping[str, Any]], *, known: bool) -> set[str]:
+        """Announce the cameras; takes a few seconds where earlier releases announced them. Later calls only tidy up.
+
+        Args:
+            held: what the broker retains of this device's announcements: contents by topic.
+            known: whether `held` is all; what it does not hold may be there otherwise.
+
+        Returns:
+            Topics of announcements that were taken away.
+        """
+        earlier = self._earlier(held, known=known)
+        for topic in earlier:
+            self._send(Outgoing(topic, 1, lambda _: MIGRATE))
+        if earlier and self._closed.wait(PAUSE_S):
+            return set()
+        with self._lock:
+            if self._prefix and not self._begun:
+                self._begun = True
+                for name in self._wanted:
+                    content = held.get(camera_topic(self._topics, name, prefix=self._prefix), {})
+                    self._announced[name] = announced_entities(content)
+                self._announce()
+        if earlier and self._closed.wait(PAUSE_S):
+            return set()
+        with self._lock:
+            gone = set(held).difference(self._present(), earlier)
+            for topic in (*earlier, *sorted(gone)):
+                self._retain(topic, b"")
+        return gone
+
+    def close(self) -> None:
+        """Announce nothing more; what is announced stays."""
+        self._closed.set()
+
+    def _earlier(self, held: Mapping[str, object], *, known: bool) -> list[str]:
+        with self._lock:
+            if self._begun or not self._prefix:
+                return []
+            topics = [
+                topic for name in self._wanted for topic in earlier_topics(self._topics, name, prefix=self._prefix)
+            ]
+        return [topic for topic in topics if topic in held or not known]
+
+    def _present(self) -> set[str]:
+        """The topics that hold announcements."""
+        if not self._prefix:
+            return set()
+        cameras = (camera_topic(self._topics, name, prefix=self._prefix) for name in self._wanted)
+        return {box_topic(self._topics, prefix=self._prefix), *cameras}
+
+    def _announce(self) -> None:
+        if self._closed.is_set():
+            return
+        self._retain(box_topic(self._topics, prefix=self._prefix), encode(box_message(self._topics)))
+        for name, watched in self._wanted.items():
+            before = self._announced.get(name, {})
+            message = camera_message(self._topics, watched, gone=before)
+            self._retain(camera_topic(self._topics, name, prefix=self._prefix), encode(message))
+            self._announced[name] = before | announced_entities(message)
+        for name in set(self._announced).difference(self._wanted):
+            del self._announced[name]
+            self._retain(camera_topic(self._topics, name, prefix=self._prefix), b"")
