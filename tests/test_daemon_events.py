@@ -70,8 +70,10 @@ def test_event_that_a_kill_left_open_is_ended_and_continued_by_the_next_run(brok
 
 def test_detections_name_their_event(broker: Broker, tmp_path: Path) -> None:
     box = a_box(tmp_path, broker.port)
+    box.extra += '\n[publish]\nfrigate_prefix = "frigate"'
     with Subscriber(broker.port) as seen, box:
         wait_for(lambda: len(of_kind(seen, "start")) == 2, timeout_s=30, what="two squares")
+        wait_for(lambda: seen.last("frigate/gate/red") == b"1", what="Frigate's topics")
         before = len(seen.payloads("edged/box/gate/detections"))
         wait_for(lambda: len(seen.payloads("edged/box/gate/detections")) > before + 2)
         latest = validate("detections", seen.payloads("edged/box/gate/detections")[-1])

@@ -25,9 +25,10 @@ from edged.core.states import CameraState
 from edged.core.types import Thresholds
 from edged.core.watched import Watched
 from edged.pinning import SlotPins
+from edged.publish.frigate.mirror import FrigateMirror
 from edged.publish.home_assistant.messages import DISCOVERY_PREFIX
 from edged.publish.identity import Origin, origin
-from edged.publish.mqtt import MqttPublisher
+from edged.publish.mqtt import MqttPublisher, client_id
 from edged.sinks import Sinks
 
 FIXED_SECTIONS = ("device", "mqtt", "publish", "snapshots")  # a session and its outbox live as long as the process
@@ -68,7 +69,7 @@ def assemble(settings: Settings) -> Parts:
     scenes = scene_options(settings, classes=speaker.classes, model=speaker.model)
     carried: SimpleQueue[Carried] = SimpleQueue()
     watched = watched_cameras(settings, scenes)
-    sink = Sinks([_mqtt(settings, speaker, watched, on_carried=carried.put)])
+    sink = Sinks([_mqtt(settings, speaker, watched, on_carried=carried.put), *_frigate(settings, watched)])
     pins = SlotPins()
     analysis = None
     if settings.track.enabled:
@@ -104,6 +105,19 @@ def _tell(state: CameraState, sink: Sink, analysis: Analysis | None) -> None:
     sink.camera_state(state)
     if analysis is not None:
         analysis.camera_state(state)
+
+
+def _frigate(settings: Settings, watched: Sequence[Watched]) -> list[FrigateMirror]:
+    """What speaks in Frigate's topics, where that is asked for.
+
+    Raises:
+        ConfigError: TLS files cannot be used.
+    """
+    if not settings.publish.frigate_prefix:
+        return []
+    options = mqtt_options(settings.mqtt)
+    name = f"{client_id(options, settings.device.id)}-frigate"
+    return [FrigateMirror(options, client_id=name, prefix=settings.publish.frigate_prefix, cameras=watched)]
 
 
 def _mqtt(

@@ -60,6 +60,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
         raise ConfigError("\n".join(problems)) from None  # pydantic's own text quotes values, secrets included
     _require_cameras(settings, path=path, lines=lines)
     _require_unlike_areas(settings, path=path, lines=lines)
+    _require_unlike_prefixes(settings, path=path, lines=lines)
     _warn_of_exposed_secrets(settings, path=path, raw=raw, lines=lines)
     return settings
 
@@ -155,6 +156,15 @@ def _require_unlike_areas(settings: Settings, *, path: Path, lines: dict[Key, in
                     here, there = (line_of(lines, ("camera", number, kind, i, "name")) for i in (index, first))
                     problem = f"{area.name!r} is taken by the {kind} at line {there}"
                     raise ConfigError(f"{path}:{here}: [[camera.{kind}]] name: {problem}")
+
+
+def _require_unlike_prefixes(settings: Settings, *, path: Path, lines: dict[Key, int]) -> None:
+    """Raise ConfigError where Frigate's topics would be among edged's own."""
+    prefix, own = settings.publish.frigate_prefix, settings.mqtt.prefix
+    if prefix == own or prefix.startswith(f"{own}/"):
+        here = line_of(lines, ("publish", "frigate_prefix"))
+        problem = f'edged\'s own topics begin with "{own}/"; name another, as "frigate"'
+        raise ConfigError(f"{path}:{here}: [publish] frigate_prefix: {problem}")
 
 
 def _warn_of_exposed_secrets(settings: Settings, *, path: Path, raw: Mapping[str, Any], lines: dict[Key, int]) -> None:

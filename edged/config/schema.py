@@ -77,6 +77,10 @@ def _prefix(value: str) -> str:
     return Topics(device="any", prefix=value).prefix
 
 
+def _frigate_prefix(value: str) -> str:
+    return _prefix(value) if value else ""
+
+
 def _broker_host(value: str) -> str:
     host = value[1:-1] if value.startswith("[") and value.endswith("]") and ":" in value else value  # IPv6 as in a URL
     require_host(host)
@@ -170,6 +174,7 @@ class Publish(Section, frozen=True):
     outbox_max_days: Annotated[float, Interval(ge=0.001, le=MOST_OUTBOX_DAYS)] = OUTBOX_MAX_DAYS
     stats_interval_s: Seconds = 10.0
     home_assistant: bool = False
+    frigate_prefix: Annotated[str, AfterValidator(_frigate_prefix)] = ""
 
 
 class Camera(Section, ReadOptions, frozen=True):

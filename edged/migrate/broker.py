@@ -71,8 +71,8 @@ def _session(mqtt: Section) -> tuple[dict[str, object], list[str]]:
         remarks.append("client_id: two programs of one client_id push each other off the broker: not beside Frigate")
     prefix = mqtt.text("topic_prefix") or "frigate"
     remarks.append(
-        f'topic_prefix: Frigate\'s topics began with "{prefix}/"; edged has its own prefix and other topics:'
-        " see docs/messages.md"
+        "topic_prefix: edged has topics of its own (docs/messages.md), and Frigate's as well where Frigate is off:"
+        f' [publish] frigate_prefix = "{prefix}"'
     )
     return table, remarks
 

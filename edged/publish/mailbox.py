@@ -29,6 +29,17 @@ class Outgoing:
     encode: Callable[[int], bytes]
 
 
+def ready_made(payload: bytes, most_bytes: int) -> bytes:
+    """For `Outgoing.encode`: a payload that is encoded already.
+
+    Raises:
+        TooLargeError: it has more than `most_bytes`.
+    """
+    if len(payload) > most_bytes:
+        raise TooLargeError(f"{len(payload)} bytes, at most {most_bytes} are allowed")
+    return payload
+
+
 @dataclass(frozen=True, slots=True)
 class RetainedState:
     """The payload that the broker shall retain on a topic; an empty one removes the topic."""

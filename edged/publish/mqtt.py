@@ -24,7 +24,7 @@ from edged.publish.home_assistant.announcer import Announcer
 from edged.publish.home_assistant.messages import DISCOVERY_PREFIX
 from edged.publish.identity import Origin
 from edged.publish.leftovers import Leftovers, Search
-from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
+from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError, ready_made
 from edged.publish.network import Network
 from edged.publish.options import MqttOptions, OutboxOptions
 from edged.publish.outbox import Outbox
@@ -190,7 +190,7 @@ class MqttPublisher:
     def statistics(self, statistics: Statistics) -> None:
         """Publish statistics and this publisher's own counters; QoS 0."""
         encoded = encode(stats_payload(statistics, self.counters(), self._origin, published_at=_now()))
-        self._network.send(Outgoing(self.topics.stats, 0, partial(_ready_made, encoded)))
+        self._network.send(Outgoing(self.topics.stats, 0, partial(ready_made, encoded)))
 
     @property
     def summary(self) -> str:
@@ -268,12 +268,6 @@ def client_id(options: MqttOptions, device: str) -> str:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _ready_made(payload: bytes, most_bytes: int) -> bytes:
-    if len(payload) > most_bytes:
-        raise TooLargeError(f"{len(payload)} bytes, at most {most_bytes} are allowed")
-    return payload
 
 
 def _payload(result: FrameResult, origin: Origin) -> Payload:

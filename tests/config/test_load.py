@@ -63,6 +63,16 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         ),
         pytest.param("x = 1\n" * 200_000, "larger than 1048576 bytes", id="huge"),
         pytest.param(
+            MINIMAL + '[publish]\nfrigate_prefix = "edged/frigate"\n',
+            'edged.toml:5: [publish] frigate_prefix: edged\'s own topics begin with "edged/"; name another',
+            id="prefix-of-another",
+        ),
+        pytest.param(
+            MINIMAL + '[publish]\nfrigate_prefix = "fri#gate"\n',
+            "edged.toml:5: [publish] frigate_prefix: ",
+            id="no-prefix",
+        ),
+        pytest.param(
             MINIMAL + "fsp = 5\n", 'edged.toml:4: [[camera]] number 1 fsp: unknown key; did you mean "fps"?', id="key"
         ),
         pytest.param(

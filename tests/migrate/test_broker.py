@@ -67,7 +67,7 @@ def test_broker(tmp_path: Path, keys: str, expected: dict[str, object]) -> None:
     [
         (
             "topic_prefix: nvr",
-            '# topic_prefix: Frigate\'s topics began with "nvr/"; edged has its own prefix and other topics: see',
+            "# topic_prefix: edged has topics of its own (docs/messages.md), and Frigate's as well where",
         ),
         ("password: Hidden1", '# password_file = "/etc/edged/mqtt-password"'),
         (

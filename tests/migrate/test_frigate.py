@@ -19,8 +19,8 @@ def test_a_single_camera_needs_no_more_than_this(tmp_path: Path) -> None:
         'classes = ["person"]\n'
         "\n"
         "[mqtt]\n"
-        '# topic_prefix: Frigate\'s topics began with "frigate/"; edged has its own prefix and other topics: see'
-        " docs/messages.md\n"
+        "# topic_prefix: edged has topics of its own (docs/messages.md), and Frigate's as well where Frigate is off:"
+        ' [publish] frigate_prefix = "frigate"\n'
         'host = "localhost"\n'
         "\n"
         "[[camera]]\n"
