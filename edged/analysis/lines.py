@@ -62,10 +62,14 @@ class LineWalks:
         here = anchor[0] * aspect, anchor[1]
         new = []
         for name, line in lines.items():
-            net = _went_over(self._walks.setdefault(name, _Walk()), *line.ends(aspect), here, CLEAR * height)
+            walk = self._walks.get(name)
+            if walk is None:
+                walk = self._walks[name] = _Walk()
+            net = _went_over(walk, *line.ends(aspect), here, CLEAR * height)
             if net and line.counts(label):
                 new.append(LineCrossing(name, "in" if net > 0 else "out", at))
-        self._crossings = [*self._crossings, *new][-MOST_CROSSINGS:]
+        if new:
+            self._crossings = [*self._crossings, *new][-MOST_CROSSINGS:]
         return new
 
     @property

@@ -55,15 +55,21 @@ class ZoneStays:
             at: the same moment, UTC.
         """
         changed = False
-        for name in [name for name in self._stays if name not in zones]:
-            if self._stays.pop(name).inside:
-                self._leave(name, at)
-                changed = True
+        if self._stays.keys() != zones.keys():
+            changed = self._follow(zones, at)
         for name, zone in zones.items():
-            stay = self._stays.setdefault(name, _Stay())
+            stay = self._stays[name]
             changed |= self._turn(name, zone.options, stay, zone.holds(anchor, label), at_s, at)
             changed |= _loiters(stay, zone.options.loiter_of(label), at_s) and self._mark_loitering(name)
         return changed
+
+    def _follow(self, zones: Mapping[str, Zone], at: datetime) -> bool:
+        """The camera has other zones now; returns whether one was left that is no longer there."""
+        gone = [name for name in self._stays if name not in zones and self._stays[name].inside]
+        for name in gone:
+            self._leave(name, at)
+        self._stays = {name: self._stays.get(name) or _Stay() for name in zones}
+        return bool(gone)
 
     def _turn(self, name: str, options: ZoneOptions, stay: _Stay, inside: bool, at_s: float, at: datetime) -> bool:  # noqa: FBT001
         if inside == stay.inside:
