@@ -29,8 +29,9 @@ MAX_INFLIGHT = 64
 # More would only hold stale detections in the kernel when the broker freezes.
 _SEND_BUFFER_BYTES = 256 * 1024
 _TICK_S = 1.0
-# Largest packet that is read: acknowledgements, and messages like edged's own. A broker must not fill the memory.
-MOST_INCOMING_BYTES = 64 * 1024
+# Largest packet that is read: acknowledgements, and messages like edged's own, of which a camera's announcement to
+# Home Assistant is the largest. A broker must not fill the memory.
+MOST_INCOMING_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
