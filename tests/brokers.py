@@ -60,7 +60,8 @@ class Broker:
         lines = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", "user root", *self.settings]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with (self.folder / "mosquitto.log").open("ab") as log:
-            self.process = subprocess.Popen([MOSQUITTO, "-c", str(config), "-v"], stdout=log, stderr=log)
+            command = [MOSQUITTO, "-c", str(config), "-v"]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         try:
             wait_for(self._listens, what="mosquitto listens")
         except BaseException:

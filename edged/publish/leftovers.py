@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 WINDOW_S = 10.0
 QUIET_S = 1.0  # after the last message: a broker sends retained messages at once
 MOST_FOUND = 10_000  # a limit for a broker that sends without end
+MOST_TRIES, RETRY_S = 3, 5.0  # then nothing is known of what the broker holds
 MOST_LOST = 2  # attempts; a broker that identifies clients by user name closes the publishing connection for each
 
 
@@ -115,7 +116,8 @@ class Search:
         client_id: for the search; not that of the connection that publishes.
         context: TLS; None for plain TCP.
         found: empty; collects what the broker retains.
-        on_end: called in that thread after each attempt, but not after `stop`; looks at `found`.
+        on_end: called in that thread when the search is over, whatever it found; returns whether that is settled, else
+            it is called again at the next connection.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Search:
         client_id: str,
         context: ssl.SSLContext | None,
         found: Leftovers,
-        on_end: Callable[[], None],
+        on_end: Callable[[], bool],
     ) -> None:
         self._options = options
         self._client_id = client_id
@@ -134,57 +136,78 @@ class Search:
         self._on_end = on_end
         self._lock = threading.Lock()  # `stop` must not join a thread that is not started yet
         self._thread: threading.Thread | None = None
-        self._done = False
-        self._lost = 0
+        self._stopped = threading.Event()
+        self._done = False  # nothing more is looked for
+        self._settled = False  # and what follows from it is over
+        self._tries = self._lost = 0
         self._said = False
-        self._stop = False
+        self._running = self._again = False
 
     def begin(self) -> None:
         """Start the search if it was not done yet; called when the broker has been reached. Does not wait."""
         with self._lock:
-            if self._done or self._stop or (self._thread is not None and self._thread.is_alive()):
+            if self._settled or self._stopped.is_set():
                 return
-            self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
-            self._thread.start()
+            self._again = self._running
+            if not self._running:
+                self._running = True
+                self._thread = threading.Thread(target=self._run, name="mqtt-leftovers", daemon=True)
+                self._thread.start()
 
     @property
     def running(self) -> bool:
         """Whether a search, or what follows from it, is under way."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._running
 
     def stop(self, timeout_s: float) -> None:
         """Stop the search; waits at most `timeout_s` for the thread, which otherwise ends by itself."""
         with self._lock:
-            self._stop = True
+            self._stopped.set()
             thread = self._thread
         if thread is not None:
             thread.join(timeout_s)
 
     def _run(self) -> None:
+        while not self._stopped.is_set():
+            if not self._done:
+                self._try()
+            if self._stopped.is_set():
+                break
+            if self._done or self._tries >= MOST_TRIES:
+                self._settled = self._on_end()
+            elif not self._stopped.wait(RETRY_S):
+                continue
+            with self._lock:
+                if self._settled or not self._again:
+                    self._running = False
+                    return
+                self._again = False
+        self._running = False
+
+    def _try(self) -> None:
+        self._tries += 1
         try:
             self._look()
         except BrokerRefusal as exc:
             self._done = True
             self._say(str(exc))
         except BrokerError as exc:
-            logger.debug("the search for old retained messages is repeated at the next connection: %s", exc)
+            logger.debug("the search for old retained messages is repeated: %s", exc)
         except Exception:
             self._done = True
             logger.exception("the search for old retained messages failed")
-        if not self._stop:
-            self._on_end()
 
     def _look(self) -> None:
         connection = Connection(self._options, client_id=self._client_id, will=None, context=self._context)
         try:
-            connection.open(stop=lambda: self._stop)
+            connection.open(stop=self._stopped.is_set)
             connection.subscribe(self._found.filters, self._found.note)
             self._listen(connection)
             lost, taken_over = connection.lost, connection.lost_code == SESSION_TAKEN_OVER
             connection.close()
         finally:
             connection.abort()
-        if self._stop:
+        if self._stopped.is_set():
             return
         self._lost += bool(lost)
         self._done = taken_over or self._lost >= MOST_LOST or (not lost and connection.granted is not None)
@@ -202,7 +225,7 @@ class Search:
         until = quiet_since = time.monotonic()
         until += WINDOW_S
         heard = -1
-        while not (connection.lost or self._stop) and time.monotonic() < until:
+        while not (connection.lost or self._stopped.is_set()) and time.monotonic() < until:
             if heard != connection.received or connection.granted is None:
                 heard, quiet_since = connection.received, time.monotonic()
             elif (self._found.readable or not connection.granted) and time.monotonic() - quiet_since > QUIET_S:

@@ -14,6 +14,10 @@ class TooLargeError(ValueError):
     """A message that exceeds the broker's or the configured limit even without its detections."""
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outgoing:
     """A message that is encoded only when it is sent: one that is dropped earlier costs nothing.
@@ -22,11 +26,13 @@ class Outgoing:
         topic: where to.
         qos: 0 or 1.
         encode: given the largest payload allowed, bytes, makes the payload; raises ValueError or TooLargeError.
+        on_confirmed: called from the network's thread when the broker has confirmed it; QoS 1 only.
     """
 
     topic: str
     qos: int
     encode: Callable[[int], bytes]
+    on_confirmed: Callable[[], None] = _nothing
 
 
 def ready_made(payload: bytes, most_bytes: int) -> bytes:

@@ -174,14 +174,15 @@ class MqttPublisher:
             ValueError: a name that no camera may have.
         """
         watched = tuple(cameras)
+        self._announcer.watch(watched)  # first: what is taken away must not be read as a value that is missing
         self._cameras.keep(each.camera for each in watched)
-        self._announcer.watch(watched)
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> bool:
         announced = self._announcer.begin(self._left.announced, known=self._left.complete)
-        if gone := sorted(announced | self._cameras.tidy(self._left.found())):
+        if gone := sorted((announced or set()) | self._cameras.tidy(self._left.found())):
             shown = ", ".join(gone[:MOST_SHOWN]) + (f" and {len(gone) - MOST_SHOWN} more" if gone[MOST_SHOWN:] else "")
             logger.info("removed what the broker retained of an earlier configuration: %s", shown)
+        return announced is not None
 
     def info(self, info: DeviceInfo) -> None:
         """Publish what runs on this device, retained."""

@@ -245,7 +245,9 @@ class Sender:
                 self._logged = ""
             if isinstance(record, _Durable):
                 self._settle(record)
-            elif isinstance(record, RetainedState) and not record.payload:
+            elif isinstance(record, Outgoing):
+                record.on_confirmed()
+            elif not record.payload:
                 self._mailbox.forget(record)
         connection.acknowledged.clear()
 

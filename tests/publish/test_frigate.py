@@ -94,6 +94,18 @@ def test_counts_and_pictures_are_retained(broker: Broker) -> None:
             wait_for(lambda: late.last("frigate/gate/person/snapshot") == b"\xff\xd8picture")
 
 
+def test_nothing_seen_is_said_and_a_stop_leaves_no_count(broker: Broker) -> None:
+    with mirroring(broker.port) as mirror, Subscriber(broker.port) as seen:
+        mirror.objects(counts(0, labels={}))
+        wait_for(lambda: seen.last("frigate/gate/all") == b"0")
+        mirror.objects(counts(2, zones={"drive": {"person": Count(2, 2)}}))
+        wait_for(lambda: seen.last("frigate/drive/person") == b"2")
+    with Subscriber(broker.port) as late:
+        wait_for(lambda: late.last("frigate/available") == b"offline")
+        counted = ("gate/person", "gate/all", "drive/person")
+        wait_for(lambda: {late.last(f"frigate/{topic}") for topic in counted} == {b"0"})
+
+
 def test_available_says_online_offline_and_offline_after_a_crash(broker: Broker) -> None:
     with Subscriber(broker.port) as seen:
         with mirroring(broker.port):

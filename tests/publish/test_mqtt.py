@@ -113,6 +113,8 @@ def test_publisher_removed_camera_leaves_nothing_retained(broker: Broker) -> Non
         wait_for(lambda: seen.last(announced) and seen.last(f"{BASE}/gate/health"))
         ours.watch([])
         wait_for(lambda: not seen.last(announced) and not seen.last(f"{BASE}/gate/health"))
+        removed = [each.topic for each in seen.messages if not each.payload]
+        assert removed[0] == announced, "first: its entities must not read that their values are gone"
     with Subscriber(broker.port) as late:
         wait_for(lambda: late.messages)
         time.sleep(0.2)

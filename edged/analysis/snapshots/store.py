@@ -88,6 +88,9 @@ class SnapshotStore:
         """Remove what is too old, and the oldest until the rest fits; returns the events that lost their picture.
 
         A file that cannot be removed is passed over: the next time may be better.
+
+        Raises:
+            OSError: the directory cannot be listed.
         """
         found = sorted(self._files())
         total = sum(size for _, size, _ in found)

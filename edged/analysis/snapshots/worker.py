@@ -146,23 +146,27 @@ class SnapshotWorker:
         self._keep(job, files)
 
     def _keep(self, job: Job, files: dict[str, bytes]) -> None:
-        if time.monotonic() >= self._tidy_at or not self._store.has_room:
-            self._tidy_at = time.monotonic() + TIDY_EVERY_S
-            self.done.extend(Done(event, None) for event in self._store.tidy())
-        if not self._store.has_room:
-            self._dropped += 1
-            self._report("the disk is nearly full: snapshots are not stored")
-            self._tell(job, "dropped_disk")
-            return
         try:
-            self._store.write(job.meta.camera, job.event, job.started_at, files)
-        except OSError as exc:
+            problem = self._stored_or_why(job, files)
+        except OSError as exc:  # looking at the folder may fail as writing into it does: no descriptors, a dying disk
+            problem = f"snapshots cannot be stored: {exc.strerror or exc}"
+        if problem:
             self._dropped += 1
-            self._report(f"snapshots cannot be stored: {exc.strerror or exc}")
+            self._report(problem)
             self._tell(job, "dropped_disk")
             return
         self._stored += 1
         self._tell(job, "stored", hashlib.sha256(files[""]).hexdigest())
+
+    def _stored_or_why(self, job: Job, files: dict[str, bytes]) -> str:
+        """Store the files, and what is too much goes; why there is no room where there is none, else empty."""
+        if time.monotonic() >= self._tidy_at or not self._store.has_room:
+            self._tidy_at = time.monotonic() + TIDY_EVERY_S
+            self.done.extend(Done(event, None) for event in self._store.tidy())
+        if not self._store.has_room:
+            return "the disk is nearly full: snapshots are not stored"
+        self._store.write(job.meta.camera, job.event, job.started_at, files)
+        return ""
 
     def _tell(self, job: Job, state: SnapshotState, sha256: str = "") -> None:
         facts = SnapshotFacts(job.meta.sequence, job.meta.captured_at, job.box, sha256, state)

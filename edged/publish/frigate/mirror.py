@@ -137,8 +137,12 @@ class FrigateMirror:
         return {"the MQTT thread of Frigate's topics": self._network.pulse}
 
     def close(self) -> None:
-        """Publish `offline` and disconnect; safe to call twice."""
+        """Publish `offline` and zeros, for what is not seen again would stay; disconnect. Safe to call twice."""
         self._mailbox.shut()
+        with self._lock:
+            for topic in set[str]().union(*self._topics.values(), *self._zones.values()):
+                if not topic.endswith("/snapshot"):
+                    self._mailbox.set_state(RetainedState(topic, b"0"))
         self._mailbox.set_state(RetainedState(self._available, OFFLINE))
         self._network.close(CLOSE_S)
         self._mailbox.abandon()
@@ -152,14 +156,15 @@ class FrigateMirror:
             for label, count in counts.zones.get(zone, {}).items():
                 sofar = everywhere.get(label, Count())
                 everywhere[label] = Count(sofar.all + count.all, sofar.active + count.active)
-        topics = self._say(zone, everywhere)
+        there = any(zone in counts.zones for counts in self._counts.values())
+        topics = self._say(zone, everywhere) if there else set()
         for topic in self._zones.get(zone, set()) - topics:
             self._retain(topic, b"")
         self._zones[zone] = topics
 
     def _say(self, place: str, labels: Mapping[str, Count]) -> set[str]:
         """Publish counts; returns their topics."""
-        numbers: Counter[str] = Counter()
+        numbers = Counter({_ALL: 0, f"{_ALL}/active": 0})
         for label, count in labels.items():
             for name in {level(label), _ALL}:
                 numbers[name] += count.all

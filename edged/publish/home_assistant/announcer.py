@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from edged.core.watched import Watched
 from edged.publish.home_assistant.earlier import MIGRATE, earlier_filters, earlier_topics
+from edged.publish.home_assistant.entities import camera_entities
 from edged.publish.home_assistant.messages import (
     announced_entities,
     box_message,
@@ -19,6 +21,7 @@ from edged.publish.mailbox import Outgoing
 from edged.publish.payload import encode
 from edged.publish.topics import Topics
 
+CONFIRM_S = 10.0  # longest wait for the broker's confirmation
 PAUSE_S = 1.0  # Home Assistant lets go of an entity, and takes it up, in tasks of their own
 
 
@@ -69,7 +72,7 @@ class Announcer:
             if self._begun:
                 self._announce()
 
-    def begin(self, held: Mapping[str, Mapping[str, Any]], *, known: bool) -> set[str]:
+    def begin(self, held: Mapping[str, Mapping[str, Any]], *, known: bool) -> set[str] | None:
         """Announce the cameras; takes a few seconds where earlier releases announced them. Later calls only tidy up.
 
         Args:
@@ -77,13 +80,12 @@ class Announcer:
             known: whether `held` is all; what it does not hold may be there otherwise.
 
         Returns:
-            Topics of announcements that were taken away.
+            Topics of announcements that were taken away; None where the broker was lost: to be called again.
         """
         earlier = self._earlier(held, known=known)
-        for topic in earlier:
-            self._send(Outgoing(topic, 1, lambda _: MIGRATE))
-        if earlier and self._closed.wait(PAUSE_S):
-            return set()
+        moving = [topic for topic, stays in earlier.items() if stays]
+        if not self._told_to_move(moving):
+            return None
         with self._lock:
             if self._prefix and not self._begun:
                 self._begun = True
@@ -91,8 +93,8 @@ class Announcer:
                     content = held.get(camera_topic(self._topics, name, prefix=self._prefix), {})
                     self._announced[name] = announced_entities(content)
                 self._announce()
-        if earlier and self._closed.wait(PAUSE_S):
-            return set()
+        if moving and self._closed.wait(PAUSE_S):
+            return None
         with self._lock:
             gone = set(held).difference(self._present(), earlier)
             for topic in (*earlier, *sorted(gone)):
@@ -103,14 +105,29 @@ class Announcer:
         """Announce nothing more; what is announced stays."""
         self._closed.set()
 
-    def _earlier(self, held: Mapping[str, object], *, known: bool) -> list[str]:
+    def _earlier(self, held: Mapping[str, object], *, known: bool) -> dict[str, bool]:
+        """Where earlier releases announced entities of the present cameras, and whether there still are such."""
         with self._lock:
             if self._begun or not self._prefix:
-                return []
-            topics = [
-                topic for name in self._wanted for topic in earlier_topics(self._topics, name, prefix=self._prefix)
-            ]
-        return [topic for topic in topics if topic in held or not known]
+                return {}
+            topics = {
+                topic: name in camera_entities(self._topics, watched)
+                for camera, watched in self._wanted.items()
+                for name, topic in earlier_topics(self._topics, camera, prefix=self._prefix).items()
+            }
+        return {topic: stays for topic, stays in topics.items() if topic in held or not known}
+
+    def _told_to_move(self, topics: Sequence[str]) -> bool:
+        """Tell Home Assistant that the entities of these topics move, and wait until it has let go of them."""
+        told = [threading.Event() for _ in topics]
+        for topic, event in zip(topics, told, strict=True):
+            self._send(Outgoing(topic, 1, lambda _: MIGRATE, event.set))
+        until = time.monotonic() + CONFIRM_S
+        while not all(event.is_set() for event in told):
+            # Announced before that, its new entities would be refused and the old ones then deleted.
+            if time.monotonic() > until or self._closed.wait(0.05):
+                return False
+        return not (topics and self._closed.wait(PAUSE_S))
 
     def _present(self) -> set[str]:
         """The topics that hold announcements."""
@@ -129,5 +146,4 @@ class Announcer:
             self._retain(camera_topic(self._topics, name, prefix=self._prefix), encode(message))
             self._announced[name] = before | announced_entities(message)
         for name in set(self._announced).difference(self._wanted):
-            del self._announced[name]
             self._retain(camera_topic(self._topics, name, prefix=self._prefix), b"")

@@ -13,9 +13,11 @@ MIGRATE = b'{"migrate_discovery": true}'
 COMPONENTS = {"connection": "binary_sensor", "objects": "sensor"}
 
 
-def earlier_topics(topics: Topics, camera: str, *, prefix: str) -> list[str]:
-    """Where the entities of a camera were announced."""
-    return [f"{prefix}/{component}/{node(topics)}/{camera}_{leaf}/config" for leaf, component in COMPONENTS.items()]
+def earlier_topics(topics: Topics, camera: str, *, prefix: str) -> dict[str, str]:
+    """Where each entity of a camera was announced, by its present name."""
+    return {
+        name: f"{prefix}/{component}/{node(topics)}/{camera}_{name}/config" for name, component in COMPONENTS.items()
+    }
 
 
 def earlier_filters(topics: Topics, *, prefix: str) -> list[str]:

@@ -131,7 +131,7 @@ def _counts(zone: str, where: str, labels: Sequence[str]) -> Iterator[tuple[str,
 def _totals(line: str, labels: Sequence[str]) -> Iterator[tuple[str, Payload]]:
     for label in labels[:MOST_LABELS]:
         for direction in ("in", "out"):
-            number = f"value_json.lines.get({_text(line)}, {{}}).get({_text(label)}, {{}}).get('{direction}', 0)"
+            number = f"value_json.lines.get({_text(line)}, {{}}).get({_text(label)}, {{}}).get('{direction}')"
             yield (
                 f"line/{line}/{_key(label)}/{direction}",
                 {
@@ -160,7 +160,7 @@ def _pictures(topics: Topics, watched: Watched) -> Iterator[tuple[str, Payload]]
 
 def _text(name: str) -> str:
     """A string for a template: Jinja's have the escapes of JSON's."""
-    return json.dumps(name)
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _key(label: str) -> str:

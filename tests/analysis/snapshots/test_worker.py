@@ -98,6 +98,20 @@ def test_full_disk_is_said_and_counted_and_the_picture_is_still_shown(
     assert ours.facts().state == "stored", "when the disk is free again"
 
 
+def test_folder_that_cannot_be_listed_costs_the_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_descriptors(_: SnapshotStore) -> set[str]:
+        raise OSError(24, "Too many open files")
+
+    ours = Ours(tmp_path)
+    monkeypatch.setattr(SnapshotStore, "tidy", no_descriptors)
+    assert ours.take()
+    assert ours.facts().state == "dropped_disk"
+    assert [each.event for each in ours.shown] == ["E"]
+    assert "Traceback" not in caplog.text
+
+
 def test_picture_that_cannot_be_made_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = Ours(tmp_path)
 
