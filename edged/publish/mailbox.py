@@ -26,13 +26,13 @@ class Outgoing:
         topic: where to.
         qos: 0 or 1.
         encode: given the largest payload allowed, bytes, makes the payload; raises ValueError or TooLargeError.
-        on_confirmed: called from the network's thread when the broker has confirmed it; QoS 1 only.
+        on_answered: called from the network's thread when the broker has confirmed or refused it; QoS 1 only.
     """
 
     topic: str
     qos: int
     encode: Callable[[int], bytes]
-    on_confirmed: Callable[[], None] = _nothing
+    on_answered: Callable[[], None] = _nothing
 
 
 def ready_made(payload: bytes, most_bytes: int) -> bytes:

@@ -235,6 +235,8 @@ class Sender:
             record, size = self._in_flight.pop(packet_id, (None, 0))
             if record is None:
                 continue
+            if isinstance(record, Outgoing):
+                record.on_answered()
             if code >= FAILED:
                 self._refused(record, code)
                 continue
@@ -245,9 +247,7 @@ class Sender:
                 self._logged = ""
             if isinstance(record, _Durable):
                 self._settle(record)
-            elif isinstance(record, Outgoing):
-                record.on_confirmed()
-            elif not record.payload:
+            elif isinstance(record, RetainedState) and not record.payload:
                 self._mailbox.forget(record)
         connection.acknowledged.clear()
 

@@ -176,7 +176,7 @@ class Said:
     def send(self, message: Outgoing) -> None:
         self.messages.append((message.topic, message.encode(1000)))
         if self.confirms:
-            message.on_confirmed()
+            message.on_answered()
 
     def announcer(self, *cameras: Watched) -> Announcer:
         return Announcer(TOPICS, prefix="homeassistant", retain=self.retain, send=self.send, cameras=cameras)
