@@ -51,8 +51,7 @@ class FrigateMirror:
         self._before: dict[str, Payload] = {}
         self._topics: dict[str, set[str]] = {}  # retained of each camera
         self._zones: dict[str, set[str]] = {}  # and of each zone
-        tally = MessageTally()
-        self._tally = tally
+        self._tally = tally = MessageTally()
         self._mailbox = Mailbox(capacity=options.queue_messages, tally=tally)
         self._network = Network(
             options,
@@ -151,13 +150,12 @@ class FrigateMirror:
         """Publish the counts of a zone, summed over the cameras that have it: Frigate's know no camera."""
         if zone in self._cameras:  # its topics are the camera's
             return
+        tables = [counts.zones[zone] for counts in self._counts.values() if zone in counts.zones]
         everywhere: dict[str, Count] = {}
-        for counts in self._counts.values():
-            for label, count in counts.zones.get(zone, {}).items():
-                sofar = everywhere.get(label, Count())
-                everywhere[label] = Count(sofar.all + count.all, sofar.active + count.active)
-        there = any(zone in counts.zones for counts in self._counts.values())
-        topics = self._say(zone, everywhere) if there else set()
+        for label, count in (pair for table in tables for pair in table.items()):
+            sofar = everywhere.get(label, Count())
+            everywhere[label] = Count(sofar.all + count.all, sofar.active + count.active)
+        topics = self._say(zone, everywhere) if tables else set()
         for topic in self._zones.get(zone, set()) - topics:
             self._retain(topic, b"")
         self._zones[zone] = topics

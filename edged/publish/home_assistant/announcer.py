@@ -63,6 +63,7 @@ class Announcer:
         self._closed = threading.Event()
         self._wanted = {each.camera: each for each in cameras}
         self._announced: dict[str, dict[str, str]] = {}  # platforms of the entities of each camera, by name
+        self._shown: set[str] = set()  # cameras that are announced now
         self._begun = False
 
     def watch(self, cameras: Iterable[Watched]) -> None:
@@ -90,7 +91,7 @@ class Announcer:
             if self._prefix and not self._begun:
                 self._begun = True
                 for name in self._wanted:
-                    content = held.get(camera_topic(self._topics, name, prefix=self._prefix), {})
+                    content = held.get(self._topic(name), {})
                     self._announced[name] = announced_entities(content)
                 self._announce()
         if moving and self._closed.wait(PAUSE_S):
@@ -129,11 +130,14 @@ class Announcer:
                 return False
         return not (topics and self._closed.wait(PAUSE_S))
 
+    def _topic(self, camera: str) -> str:
+        return camera_topic(self._topics, camera, prefix=self._prefix)
+
     def _present(self) -> set[str]:
         """The topics that hold announcements."""
         if not self._prefix:
             return set()
-        cameras = (camera_topic(self._topics, name, prefix=self._prefix) for name in self._wanted)
+        cameras = (self._topic(name) for name in self._wanted)
         return {box_topic(self._topics, prefix=self._prefix), *cameras}
 
     def _announce(self) -> None:
@@ -143,7 +147,8 @@ class Announcer:
         for name, watched in self._wanted.items():
             before = self._announced.get(name, {})
             message = camera_message(self._topics, watched, gone=before)
-            self._retain(camera_topic(self._topics, name, prefix=self._prefix), encode(message))
+            self._retain(self._topic(name), encode(message))
             self._announced[name] = before | announced_entities(message)
-        for name in set(self._announced).difference(self._wanted):
-            self._retain(camera_topic(self._topics, name, prefix=self._prefix), b"")
+        for name in self._shown.difference(self._wanted):
+            self._retain(self._topic(name), b"")
+        self._shown = set(self._wanted)

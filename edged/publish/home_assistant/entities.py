@@ -14,8 +14,7 @@ from edged.publish.payload import Payload
 from edged.publish.topics import Topics
 
 MOST_LABELS = 25  # of a camera, a zone or a line: a message must stay below what brokers take
-# Home Assistant ignores an empty number, and would show the old one when the camera is back.
-_ALL_OBJECTS = "{{ value_json.labels.values() | map(attribute='all') | sum if value_json.available else None }}"
+_ALL_OBJECTS = "value_json.labels.values() | map(attribute='all') | sum"
 _EVENT = (
     "{{ dict(event_type=value_json.type, because=value_json.because, event=value_json.event, label=value_json.label,"
     " score=value_json.score.top, started_at=value_json.started_at, ended_at=value_json.ended_at,"
@@ -35,7 +34,7 @@ def camera_entities(topics: Topics, watched: Watched) -> dict[str, Payload]:
     camera = watched.camera
     found = {"connection": _connection(topics, camera)}
     if watched.followed:
-        found["objects"] = _objects()
+        found["objects"] = _number("objects", _ALL_OBJECTS, icon="mdi:shape-outline")
         found["events"] = _events(topics, camera)
         found.update(_counts("", "value_json.labels", watched.labels))
         for zone, labels in watched.zones.items():
@@ -66,15 +65,21 @@ def _connection(topics: Topics, camera: str) -> Payload:
     }
 
 
-def _objects() -> Payload:
+def _number(name: str, value: str, *, icon: str) -> Payload:
+    """A number of objects; `value` is the template's expression for it, which holds while the camera is looked at."""
     return {
         "platform": "sensor",
-        "name": "objects",
-        "icon": "mdi:shape-outline",
+        "name": name,
+        "icon": icon,
         "state_class": "measurement",
         "unit_of_measurement": "objects",
-        "value_template": _ALL_OBJECTS,
+        "value_template": _while_looked_at(value),
     }
+
+
+def _while_looked_at(value: str) -> str:
+    # Home Assistant ignores an empty number, and would show the old one when the camera is back.
+    return f"{{{{ {value} if value_json.available else None }}}}"
 
 
 def _events(topics: Topics, camera: str) -> Payload:
@@ -95,37 +100,15 @@ def _counts(zone: str, where: str, labels: Sequence[str]) -> Iterator[tuple[str,
     for label in labels[:MOST_LABELS]:
         number = f"{where}.get({_text(label)}, {{}}).get('all', 0)"
         active = f"{where}.get({_text(label)}, {{}}).get('active', 0)"
-        yield (
-            f"{key}occupancy/{_key(label)}",
-            {
-                "platform": "binary_sensor",
-                "name": f"{called}{label} occupancy",
-                "device_class": "occupancy",
-                "value_template": f"{{{{ ('ON' if {number} else 'OFF') if value_json.available else None }}}}",
-            },
-        )
-        yield (
-            f"{key}count/{_key(label)}",
-            {
-                "platform": "sensor",
-                "name": f"{called}{label} count",
-                "icon": "mdi:counter",
-                "state_class": "measurement",
-                "unit_of_measurement": "objects",
-                "value_template": f"{{{{ {number} if value_json.available else None }}}}",
-            },
-        )
-        yield (
-            f"{key}active/{_key(label)}",
-            {
-                "platform": "sensor",
-                "name": f"{called}{label} active count",
-                "icon": "mdi:run",
-                "state_class": "measurement",
-                "unit_of_measurement": "objects",
-                "value_template": f"{{{{ {active} if value_json.available else None }}}}",
-            },
-        )
+        presence: Payload = {
+            "platform": "binary_sensor",
+            "name": f"{called}{label} occupancy",
+            "device_class": "occupancy",
+            "value_template": _while_looked_at(f"('ON' if {number} else 'OFF')"),
+        }
+        yield f"{key}occupancy/{_key(label)}", presence
+        yield f"{key}count/{_key(label)}", _number(f"{called}{label} count", number, icon="mdi:counter")
+        yield f"{key}active/{_key(label)}", _number(f"{called}{label} active count", active, icon="mdi:run")
 
 
 def _totals(line: str, labels: Sequence[str]) -> Iterator[tuple[str, Payload]]:
