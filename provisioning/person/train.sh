@@ -19,8 +19,6 @@ provision() { "$python" -m provisioning "$@"; }
 [ -d "$work/scenes" ] || provision dataset render --to "$work/scenes" --train 220 --val 20 --seed 100000
 [ -d "$work/frames" ] || provision sample "$videos"/*.mp4 --count 320 --verification 20 --out "$work/frames"
 printf 'person\n' >"$work/names.txt"
-[ -e "$work/models/teacher" ] ||
-  provision import "$teacher" --name teacher --size 320 --names "$work/names.txt" --store "$work/models"
 cat >"$work/data.yaml" <<END
 train:
   - $people/images/train
@@ -36,14 +34,16 @@ phase() {
   [ -e "$work/runs/$1/done" ] && return
   resume=
   [ -e "$work/runs/$1/last.pt" ] && resume=--resume
+  [ -e "$work/models/teacher-$2" ] ||
+    provision import "$teacher" --name "teacher-$2" --size "$2" --names "$work/names.txt" --store "$work/models"
   OMP_NUM_THREADS=1 "$python" -m torch.distributed.run --standalone --nproc-per-node 2 -m provisioning train \
-    --data "$work/data.yaml" --teacher "$work/models/teacher" --model n --weights "$4" --keep-anchors \
+    --data "$work/data.yaml" --teacher "$work/models/teacher-$2" --model n --weights "$4" --keep-anchors \
     --hyper "$here/$1.toml" --size "$2" --epochs "$3" --batch-size 16 --workers 1 --cache-gb 3 --val-every 5 \
-    --patience 0 --runs "$work/runs" --name "$1" $resume
+    --patience 0 --local-normalisation --runs "$work/runs" --name "$1" $resume
   touch "$work/runs/$1/done"
 }
-phase small 192 24 none
-phase middle 256 12 "$work/runs/small/last.pt"
-phase large 320 9 "$work/runs/middle/last.pt"
+phase small 192 36 none
+phase middle 256 20 "$work/runs/small/last.pt"
+phase large 320 10 "$work/runs/middle/last.pt"
 provision import "$work/runs/large/last.pt" --name people --size 320 --licence Apache-2.0 --store "$work/models"
 provision val --data "$work/data.yaml" --model "$work/models/people"

@@ -45,6 +45,7 @@ class TrainSettings:
         wandb: project of Weights & Biases to report to; empty for none.
         log_every: batches between lines of the log; 0 for none.
         teacher: bundle of a detector whose boxes and scores join the labels; None for labels alone.
+        local_normalisation: each of several processes normalises its own share of the batch; otherwise all together.
     """
 
     spec: DataSpec
@@ -72,6 +73,7 @@ class TrainSettings:
     wandb: str = ""
     log_every: int = 0
     teacher: Path | None = None
+    local_normalisation: bool = False
 
     def identity(self) -> dict[str, object]:
         """The settings that a resumed run must share with the interrupted one; plain data."""
@@ -82,6 +84,7 @@ class TrainSettings:
             "seed": self.seed,
             "classes": list(self.spec.names),
             "hyper": self.hyper.to_plain(),
+            "local_normalisation": self.local_normalisation,
             "teacher": _manifest_sha256(self.teacher) if self.teacher else None,
         }
 

@@ -78,7 +78,8 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     if not settings.batch_size:
         settings = replace(settings, batch_size=_fitting_batch(model, settings, world))
         logger.info("batch size %d", settings.batch_size)
-    synchronise_normalisation(model, world)
+    if not settings.local_normalisation:
+        synchronise_normalisation(model, world)
     batches = BatchMaker(
         pictures,
         settings.hyper.augment,

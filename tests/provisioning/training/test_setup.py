@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from provisioning.data.rendered import render_dataset
 from provisioning.model.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from provisioning.model.network import Yolov5, build
-from provisioning.training.distributed import World
+from provisioning.training.distributed import SyncedBatchNorm2d, World
 from provisioning.training.memory import CPU_BATCH
 from provisioning.training.settings import LAST
 from provisioning.training.setup import prepare
@@ -50,3 +51,12 @@ def test_automatic_batch_of_a_resumed_run_is_the_one_it_had(data: Path, tmp_path
     assert run.settings.batch_size == 2
     assert prepare(replace(asked, output=tmp_path / "new", batch_size=0), World()).settings.batch_size == CPU_BATCH
     assert (tmp_path / "run" / LAST).is_file()
+
+
+@pytest.mark.parametrize(("local", "kind"), [(False, SyncedBatchNorm2d), (True, nn.BatchNorm2d)])
+def test_processes_normalise_together_unless_told_otherwise(
+    data: Path, tmp_path: Path, local: bool, kind: type[nn.Module]
+) -> None:
+    asked = runs.settings(data, tmp_path / "run", batch_size=2, local_normalisation=local)
+    run = prepare(asked, World(rank=0, size=2))
+    assert {type(module) for module in run.model.modules() if isinstance(module, nn.BatchNorm2d)} == {kind}
