@@ -123,9 +123,12 @@ class Tracker:
 
     def _same(self, labels: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         """Which track (row) has the label of which detection (column); None where there is one label only."""
-        if len({*labels, *(track.label for track in self.tracks)}) == 1:
+        numbers = {label: number for number, label in enumerate({*labels, *(track.label for track in self.tracks)})}
+        if len(numbers) == 1:
             return None
-        return np.array([[track.label == label for label in labels] for track in self.tracks])
+        mine, theirs = [numbers[track.label] for track in self.tracks], [numbers[label] for label in labels]
+        alike: npt.NDArray[np.bool_] = np.array(mine)[:, None] == np.array(theirs)
+        return alike
 
     def _begin(self, at_s: float, owners: Rows, xyxy: Doubles, scores: Doubles, labels: Sequence[str]) -> None:
         """A track for each sure detection that is nobody's; `owners` is filled in."""
