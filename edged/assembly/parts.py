@@ -10,6 +10,7 @@ from edged.analysis.options import SceneOptions, SnapshotOptions
 from edged.analysis.snapshots.store import Limits, SnapshotStore
 from edged.analysis.snapshots.worker import SnapshotWorker
 from edged.analysis.stage import Analysis
+from edged.assembly.feeds import feed_of, snapshots_directory
 from edged.assembly.model import LoadedModel, Loading, thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
 from edged.assembly.scenes import scene_options, watched_cameras
@@ -19,7 +20,6 @@ from edged.config.schema import Settings
 from edged.core.bundle import Bundle
 from edged.core.events import Carried
 from edged.core.options import shared
-from edged.core.paths import state_directory
 from edged.core.protocols import Sink, Stage
 from edged.core.states import CameraState
 from edged.core.types import Thresholds
@@ -31,7 +31,13 @@ from edged.publish.identity import Origin, origin
 from edged.publish.mqtt import MqttPublisher, client_id
 from edged.sinks import Sinks
 
-FIXED_SECTIONS = ("device", "mqtt", "publish", "snapshots")  # a session and its outbox live as long as the process
+FIXED_SECTIONS = (
+    "device",
+    "mqtt",
+    "publish",
+    "feed",
+    "snapshots",
+)  # a session and its outbox live as long as the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,9 @@ def assemble(settings: Settings) -> Parts:
     scenes = scene_options(settings, classes=speaker.classes, model=speaker.model)
     carried: SimpleQueue[Carried] = SimpleQueue()
     watched = watched_cameras(settings, scenes)
-    sink = Sinks([_mqtt(settings, speaker, watched, on_carried=carried.put), *_frigate(settings, watched)])
+    mqtt = _mqtt(settings, speaker, watched, on_carried=carried.put)
+    feed, pictures = feed_of(settings, speaker, watched, counters=mqtt.counters)
+    sink = Sinks([mqtt, *_frigate(settings, watched), *feed])
     pins = SlotPins()
     analysis = None
     if settings.track.enabled:
@@ -83,7 +91,8 @@ def assemble(settings: Settings) -> Parts:
         )
     cameras = Cameras(specs, on_state=lambda state: _tell(state, sink, analysis), watcher=pins)
     loading = Loading(settings.model, settings.engine)
-    return Parts(settings, sink, cameras, pins, loading, () if analysis is None else (analysis,), analysis)
+    stages = (*(() if analysis is None else (analysis,)), *pictures)
+    return Parts(settings, sink, cameras, pins, loading, stages, analysis)
 
 
 def _snapshots(settings: Settings, sink: Sink) -> SnapshotWorker | None:
@@ -95,8 +104,7 @@ def _snapshots(settings: Settings, sink: Sink) -> SnapshotWorker | None:
     wanted = settings.snapshots
     if not wanted.enabled:
         return None
-    directory = wanted.directory or state_directory(settings.device.id) / "snapshots"
-    store = SnapshotStore(directory, Limits(wanted.max_mb, wanted.max_days, wanted.min_free_mb))
+    store = SnapshotStore(snapshots_directory(settings), Limits(wanted.max_mb, wanted.max_days, wanted.min_free_mb))
     options = SnapshotOptions(**shared(SnapshotOptions, wanted))
     return SnapshotWorker(options, store, on_snapshot=sink.snapshot)
 

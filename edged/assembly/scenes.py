@@ -19,7 +19,7 @@ from edged.assembly.model import listed
 from edged.config.schema import Camera, Settings
 from edged.core.errors import ConfigError
 from edged.core.options import shared
-from edged.core.watched import Watched
+from edged.core.watched import Area, Watched
 
 FEW_CLASSES = 10  # all of such a model are counted from the start
 
@@ -70,9 +70,16 @@ def watched_cameras(settings: Settings, scenes: Mapping[str, SceneOptions]) -> t
             lines={line.name: line.labels or scene.shown for line in scene.lines},
             followed=followed,
             pictured=followed and settings.snapshots.enabled,
+            areas=tuple(_areas(scene)) if followed else (),
         )
         for name, scene in scenes.items()
     )
+
+
+def _areas(scene: SceneOptions) -> Iterator[Area]:
+    yield from (Area("zone", zone.name, zone.points, zone.labels) for zone in scene.zones)
+    yield from (Area("line", line.name, line.points, line.labels) for line in scene.lines)
+    yield from (Area("mask", "", mask.points, mask.labels) for mask in scene.masks)
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from edged.capture.spec import ReadOptions, Source, require_source
+from edged.config.feed import Feed
 from edged.config.section import Seconds, Section, TopicName
 from edged.config.watching import Events, Filter, Line, Mask, Snapshots, Track, Zone
 from edged.core.limits import ScoreLimits
@@ -256,6 +257,7 @@ class Settings(Section, frozen=True):
     filter: dict[str, Filter] = Field(default_factory=dict)
     events: Events = Field(default_factory=Events)
     snapshots: Snapshots = Field(default_factory=Snapshots)
+    feed: Feed = Field(default_factory=Feed)
     log: Log = Field(default_factory=Log)
     service: Service = Field(default_factory=Service)
     camera: tuple[Camera, ...] = ()

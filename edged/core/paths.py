@@ -8,6 +8,18 @@ STATE_DIR = Path("/var/lib/edged")
 MODELS = STATE_DIR / "models"  # the bundle store; its link `active` is what the daemon runs
 
 
+def runtime_directory(device: str) -> Path:
+    """Where this run's sockets are: systemd's `RuntimeDirectory=`, else by the XDG convention, else beside its state.
+
+    Args:
+        device: the configured id; without systemd each device has a directory of its own.
+    """
+    if given := os.environ.get("RUNTIME_DIRECTORY", ""):
+        return Path(given.split(":", maxsplit=1)[0])
+    root = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(root) / "edged" / device if root.startswith("/") else state_directory(device)
+
+
 def state_directory(device: str) -> Path:
     """Where this run keeps what must outlive it: systemd's `StateDirectory=`, else by the XDG convention.
 

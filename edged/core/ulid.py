@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timezone
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _LENGTH, _RANDOM_BITS = 26, 80
+
+
+def is_ulid(text: str) -> bool:
+    """Whether `text` is an id as `new_ulid` makes them."""
+    return len(text) == _LENGTH and text[0] <= "7" and set(text) <= set(_ALPHABET)
+
+
+def time_of(ulid: str) -> datetime:
+    """When an id was made, UTC, to the millisecond.
+
+    Raises:
+        ValueError: it is no id.
+    """
+    if not is_ulid(ulid):
+        raise ValueError(f"{ulid!r} is no ULID")
+    number = 0
+    for letter in ulid:
+        number = number << 5 | _ALPHABET.index(letter)
+    return datetime.fromtimestamp((number >> _RANDOM_BITS) / 1000, timezone.utc)
 
 
 def new_ulid(at: datetime) -> str:

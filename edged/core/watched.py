@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A zone, line or mask of a camera.
+
+    Attributes:
+        kind: what it is.
+        name: of a zone or line; a mask has none.
+        points: fractions of the upright picture; of a line two, an arrow.
+        labels: what counts there; empty: everything.
+    """
+
+    kind: Literal["zone", "line", "mask"]
+    name: str
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +35,7 @@ class Watched:
         zones, lines: such classes of each zone and line, by its name.
         followed: objects are followed: there are events and counts.
         pictured: there are snapshots of them.
+        areas: its zones, lines and masks.
     """
 
     camera: str
@@ -25,3 +44,4 @@ class Watched:
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     followed: bool = True
     pictured: bool = True
+    areas: tuple[Area, ...] = ()

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edged.core.errors import ConfigError
+from edged.core.ulid import time_of
 
 CLEAN = "-clean"
 SUFFIX = ".jpg"
@@ -36,6 +37,24 @@ class Limits:
     max_mb: float
     max_days: float
     min_free_mb: float
+
+
+def read_snapshot(directory: Path, event: str, *, clean: bool) -> bytes | None:
+    """The stored picture of an event, of whatever camera; None where there is none.
+
+    Args:
+        directory: of a store.
+        event: its ULID, whose time is when it began: that names the day.
+        clean: without box and label.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: `event` is no ULID.
+    """
+    day = time_of(event).strftime("%Y-%m-%d")
+    for path in directory.glob(f"*/{day}/{event}{CLEAN if clean else ''}{SUFFIX}"):
+        return path.read_bytes()
+    return None
 
 
 class SnapshotStore:

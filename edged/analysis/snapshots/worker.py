@@ -15,11 +15,12 @@ from queue import Full, Queue
 import numpy as np
 
 from edged.analysis.options import SnapshotOptions
-from edged.analysis.snapshots.picture import NoPicture, cropped, jpeg, with_box
+from edged.analysis.snapshots.picture import cropped, with_box
 from edged.analysis.snapshots.store import CLEAN, SnapshotStore
 from edged.core.events import Box, Snapshot, SnapshotFacts, SnapshotState
 from edged.core.states import SnapshotCounters
 from edged.core.types import FrameMeta, Pixels
+from edged.jpeg import NoPicture, jpeg
 
 MOST_MQTT_BYTES = 200_000
 MOST_FILE_BYTES = 8 << 20

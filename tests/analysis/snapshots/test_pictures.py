@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edged.analysis.snapshots.choice import Best, worth
-from edged.analysis.snapshots.picture import NoPicture, cropped, jpeg, with_box
+from edged.analysis.snapshots.picture import cropped, with_box
+from edged.jpeg import NoPicture, jpeg
 
 SIZE = (1920, 1080)
 

@@ -14,11 +14,11 @@ import pytest
 
 from edged.analysis.options import SnapshotOptions
 from edged.analysis.snapshots import worker as module
-from edged.analysis.snapshots.picture import NoPicture
 from edged.analysis.snapshots.store import Limits, SnapshotStore
 from edged.analysis.snapshots.worker import MOST_MQTT_BYTES, WAITING, Job, SnapshotWorker
 from edged.core.events import Snapshot, SnapshotFacts
 from edged.core.states import SnapshotCounters
+from edged.jpeg import NoPicture
 from tests.brokers import wait_for
 from tests.fakes import frame_of
 

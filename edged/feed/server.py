@@ -1,0 +1,234 @@
+"""Serves the feed: one thread owns every connection, so a client that is slow or hostile costs nobody else anything."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edged.feed.answers import Answers
+from edged.feed.client import Client, Gone
+from edged.feed.pictures import Pictures
+from edged.feed.wire import Message
+
+MOST_CLIENTS = 16
+MOST_LATER = 256  # droppable messages that wait to be encoded
+PAUSE_S = 0.1  # between two pictures of one camera, however many ask
+LAST_S = 0.2  # for what waits to be sent when the feed ends
+_IDLE_S = 5.0
+_SOON_S = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that the daemon says.
+
+    Attributes:
+        encode: makes the message, in the feed's thread.
+        key: it replaces what was said under this key, and is said again to whoever connects; empty: it passes.
+        ends: nothing is kept under `key` from now on.
+        may_be_missed: a slow client does without.
+    """
+
+    encode: Callable[[], bytes]
+    key: tuple[str, ...] = ()
+    ends: bool = False
+    may_be_missed: bool = False
+
+
+class FeedServer:
+    """Accepts clients, tells each what is kept and then all that is said, and answers what they ask.
+
+    Args:
+        listener: a listening socket; closed by `close`.
+        pictures: takes frames that are asked for.
+        answers: makes answers.
+    """
+
+    def __init__(self, listener: socket.socket, *, pictures: Pictures, answers: Answers) -> None:
+        self._listener, self._pictures, self._answers = listener, pictures, answers
+        self._inbox: deque[Said] = deque()
+        self._kept: dict[tuple[str, ...], bytes] = {}
+        self._clients: dict[socket.socket, Client] = {}
+        self._next_s: dict[str, float] = {}  # when a camera's next picture may be taken
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector = selectors.DefaultSelector()
+        self._closing = threading.Event()
+        self.missed = 0
+        listener.settimeout(0)
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        pictures.on_taken = self.wake
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread.start()
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return len(self._clients)
+
+    def say(self, said: Said) -> None:
+        """Tell all clients, in order. Any thread may call it; it never blocks."""
+        if said.may_be_missed and len(self._inbox) >= MOST_LATER:
+            self.missed += 1
+            return
+        self._inbox.append(said)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look at what came."""
+        if not self._closing.is_set():
+            os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Send what waits, for a moment, and end; safe to call twice."""
+        if self._closing.is_set():
+            return
+        self.wake()
+        self._closing.set()
+        self._thread.join(2 * LAST_S)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._guarded(self._turn)
+            self._guarded(self._say_last)
+        finally:
+            for client in list(self._clients.values()):
+                self._drop(client, "the daemon ends")
+            self._selector.close()
+            with contextlib.suppress(OSError):  # removed by somebody, or never bound to a path
+                os.unlink(self._listener.getsockname())
+            self._listener.close()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """A defect here must cost the daemon nothing: every client is let go, and may come again."""
+        try:
+            act()
+        except Exception:
+            logger.exception("the feed failed; its clients are dropped")
+            for client in list(self._clients.values()):
+                self._drop(client, "the feed failed")
+            time.sleep(PAUSE_S)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._take_pictures()):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj == self._wake:
+                os.eventfd_read(self._wake)
+            elif client := self._clients.get(key.fileobj):  # type: ignore[call-overload]
+                self._serve(client)
+        self._pass_on()
+        self._hand_out()
+        for client in list(self._clients.values()):
+            self._send(client)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it is gone already, or there is no descriptor left
+            return
+        if len(self._clients) >= MOST_CLIENTS:
+            connection.close()
+            return
+        connection.settimeout(0)
+        client = self._clients[connection] = Client(connection)
+        self._selector.register(connection, selectors.EVENT_READ)
+        for message in self._kept.values():
+            client.say(message)
+
+    def _serve(self, client: Client) -> None:
+        try:
+            for message in client.receive():
+                self._answer(client, message)
+        except Gone as exc:
+            self._drop(client, str(exc))
+
+    def _answer(self, client: Client, message: Message) -> None:
+        camera, side = message.get("camera"), message.get("side")
+        if message["kind"] == "picture" and isinstance(camera, str) and isinstance(side, int):
+            client.asked[camera] = side
+        elif message["kind"] == "snapshot":
+            client.say(self._answers.snapshot(message))
+        else:
+            raise Gone(f"it asks for {str(message['kind'])[:20]!r}, which is not known")
+
+    def _take_pictures(self) -> float:
+        """Ask for the pictures that are due; returns the seconds until another may be."""
+        now_s, wait_s = time.monotonic(), _IDLE_S
+        for camera in {camera for client in self._clients.values() for camera in client.asked}:
+            due_s = self._next_s.get(camera, 0.0) - now_s
+            if due_s <= 0:
+                self._pictures.want(camera)
+            else:
+                wait_s = min(wait_s, due_s)
+        return max(wait_s, _SOON_S)
+
+    def _hand_out(self) -> None:
+        """Give each picture that was taken to all who asked for that camera; it is encoded once."""
+        while taken := self._pictures.take():
+            camera = taken.result.meta.camera
+            self._next_s[camera] = time.monotonic() + PAUSE_S
+            waiting = [client for client in self._clients.values() if camera in client.asked]
+            if not waiting:
+                continue
+            message = self._answers.picture(taken, most_side=max(client.asked.pop(camera) for client in waiting))
+            for client in waiting:
+                self._say(client, message, may_be_missed=False)
+
+    def _pass_on(self) -> None:
+        while self._inbox:
+            said = self._inbox.popleft()
+            message = said.encode()
+            if said.key and said.ends:
+                self._kept.pop(said.key, None)
+            elif said.key:
+                self._kept[said.key] = message
+            for client in list(self._clients.values()):
+                self._say(client, message, may_be_missed=said.may_be_missed)
+
+    def _say(self, client: Client, message: bytes, *, may_be_missed: bool) -> None:
+        try:
+            client.say(message, may_be_missed=may_be_missed)
+        except Gone as exc:
+            self._drop(client, str(exc))
+
+    def _send(self, client: Client) -> None:
+        try:
+            client.send()
+        except Gone as exc:
+            self._drop(client, str(exc))
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.has_more else 0)
+        if self._selector.get_key(client.connection).events != events:
+            self._selector.modify(client.connection, events)
+
+    def _say_last(self) -> None:
+        until_s = time.monotonic() + LAST_S
+        self._pass_on()
+        while time.monotonic() < until_s:
+            for client in list(self._clients.values()):
+                self._send(client)
+            if not any(client.has_more for client in self._clients.values()):
+                return
+            time.sleep(_SOON_S)
+
+    def _drop(self, client: Client, why: str) -> None:
+        if self._clients.pop(client.connection, None) is None:
+            return
+        logger.debug("a client of the feed is gone: %s", why)
+        for camera in client.asked:
+            if not any(camera in other.asked for other in self._clients.values()):
+                self._pictures.unwant(camera)
+        self._selector.unregister(client.connection)
+        client.close()
