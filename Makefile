@@ -10,11 +10,11 @@ HAS_SYSTEMD := $(shell command -v pkg-config >/dev/null && pkg-config --exists l
 # Each test starts programs: compiling them anew every time takes a tenth of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 COMMA := ,
-DEV_EXTRAS := cpu,provision,demo,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
+DEV_EXTRAS := cpu,provision,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -40,7 +40,7 @@ $(BIN)/python:
 # A stamp a set of extras; all are remade when the requirements change.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@echo 'installing what the demo needs (no torch) ...'
-	@$(PIP) --editable '.[cpu,demo]'
+	@$(PIP) --editable '.[cpu,demo,view]'
 	@touch $@
 
 # The versions that the tests were run with. Without an NVIDIA driver torch's CPU build where one can be found: the usual one
@@ -93,14 +93,14 @@ test-slow: tools dev
 LOWEST_PYTHON ?= $(PYTHON)
 test-lowest: tools dev
 	$(BIN)/uv venv --quiet --clear --python '$(LOWEST_PYTHON)' $(VENV)-lowest
-	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,test]'
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[cpu,demo,view,test]'
 	$(VENV)-lowest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd' $(addprefix --ignore tests/,provisioning gpu/short_run test_reference.py test_list_model.py)
 
 # The newest of everything that pyproject.toml allows, which is what pip takes today without a lock: run it before a release.
 test-newest: tools dev
 	rm -rf $(VENV)-newest; $(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check $(if $(HAS_NVIDIA),,--retries 1 --find-links '$(TORCH_WHEELS)') \
-	  --editable '.[cpu,provision,demo,dev,gpu-test]'
+	  --editable '.[cpu,provision,demo,view,dev,gpu-test]'
 	$(VENV)-newest/bin/mypy
 	$(VENV)-newest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'
 
@@ -120,14 +120,14 @@ LOCKS := systemd/lock
 TORCH ?= 2.13.0
 lock: dev
 	@mkdir -p $(LOCKS)
-	@for extra in cpu gpu systemd rtx rtx-cu12; do \
+	@for extra in cpu view gpu systemd rtx rtx-cu12; do \
 	  $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
 	    --generate-hashes --custom-compile-command 'make lock' \
 	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \
 	done
 	@echo 'torch==$(TORCH)' >$(VENV)/torch.txt
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
-	  --custom-compile-command 'make lock' --extra cpu --extra provision --extra demo --extra dev --extra gpu-test --extra systemd \
+	  --custom-compile-command 'make lock' --extra cpu --extra provision --extra demo --extra view --extra dev --extra gpu-test --extra systemd \
 	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/cpu.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
 	@# A Jetson's cuda-bindings are below 13, those of torch's CUDA build above: the lock leaves them alone there.
 	@sed -i "/^cuda-bindings/s/python_full_version < '3.11'$$/& and platform_machine != 'aarch64'/" $(DEV_LOCK)
@@ -150,6 +150,10 @@ test-home-assistant: tools dev
 	$(VENV)-home-assistant/bin/python tests/home_assistant/requirements.py >$(VENV)-home-assistant/needed.txt
 	$(BIN)/uv pip install --quiet --python $(VENV)-home-assistant/bin/python --requirements $(VENV)-home-assistant/needed.txt
 	EDGED_TESTS_HOUSE='$(CURDIR)/$(VENV)-home-assistant' $(BIN)/python -m pytest tests/home_assistant
+
+# The picture of the page in the documents.
+page-picture: tools dev
+	$(BIN)/python -m tests.view.picture docs/page.jpg
 
 MINUTES ?= 30
 soak: tools dev

@@ -1,4 +1,4 @@
-"""The command line `edged`: run, check, detect, demo, bench, migrate."""
+"""The command line `edged`: run, check, detect, view, demo, bench, migrate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importlib import import_module
 
 from edged.core.exits import CommandParser, exit_code
 
-COMMANDS = ("run", "check", "detect", "demo", "bench", "migrate")
+COMMANDS = ("run", "check", "detect", "view", "demo", "bench", "migrate")
 
 DESCRIPTION = """\
 Watch cameras and publish what they see over MQTT.
@@ -21,6 +21,7 @@ Watch cameras and publish what they see over MQTT.
   edged check                      is everything there: file, cameras, model, broker?
   edged run                        the service: capture, detect, publish until stopped
   edged detect street.mp4 --out o  look at pictures, videos or a camera once
+  edged view                       a page to look at, and metrics
   edged demo                       see it work: own broker, own subscriber
   edged bench                      how near edged comes to this machine's limit
   edged migrate frigate config.yml coming from Frigate: its configuration as an edged.toml

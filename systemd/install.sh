@@ -17,7 +17,7 @@ set -eu
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/opt/edged} LIBDIR=${LIBDIR:-/usr/local/lib} BINDIR=${BINDIR:-/usr/local/bin}
 PYTHON=${PYTHON:-python3}
 LOCK=${LOCK:-} WHEELS=${WHEELS:-} EXTRAS=${EXTRAS:-} COMMANDS='edged edged-provision'
-CONFIG=/etc/edged STATE=/var/lib/edged UNITS='edged.service edged-provision.service'
+CONFIG=/etc/edged STATE=/var/lib/edged UNITS='edged.service edged-provision.service edged-view.service'
 here=$(dirname "$0")
 root=$(dirname "$here")
 
@@ -28,7 +28,7 @@ has_systemd() { here_and_now && [ -d /run/systemd/system ]; }
 
 extras() {
   if [ -n "$EXTRAS" ]; then echo "$EXTRAS"; return; fi
-  found=cpu
+  found=cpu,view
   if ls /dev/nvidiactl /dev/nvhost-ctrl-gpu /dev/nvgpu >/dev/null 2>&1; then found=$found,gpu; fi
   if [ -n "$WHEELS" ]; then
     if ls "$WHEELS"/systemd_python-* >/dev/null 2>&1; then found=$found,systemd; fi
@@ -111,6 +111,7 @@ files() {
   install -D -m 644 "$here/edged.tmpfiles" "$DESTDIR$LIBDIR/tmpfiles.d/edged.conf"
   install -d -m 750 "$DESTDIR$CONFIG"
   install -m 644 "$root/etc/edged.toml" "$DESTDIR$CONFIG/edged.toml.example"
+  install -m 644 "$root/etc/view.toml" "$DESTDIR$CONFIG/view.toml.example"
   if [ ! -e "$DESTDIR$CONFIG/edged.toml" ]; then
     install -m 640 "$root/etc/edged.toml" "$DESTDIR$CONFIG/edged.toml"
   fi
@@ -124,6 +125,7 @@ settle() {
   fi
   if has_systemd; then
     systemctl daemon-reload
+    systemctl try-restart edged-view.service || true
     systemctl try-restart edged.service || say 'edged did not start again; see: systemctl status edged'
   fi
   for old in "$PREFIX"/env-*; do
@@ -135,7 +137,7 @@ settle() {
 
 uninstall() {
   if has_systemd; then
-    systemctl disable --now edged.service 2>/dev/null || true
+    systemctl disable --now edged-view.service edged.service 2>/dev/null || true
     systemctl stop edged-provision.service 2>/dev/null || true
   fi
   for command in $COMMANDS; do rm -f "$DESTDIR$BINDIR/$command"; done

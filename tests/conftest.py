@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from edged.core.addresses import forget_addresses
 from edged.core.secrets import forget
 from tests import parallel
 
@@ -55,3 +56,4 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def _nothing_secret() -> Iterator[None]:  # what one test holds for a password must not be hidden in another's messages
     yield
     forget()
+    forget_addresses()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent
 OWN_NETWORK = "EDGED_TESTS_OWN_NETWORK"  # set where a worker could have a namespace of its own
 # Their fixtures of a session cost more than their tests gain by being apart.
 TOGETHER = ("provisioning/quantize", "provisioning/recipe", "gpu/short_run")
-DAEMONS = ("faults", "demo", "bench", "test_daemon", "test_commands", "test_reference", "test_standard_streams")
+DAEMONS = ("faults", "demo", "view", "bench", "test_daemon", "test_commands", "test_reference", "test_standard_streams")
 _CLONE_NEWNET = 0x4000_0000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 

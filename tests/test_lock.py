@@ -17,9 +17,9 @@ else:
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = ("cpu", "gpu", "systemd", "rtx", "rtx-cu12")
+EXTRAS = ("cpu", "view", "gpu", "systemd", "rtx", "rtx-cu12")
 LOCKS = {extra: ROOT / "systemd" / "lock" / f"{extra}.txt" for extra in EXTRAS} | {"dev": ROOT / "tests" / "lock.txt"}
-DEV_EXTRAS = ("cpu", "provision", "demo", "dev", "test", "gpu-test", "systemd")
+DEV_EXTRAS = ("cpu", "provision", "demo", "view", "dev", "test", "gpu-test", "systemd")
 
 
 def locked(lock: str) -> list[tuple[Requirement, int]]:
@@ -56,7 +56,12 @@ def test_lock_pins_one_version_by_hashes(extra: str) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
-    "locks", [("cpu", "gpu", "systemd", "rtx"), ("cpu", "systemd", "rtx-cu12"), ("cpu", "systemd", "dev")]
+    "locks",
+    [
+        ("cpu", "view", "gpu", "systemd", "rtx"),
+        ("cpu", "view", "systemd", "rtx-cu12"),
+        ("cpu", "view", "systemd", "dev"),
+    ],
 )
 def test_locks_agree(locks: tuple[str, ...], python: str) -> None:
     """Those of the service are installed together; what is tested is what is installed."""

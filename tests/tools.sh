@@ -24,6 +24,8 @@ if [ "${1:-}" = all ]; then
   need nft nftables 'a network that loses packets'
   need ip iproute2 'a network that loses packets'
   need stress-ng stress-ng 'a busy machine'
+  need chromium chromium 'the page in a real browser'
+  need prometheus prometheus 'metrics, panels and alerts in a real Prometheus'
   file '/usr/lib/*/faketime/libfaketimeMT.so.1' libfaketime 'a clock that jumps'
   file '/usr/lib/python3/dist-packages/gi' python3-gi 'a real RTSP server'
   file '/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib' gir1.2-gst-rtsp-server-1.0 'a real RTSP server'

@@ -17,6 +17,7 @@ from edged.config.lines import Key, line_of
 from edged.config.problems import describe, shape_problems, shown
 from edged.config.schema import Settings
 from edged.config.toml import Document, read_toml
+from edged.core.addresses import remember_address
 from edged.core.errors import ConfigError
 from edged.core.paths import CONFIG
 from edged.core.redact import holds_secret, remember_source
@@ -87,6 +88,8 @@ def _remember(tree: object, key: str = "") -> None:
             _remember(value, key)
     elif isinstance(tree, str):
         remember_source(tree)
+        if key == "source":
+            remember_address(tree)
         if any(word in key for word in _SECRET_KEYS) and not key.endswith("_file"):
             remember([tree])
 

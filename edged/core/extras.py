@@ -19,6 +19,8 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "torch": ("provision",),
     "yaml": ("migrate", "provision"),
     "amqtt": ("demo",),
+    "aiohttp": ("view",),
+    "prometheus_client": ("view",),
 }
 
 

@@ -5,7 +5,22 @@ from pathlib import Path
 
 CONFIG = Path("/etc/edged/edged.toml")
 STATE_DIR = Path("/var/lib/edged")
+RUNTIME_DIR = Path("/run/edged")
 MODELS = STATE_DIR / "models"  # the bundle store; its link `active` is what the daemon runs
+
+
+def personal_runtime() -> Path | None:
+    """Where sockets of this user's daemons are, a folder each; None where the system offers no such place."""
+    root = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(root) / "edged" if root.startswith("/") else None
+
+
+def personal_state() -> Path:
+    """Where this user's daemons keep what must outlive them, a folder each."""
+    # As the XDG Base Directory Specification says: a relative path is to be ignored.
+    root = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(root) if root.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"
+    return home / "edged"
 
 
 def runtime_directory(device: str) -> Path:
@@ -16,8 +31,8 @@ def runtime_directory(device: str) -> Path:
     """
     if given := os.environ.get("RUNTIME_DIRECTORY", ""):
         return Path(given.split(":", maxsplit=1)[0])
-    root = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(root) / "edged" / device if root.startswith("/") else state_directory(device)
+    personal = personal_runtime()
+    return state_directory(device) if personal is None else personal / device
 
 
 def state_directory(device: str) -> Path:
@@ -28,7 +43,4 @@ def state_directory(device: str) -> Path:
     """
     if given := os.environ.get("STATE_DIRECTORY", ""):
         return Path(given.split(":", maxsplit=1)[0])
-    # As the XDG Base Directory Specification says: a relative path is to be ignored.
-    root = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(root) if root.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"
-    return home / "edged" / device
+    return personal_state() / device

@@ -19,10 +19,22 @@ from edged.core.redact import redact, remember_source
 from edged.core.sources import is_path
 from edged.demo.broker import start_broker
 from edged.demo.film import render_film
+from edged.demo.page import Page
 from edged.demo.watch import Watcher
 
 DEVICE = "demo"
 CAMERA = "demo-camera"
+SOCKET = "feed.sock"
+NO_PAGE = "not here; pip install 'edged[view]' brings it"
+# Of the rendered street.
+AREAS = """
+[[camera.zone]]
+name = "pavement"
+points = [[0.02, 0.6], [0.6, 0.6], [0.6, 0.98], [0.02, 0.98]]
+[[camera.line]]
+name = "middle"
+points = [[0.5, 0.35], [0.5, 0.95]]
+"""
 STOP_S = 10.0
 _LOG_READ, _LOG_SHOWN = (
     40_000,
@@ -48,15 +60,21 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
     bundle = Bundle.open(model)  # a missing model is reported before anything starts
     shown = source or "a rendered street scene"
     remember_source(shown)
+    street = source is None
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-")))
         source = source or str(render_film(folder / "street.avi"))
         broker = resources.enter_context(closing(start_broker(folder)))
         watcher = resources.enter_context(closing(Watcher(port=broker.port, base=f"edged/{DEVICE}", enough=frames)))
         config = folder / "edged.toml"
-        config.write_text(_config(source=source, model=model, port=broker.port, confidence=confidence))
+        areas = AREAS if street else ""
+        config.write_text(
+            _config(source=source, model=model, port=broker.port, confidence=confidence, folder=folder) + areas
+        )
         config.chmod(0o600)
+        page = resources.enter_context(closing(Page(folder, folder / SOCKET)))
         print(f"watching {redact(shown)} with {bundle.manifest.name}; broker {broker.name} on 127.0.0.1:{broker.port}")
+        print(f"the page: {page.address or NO_PAGE}")
         print(f"look yourself: mosquitto_sub -p {broker.port} -v -t 'edged/#'      stop: Ctrl-C\n", flush=True)
         log = folder / "edged.log"
         code = _watch_daemon(config, log, watcher)
@@ -98,7 +116,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
     return code
 
 
-def _config(*, source: str, model: Path, port: int, confidence: float | None) -> str:
+def _config(*, source: str, model: Path, port: int, confidence: float | None, folder: Path) -> str:
     if "\n" in source:
         raise UsageError("SOURCE must be one line")
     place = str(Path(source).resolve()) if is_path(source) else source
@@ -107,6 +125,7 @@ def _config(*, source: str, model: Path, port: int, confidence: float | None) ->
     return (
         f'[device]\nid = "{DEVICE}"\n[model]\nbundle = {json.dumps(str(model.absolute()))}\n{threshold}'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\nstats_interval_s = 1.0\ndurable = "none"\n'
-        "[snapshots]\nenabled = false\n"
+        f"[snapshots]\ndirectory = {json.dumps(str(folder / 'snapshots'))}\n"
+        f"[feed]\nsocket = {json.dumps(str(folder / SOCKET))}\n"
         f'[[camera]]\nname = "{CAMERA}"\nsource = {json.dumps(place)}\n'
     )

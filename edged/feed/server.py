@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from edged.feed.answers import Answers
 from edged.feed.client import Client, Gone
 from edged.feed.pictures import Pictures
-from edged.feed.wire import Message
+from edged.feed.wire import Message, packed
 
 MOST_CLIENTS = 16
 MOST_LATER = 256  # droppable messages that wait to be encoded
 PAUSE_S = 0.1  # between two pictures of one camera, however many ask
 LAST_S = 0.2  # for what waits to be sent when the feed ends
+TOLD = packed({"kind": "told"})  # ends what is kept; what follows is news
 _IDLE_S = 5.0
 _SOON_S = 0.02
 
@@ -144,7 +145,7 @@ class FeedServer:
         connection.settimeout(0)
         client = self._clients[connection] = Client(connection)
         self._selector.register(connection, selectors.EVENT_READ)
-        for message in self._kept.values():
+        for message in (*self._kept.values(), TOLD):
             client.say(message)
 
     def _serve(self, client: Client) -> None:

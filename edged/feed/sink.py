@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from edged.core.addresses import without_addresses
 from edged.core.events import Event, ObjectCounts, Snapshot
 from edged.core.pulse import Pulse
 from edged.core.states import CameraState, DeviceInfo, Statistics
@@ -86,6 +87,7 @@ class Feed:
     def camera_state(self, state: CameraState) -> None:
         """Say the state of a camera, and how it is read."""
         if state.camera in self._cameras:
+            state = replace(state, reason=without_addresses(state.reason))
             how = {"decoder": state.decoder, "size": list(state.size_wh), "fps": round(state.fps, 2)}
             message = {"kind": "camera", **health_payload(state, device=self._origin.device), **how}
             self._keep(message, "camera", state.camera)

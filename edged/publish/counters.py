@@ -28,6 +28,7 @@ class PublishCounters:
         connects: accepted connections.
         connected: whether there is a connection now.
         waiting: durable messages that the broker has not confirmed yet.
+        oldest_s: for how long the oldest of them has waited, seconds.
         last_error: of the connection or the outbox; empty where there was none.
     """
 
@@ -40,6 +41,7 @@ class PublishCounters:
     connects: int
     connected: bool
     waiting: int
+    oldest_s: float
     last_error: str
 
 
@@ -74,7 +76,7 @@ class MessageTally:
         with self._lock:
             return self._dropped.total()
 
-    def snapshot(self, *, waiting: int) -> PublishCounters:
+    def snapshot(self, *, waiting: int, oldest_s: float = 0.0) -> PublishCounters:
         """All counters at one moment."""
         with self._lock:
             counts = self._counts
@@ -88,5 +90,6 @@ class MessageTally:
                 connects=counts["connects"],
                 connected=self.connected,
                 waiting=waiting,
+                oldest_s=oldest_s,
                 last_error=self.last_error,
             )

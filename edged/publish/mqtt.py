@@ -205,7 +205,9 @@ class MqttPublisher:
 
     def counters(self) -> PublishCounters:
         """Counters of the messages so far."""
-        return self._tally.snapshot(waiting=0 if self._outbox is None else self._outbox.waiting)
+        if self._outbox is None:
+            return self._tally.snapshot(waiting=0)
+        return self._tally.snapshot(waiting=self._outbox.waiting, oldest_s=self._outbox.oldest_s)
 
     def close(self) -> None:
         """Store durable messages, publish `offline`, disconnect; takes less than 2 s even if the broker hangs.

@@ -63,6 +63,7 @@ class Outbox:
         self._lost_before = 0  # numbers to skip before the next row; kept when a commit without rows has failed
         self._quiet_until = 0.0
         self._expire_at = 0.0
+        self._oldest_s = 0.0  # when the oldest message on disk was accepted, CLOCK_MONOTONIC
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self, *, on_ready: Callable[[], None], on_open: Callable[[Journal], None] = lambda _: None) -> None:
@@ -94,6 +95,11 @@ class Outbox:
     def waiting(self) -> int:
         """Number of messages that were accepted and not confirmed."""
         return self._buffer.waiting
+
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest message has waited for its confirmation, seconds; 0 where none waits."""
+        return time.monotonic() - self._oldest_s if self.waiting and self._oldest_s else 0.0
 
     def take(self) -> Row | None:
         """Take the next committed message to send, in order of delivery; None where there is none."""
@@ -183,6 +189,7 @@ class Outbox:
             self._expire(store)
             more = self._commit(store)
             self._refill(store)
+        self._oldest_s = time.monotonic() - store.oldest_s()
         store.tidy()
 
     def _open(self) -> OutboxStore:

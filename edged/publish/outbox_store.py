@@ -232,14 +232,29 @@ class OutboxStore:
             with self._transaction():
                 return self._drop(old)
 
+    def oldest_s(self) -> float:
+        """Age of the oldest row, seconds; 0 where there is none.
+
+        Raises:
+            StoreCorruptError, StoreFailedError: cannot be read.
+        """
+        with translated(self._path):
+            found = self._db.execute("SELECT boot_id, boot_s, wall_s FROM message ORDER BY delivery LIMIT 1").fetchone()
+        if found is None:
+            return 0.0
+        boot, boot_s, wall_s = found
+        return max(0.0, self._age_s(boot, boot_s, wall_s, time.clock_gettime(time.CLOCK_BOOTTIME), time.time()))
+
+    def _age_s(self, boot: str, then_boot_s: float, then_wall_s: float, boot_s: float, wall_s: float) -> float:
+        return boot_s - then_boot_s if boot == self._boot_id else wall_s - then_wall_s
+
     def _oldest_beyond(self, max_age_s: float) -> list[int]:
         boot_s, wall_s = time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
         old: list[int] = []
         for delivery, boot, then_boot_s, then_wall_s in self._db.execute(
             "SELECT delivery, boot_id, boot_s, wall_s FROM message ORDER BY delivery LIMIT ?", (_CHUNK,)
         ):
-            age_s = boot_s - then_boot_s if boot == self._boot_id else wall_s - then_wall_s
-            if age_s <= max_age_s:
+            if self._age_s(boot, then_boot_s, then_wall_s, boot_s, wall_s) <= max_age_s:
                 break
             old.append(int(delivery))
         return old

@@ -194,6 +194,7 @@ def _publish_figures(counters: PublishCounters) -> Payload:
         "connects": counters.connects,
         "connected": counters.connected,
         "waiting": counters.waiting,
+        "oldest_s": round(counters.oldest_s, 1),
     }
 
 

@@ -22,7 +22,7 @@ def test_a_camera_is_no_path(source: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert not is_path(source)
     assert resolved(source) == source
-    assert json.dumps(source) in _config(source=source, model=Path("m"), port=1, confidence=None)
+    assert json.dumps(source) in _config(source=source, model=Path("m"), port=1, confidence=None, folder=tmp_path)
     (item,) = expand([source])
     assert item.source == source
     assert not item.is_picture, "its frames would be written as one picture"

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edged.core.addresses import remember_address
 from edged.core.states import CameraState, DeviceInfo
 from edged.core.types import Detections, FrameResult
 from edged.core.watched import Area, Watched
@@ -288,3 +289,29 @@ def test_the_last_words_arrive_and_the_socket_is_gone(fed: Fed) -> None:
         listener.kind("event", type="end")
     assert not fed.path.exists()
     fed.feed.event(event("end", 4))  # said to nobody
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "rtsp://10.0.0.9:554/s cannot be opened: Connection refused",
+            "its address cannot be opened: Connection refused",
+        ),
+        ("Connection to tcp://cam.local:554?timeout=0 failed", "Connection to its address failed"),
+        (
+            "cannot resolve cam.local: Name or service not known",
+            "cannot resolve its address: Name or service not known",
+        ),
+        ("no answer from 192.168.1.20:554 in 4 s", "no answer from its address in 4 s"),
+        ("[fe80::1]:554 is silent", "its address is silent"),
+        ("gst:rtspsrc location=x ! appsink cannot be opened: no element", "its address cannot be opened: no element"),
+        ("no frame for 4 s", "no frame for 4 s"),
+    ],
+)
+def test_addresses_stay_in_the_daemon(fed: Fed, reason: str, said: str) -> None:
+    remember_address("rtsp://viewer:secret@cam.local/stream")
+    fed.feed.camera_state(CameraState("gate", "offline", reason, NOW, 0))
+    fed.settle()
+    with Listener(fed.path) as listener:
+        assert listener.kind("camera")[0]["reason"] == said

@@ -1,0 +1,158 @@
+"""The answers of the page's server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from edged.core.names import is_name
+from edged.core.ulid import is_ulid
+from edged.view.book import EventBook, Wanted
+from edged.view.fleet import Fleet
+from edged.view.hub import Hub
+from edged.view.link import Link
+from edged.view.metrics import CONTENT_TYPE, Metrics
+from edged.view.pictures import SIDES, PictureDesk
+from edged.view.viewers import TooMany, Viewers, as_event
+
+PICTURE_S = 10.0  # a question for a picture is answered by then, with or without one
+HEARTBEAT_S = 15.0
+MOST_LISTED = 500
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+
+
+class Answers:
+    """One method a route.
+
+    Args:
+        hub, book, desk, viewers, link: what is known, and where more is asked.
+        fleet: other boxes; None where nobody listens for them.
+    """
+
+    def __init__(
+        self, *, hub: Hub, book: EventBook, desk: PictureDesk, viewers: Viewers, link: Link, fleet: Fleet | None
+    ) -> None:
+        self._hub, self._book, self._desk, self._viewers, self._link = hub, book, desk, viewers, link
+        self._fleet = fleet
+        self._metrics = Metrics(hub)
+
+    async def alive(self, _request: web.Request) -> web.Response:
+        """This program works."""
+        return web.Response(text="alive\n")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """The daemon is there, too."""
+        if self._hub.ready or (self._fleet is not None and self._fleet.connected):
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="no daemon\n")
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """What Prometheus reads."""
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def now(self, _request: web.Request) -> web.Response:
+        """Everything that holds now."""
+        return _json(self._hub.now())
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Everything that holds, then everything that is said, as server-sent events, until the page is closed."""
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        try:
+            with self._viewers.joined() as viewer:
+                await answer.prepare(request)
+                viewer.say(as_event("now", self._hub.now()))
+                if self._fleet is not None:
+                    viewer.say(as_event("fleet", self._fleet.now()))
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        message = await asyncio.wait_for(viewer.waiting.get(), HEARTBEAT_S)
+                        if message is None:
+                            break
+                        await answer.write(message)
+                        continue
+                    await answer.write(b": still there\n\n")
+        except TooMany:
+            return web.Response(status=503, text="too many pages are open\n")
+        except ConnectionResetError:
+            pass
+        return answer
+
+    async def events(self, request: web.Request) -> web.Response:
+        """The latest message of each event that is wanted, newest first."""
+        query = request.query
+        names = {key: query.get(key, "") for key in ("camera", "zone")}
+        moments = {key: query.get(key, "") for key in ("since", "until")}
+        limit = query.get("limit", "100")
+        if any(name and not is_name(name) for name in names.values()):
+            return _refused("camera and zone are names of a-z, 0-9, _ and -")
+        if any(moment and not _MOMENT.fullmatch(moment) for moment in moments.values()):
+            return _refused("since and until are moments such as 2026-03-01T12:00:00Z")
+        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:6]) <= MOST_LISTED):
+            return _refused(f"limit is 1 to {MOST_LISTED}")
+        wanted = Wanted(**names, **moments, label=query.get("label", "")[:200], limit=int(limit))
+        return _json({"events": self._book.find(wanted)})
+
+    async def story(self, request: web.Request) -> web.Response:
+        """All messages of one event."""
+        event = request.match_info["event"]
+        messages = self._book.story(event) if is_ulid(event) else []
+        return _json({"messages": messages}) if messages else web.Response(status=404, text="no such event\n")
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        """The stored picture of an event."""
+        event = request.match_info["event"]
+        if not is_ulid(event):
+            return web.Response(status=404, text="no such event\n")
+        jpeg = await self._link.snapshot(event, clean=request.query.get("clean") == "1")
+        if jpeg is None:
+            return web.Response(status=404, text="there is no picture\n")
+        return web.Response(body=jpeg, content_type="image/jpeg")
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """The next picture of a camera with what was found in it; 204 where none comes."""
+        shown = await self._next(request)
+        if isinstance(shown, web.Response):
+            return shown
+        return web.Response(body=shown.body, content_type="application/octet-stream")
+
+    async def jpeg(self, request: web.Request) -> web.Response:
+        """The next picture of a camera alone."""
+        shown = await self._next(request)
+        if isinstance(shown, web.Response):
+            return shown
+        return web.Response(body=shown.jpeg, content_type="image/jpeg")
+
+    async def _next(self, request: web.Request) -> Any:  # noqa: ANN401 - a picture, or why there is none
+        camera, side, after = (
+            request.match_info["camera"],
+            request.query.get("side", "960"),
+            request.query.get("after", ""),
+        )
+        if not any(each["camera"] == camera for each in self._hub.cameras):
+            return web.Response(status=404, text="no such camera\n")
+        if not (side.isascii() and side.isdecimal() and len(side) < 5) or not (after[:12] or "0").isdecimal():  # noqa: PLR2004
+            return _refused(f"side is a number up to {SIDES[-1]}, after the sequence of a frame")
+        seen = int(after[:12]) if after else None
+        return await self._desk.next(camera, side=int(side), after=seen, timeout_s=PICTURE_S) or web.Response(
+            status=204
+        )
+
+    async def fleet(self, _request: web.Request) -> web.Response:
+        """What other boxes say over MQTT."""
+        if self._fleet is None:
+            return web.Response(status=404, text="no fleet; start with --fleet\n")
+        return _json(self._fleet.now())
+
+
+def _json(content: Mapping[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(content), content_type="application/json")
+
+
+def _refused(why: str) -> web.Response:
+    return web.Response(status=400, text=why + "\n")

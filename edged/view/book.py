@@ -1,0 +1,166 @@
+"""Every event that was heard, with all its messages: looked up by camera, label, zone and time; bounded."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from edged.core.errors import ConfigError
+from edged.feed.wire import Message
+
+MOST_EVENTS = 20_000
+PRUNE_EVERY = 200  # events; so many more may be there for a while
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+  event TEXT PRIMARY KEY, camera TEXT NOT NULL, label TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT,
+  zones TEXT NOT NULL, latest BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_start ON events (started_at);
+CREATE TABLE IF NOT EXISTS messages (
+  event TEXT NOT NULL, revision INTEGER NOT NULL, message BLOB NOT NULL, PRIMARY KEY (event, revision)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events are looked for; empty values do not matter.
+
+    Attributes:
+        camera, label, zone: names.
+        since, until: RFC 3339, UTC, of their start.
+        limit: the newest so many.
+    """
+
+    camera: str = ""
+    label: str = ""
+    zone: str = ""
+    since: str = ""
+    until: str = ""
+    limit: int = 100
+
+
+class EventBook:
+    """One thread uses it.
+
+    Args:
+        path: file of the database; None keeps it in memory.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._added = 0
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._database = _opened(path)
+        except (OSError, sqlite3.Error) as exc:
+            raise ConfigError(
+                f"events cannot be kept in {path}: {exc}", remedy="remove the file, or name another place"
+            ) from exc
+
+    def add(self, message: Message) -> None:
+        """Note a message of an event; one that is known changes nothing."""
+        zones = orjson.dumps([visit["name"] for visit in message["zones"]]).decode()
+        encoded = orjson.dumps(message)
+        with self._database:
+            self._database.execute(
+                "INSERT OR IGNORE INTO messages VALUES (?, ?, ?)", (message["event"], message["revision"], encoded)
+            )
+            self._database.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event) DO UPDATE SET"
+                " label = excluded.label, ended_at = excluded.ended_at, zones = excluded.zones,"
+                " latest = excluded.latest",
+                (
+                    *(message["event"], message["camera"], message["label"], message["started_at"]),
+                    *(message["ended_at"], zones, encoded),
+                ),
+            )
+        self._added += message["type"] == "start"
+        if self._added >= PRUNE_EVERY:
+            self._prune()
+
+    def find(self, wanted: Wanted) -> list[Message]:
+        """The latest message of each event, newest start first."""
+        conditions = {
+            "camera = ?": wanted.camera,
+            "label = ?": wanted.label,
+            "EXISTS (SELECT 1 FROM json_each(zones) WHERE value = ?)": wanted.zone,
+            "started_at >= ?": wanted.since,
+            "started_at < ?": wanted.until,
+        }
+        given = {condition: value for condition, value in conditions.items() if value}
+        where = " AND ".join(given) or "1"
+        rows = self._database.execute(
+            f"SELECT latest FROM events WHERE {where} ORDER BY started_at DESC, event DESC LIMIT ?",  # noqa: S608 - our own words
+            (*given.values(), wanted.limit),
+        )
+        return [orjson.loads(latest) for (latest,) in rows]
+
+    def story(self, event: str) -> list[Message]:
+        """All messages of an event, in order; empty for one that is not known."""
+        rows = self._database.execute("SELECT message FROM messages WHERE event = ? ORDER BY revision", (event,))
+        return [orjson.loads(message) for (message,) in rows]
+
+    def close_others(self, still_open: Iterable[str], *, because: str, at: str) -> list[Message]:
+        """End every event that is open here and not there any more; gives the messages that say so.
+
+        Args:
+            still_open: those that the daemon has.
+            because: as in the messages of events.
+            at: RFC 3339, UTC.
+        """
+        known = set(still_open)
+        rows = self._database.execute("SELECT event, latest FROM events WHERE ended_at IS NULL").fetchall()
+        ended = [_ended(orjson.loads(latest), because=because, at=at) for event, latest in rows if event not in known]
+        for message in ended:
+            self.add(message)
+        return ended
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _prune(self) -> None:
+        self._added = 0
+        with self._database:
+            self._database.execute(
+                "DELETE FROM events WHERE event IN"
+                " (SELECT event FROM events ORDER BY started_at DESC LIMIT -1 OFFSET ?)",
+                (MOST_EVENTS,),
+            )
+            self._database.execute("DELETE FROM messages WHERE event NOT IN (SELECT event FROM events)")
+
+
+def _opened(path: Path | None) -> sqlite3.Connection:
+    """The database; a file that is damaged is put aside and begun anew."""
+    for attempt in range(2):
+        database = sqlite3.connect(path or ":memory:")
+        try:
+            database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
+        except sqlite3.DatabaseError:
+            database.close()
+            if path is None or attempt:
+                raise
+            path.replace(path.with_suffix(".damaged"))
+            for more in ("-wal", "-shm"):
+                path.with_name(path.name + more).unlink(missing_ok=True)
+        else:
+            return database
+    raise sqlite3.DatabaseError("it cannot be opened")
+
+
+def _ended(message: Mapping[str, Any], *, because: str, at: str) -> Message:
+    return {
+        **message,
+        "type": "end",
+        "because": [because],
+        "revision": message["revision"] + 1,
+        "ended_at": at,
+        "crossed": [],
+    }

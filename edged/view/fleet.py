@@ -1,0 +1,141 @@
+"""Any number of boxes, by what each publishes over MQTT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edged.core.names import is_name
+from edged.core.redact import redact
+from edged.feed.wire import Message
+from edged.publish.options import MqttOptions
+from edged.publish.tls import tls_context
+
+MOST_BOXES, MOST_CAMERAS = 2000, 256
+MOST_BYTES = 1 << 20
+TELL_S = 1.0  # pages are told of changes so often at most
+_LEVELS = 2  # of a topic below the prefix: a box, and what it says
+
+logger = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Listens to a broker, in paho's thread; what it knows is read and changed in the event loop's.
+
+    Args:
+        options: the broker.
+        prefix: levels of every topic before the device.
+        on_change: called in the loop, at most once in `TELL_S`, with all that is known.
+
+    Raises:
+        ConfigError: TLS files cannot be used.
+    """
+
+    def __init__(self, options: MqttOptions, *, prefix: str, on_change: Callable[[Message], None]) -> None:
+        self._options, self._prefix, self._on_change = options, prefix, on_change
+        self._boxes: dict[str, dict[str, Any]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = False
+        self.connected = False
+        protocol = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=options.client_id, protocol=protocol)
+        if options.username:
+            self._client.username_pw_set(options.username, options.password)
+        if options.tls is not None:
+            self._client.tls_set_context(tls_context(options.tls))
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+
+    def start(self) -> None:
+        """Connect, and keep trying; to be called in the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._client.connect_async(self._options.host, self._options.port, keepalive=self._options.keepalive_s)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def now(self) -> Message:
+        """Each box that was heard, by name."""
+        boxes = [{"device": name, **known} for name, known in sorted(self._boxes.items())]
+        return {"connected": self.connected, "broker": self._options.address, "boxes": boxes}
+
+    def _on_connect(self, client: Client, _userdata: object, _flags: object, reason: Any, _properties: object) -> None:  # noqa: ANN401
+        if reason.is_failure:
+            logger.warning("the broker %s refuses: %s", self._options.address, redact(str(reason)))
+            return
+        for what in ("status", "info", "stats", "+/health"):
+            client.subscribe(f"{self._prefix}/+/{what}")
+        self._in_loop(self._set_connected, True)  # noqa: FBT003
+
+    def _on_disconnect(self, *_: object) -> None:
+        self._in_loop(self._set_connected, False)  # noqa: FBT003
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if len(message.payload) <= MOST_BYTES:
+            self._in_loop(self._take, message.topic, bytes(message.payload))
+
+    def _in_loop(self, act: Callable[..., None], *arguments: object) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(act, *arguments)
+
+    def _set_connected(self, connected: bool) -> None:  # noqa: FBT001
+        self.connected = connected
+        self._changed()
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        device, *what = topic.removeprefix(f"{self._prefix}/").split("/")
+        if not is_name(device) or (device not in self._boxes and len(self._boxes) >= MOST_BOXES):
+            return
+        box = self._boxes.setdefault(
+            device, {"online": None, "info": None, "stats": None, "cameras": {}, "seen_at": None}
+        )
+        if what == ["status"]:
+            box["online"] = payload == b"online" if payload else None
+        elif (content := _object(payload)) is not None:
+            _note(box, what, content)
+        elif len(what) == _LEVELS and not payload:
+            box["cameras"].pop(what[0], None)
+        box["seen_at"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._changed()
+
+    def _changed(self) -> None:
+        if not self._due and self._loop is not None:
+            self._due = True
+            self._loop.call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        self._due = False
+        self._on_change(self.now())
+
+
+def _note(box: dict[str, Any], what: list[str], content: Message) -> None:
+    if what == ["info"]:
+        box["info"] = {key: content.get(key) for key in ("version", "model", "backend", "cameras", "started_at")}
+    elif what == ["stats"]:
+        cameras = content.get("cameras")
+        dropped = [each.get("dropped") for each in cameras.values()] if isinstance(cameras, dict) else []
+        box["stats"] = {
+            **{key: content.get(key) for key in ("uptime_s", "fps", "memory_mb", "temperature_c", "published_at")},
+            "dropped": sum(sum(each.values()) for each in dropped if isinstance(each, dict)),
+        }
+    elif len(what) == _LEVELS and what[1] == "health" and len(box["cameras"]) < MOST_CAMERAS:
+        box["cameras"][what[0]] = {key: content.get(key) for key in ("state", "reason", "since")}
+
+
+def _object(payload: bytes) -> Message | None:
+    try:
+        content = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,166 @@
+"""What the page's own file may say, `view.toml`: where to listen, who may look, and the broker of a fleet."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Interval
+from pydantic import Field, SecretStr, ValidationError, model_validator
+
+from edged.config.credentials import read_password_file
+from edged.config.lines import line_of
+from edged.config.schema import Mqtt
+from edged.config.section import Section
+from edged.config.toml import Document, read_toml
+from edged.core.errors import ConfigError
+from edged.core.secrets import remember
+from edged.publish.options import MAX_PORT
+
+CONFIG = Path("/etc/edged/view.toml")
+FILE, TOKEN = "view.toml", "view-token"  # credentials of systemd
+PORT = 8710
+LEAST_TOKEN = 16  # characters
+
+
+class Listen(Section, frozen=True):
+    """`[listen]`."""
+
+    address: str = "127.0.0.1"
+    port: Annotated[int, Interval(ge=0, le=MAX_PORT)] = PORT
+    hosts: tuple[str, ...] = ()
+    token: SecretStr = SecretStr("")
+    token_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    proxy: bool = False
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.address).is_loopback
+        except ValueError:
+            return self.address.lower() == "localhost"
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether a browser speaks TLS, to this program or to a proxy before it."""
+        return self.cert_file is not None or self.proxy
+
+    @model_validator(mode="after")
+    def _may_be_open(self) -> Listen:
+        token = self.token.get_secret_value()
+        if token and len(token) < LEAST_TOKEN:
+            raise ValueError(f"a token has at least {LEAST_TOKEN} characters; make one with: openssl rand -hex 24")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.is_loopback:
+            return self
+        if not token:
+            raise ValueError(
+                f"{self.address} is reached from other machines: give a token (token_file, or the credential {TOKEN})"
+            )
+        if not self.encrypts:
+            raise ValueError(
+                f"{self.address} is reached from other machines, and the token would go there in the clear: give "
+                "cert_file and key_file, or say proxy = true where a proxy before this program speaks TLS"
+            )
+        return self
+
+
+class FeedPlace(Section, frozen=True):
+    """`[feed]`."""
+
+    socket: Path | None = None
+
+
+class Events(Section, frozen=True):
+    """`[events]`."""
+
+    file: Path | None = None
+
+
+class ViewSettings(Section, frozen=True):
+    """The whole of view.toml."""
+
+    listen: Listen = Field(default_factory=Listen)
+    feed: FeedPlace = Field(default_factory=FeedPlace)
+    events: Events = Field(default_factory=Events)
+    mqtt: Mqtt = Field(default_factory=Mqtt)  # for --fleet
+
+
+def load_view_settings(path: Path | None, changes: Mapping[str, Mapping[str, Any]]) -> ViewSettings:
+    """Settings of the file, changed by the command line, with secrets from their files and credentials.
+
+    Args:
+        path: of the file; None for the usual one, which may be missing.
+        changes: keys by section.
+
+    Raises:
+        ConfigError: one line a problem.
+    """
+    found = _usual() if path is None else path
+    document = Document({}, {}) if found is None else _read(found)
+    raw: dict[str, Any] = {
+        name: dict(table) if isinstance(table, dict) else table for name, table in document.table.items()
+    }
+    for section, keys in changes.items():
+        raw[section] = {**(raw.get(section) or {}), **keys}
+    _fill(raw, "listen", "token")
+    _fill(raw, "mqtt", "password")
+    try:
+        return ViewSettings.model_validate(raw)
+    except ValidationError as exc:
+        problems = [_described(error, found, document) for error in exc.errors()]
+        raise ConfigError("\n".join(problems)) from None  # pydantic's own text quotes values, secrets included
+
+
+def _usual() -> Path | None:
+    given = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    places = [Path(given) / FILE] if given else []
+    return next((place for place in (*places, CONFIG) if os.access(place, os.R_OK)), None)
+
+
+def _read(path: Path) -> Document:
+    try:
+        return read_toml(path)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read by user {os.geteuid()}: {exc.strerror}") from exc
+
+
+def _fill(raw: dict[str, Any], section: str, key: str) -> None:
+    """Read a secret from the file that `KEY_file` names, or of the token from systemd's credential."""
+    table = raw.get(section) or {}
+    if not isinstance(table, dict):
+        return
+    place = table.get(f"{key}_file")
+    if place is None and key == "token" and not table.get(key):
+        place = _credential()
+    if place is not None:
+        table = raw[section] = {**table, key: read_password_file(str(place))}
+    if isinstance(table.get(key), str):
+        remember([table[key]])
+
+
+def _credential() -> Path | None:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(directory) / TOKEN
+    return path if directory and path.is_file() and path.read_bytes().strip(b"\r\n") else None
+
+
+def _described(error: Any, path: Path | None, document: Document) -> str:  # noqa: ANN401 - pydantic's own
+    key = tuple(error["loc"][:2])
+    where = "the command line" if path is None else f"{path}:{line_of(document.lines, key)}"
+    name = f"[{key[0]}] {key[1]}" if len(key) > 1 else f"[{key[0]}]" if key else ""
+    if error["type"] == "extra_forbidden":
+        section = ViewSettings.model_fields.get(str(key[0]))
+        keys = [*ViewSettings.model_fields] if len(key) < 2 or section is None else [*section.annotation.model_fields]  # type: ignore[union-attr]  # noqa: PLR2004
+        near = difflib.get_close_matches(str(key[-1]), keys, n=1)
+        return f"{where}: {name}: unknown key; {f'did you mean {near[0]!r}?' if near else ', '.join(keys)}"
+    problem = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {name}: {problem[0].lower()}{problem[1:]}"

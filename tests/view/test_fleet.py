@@ -1,0 +1,57 @@
+"""Any number of boxes, heard at a real broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import publish
+
+from tests.brokers import Broker, wait_for
+from tests.view.looking import View, walking_box
+
+
+def boxes(view: View) -> dict[str, dict[str, Any]]:
+    return {each["device"]: each for each in view.json("/api/fleet")["boxes"]}
+
+
+def test_boxes_come_work_and_go(broker: Broker, tmp_path: Path) -> None:
+    config = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}'
+    with (
+        walking_box(tmp_path, broker.port) as box,
+        View(tmp_path, tmp_path / "none.sock", options=("--fleet",), config=config) as view,
+    ):
+        wait_for(lambda: boxes(view).get("box", {}).get("stats"), timeout_s=30, what="the box has figures")
+        found = boxes(view)["box"]
+        assert found["online"]
+        assert found["info"]["model"] == "squares"
+        assert found["cameras"]["gate"]["state"] == "online"
+        assert view.ask("/readyz")[0] == 200, "a fleet is looked at, no daemon of this machine is needed"
+        assert box.stop() == 0
+        wait_for(lambda: not boxes(view)["box"]["online"], what="it is offline")
+
+
+def test_nonsense_from_the_broker_is_passed_over(broker: Broker, tmp_path: Path) -> None:
+    config = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}'
+    with View(tmp_path, tmp_path / "none.sock", options=("--fleet",), config=config) as view:
+        wait_for(lambda: view.json("/api/fleet")["connected"], what="connected")
+        say: Any = {"hostname": "127.0.0.1", "port": broker.port}
+        for topic, payload in [
+            ("edged/a/info", b"{"),
+            ("edged/a/stats", b"[]"),
+            ("edged/a/stats", json.dumps({"cameras": {"x": {"dropped": "many"}}}).encode()),
+            ("edged/A B/status", b"online"),
+            ("edged/a/gate/health", json.dumps({"state": "<b>online</b>"}).encode()),
+            ("edged/b/status", b"online"),
+        ]:
+            publish.single(topic, payload, retain=True, **say)
+        wait_for(lambda: "b" in boxes(view), what="the last was heard")
+        assert set(boxes(view)) == {"a", "b"}
+        assert boxes(view)["b"]["online"]
+        assert boxes(view)["a"]["online"] is None
+        broker.kill()
+        wait_for(lambda: not view.json("/api/fleet")["connected"], what="the broker is gone")
+        broker.start()
+        wait_for(lambda: view.json("/api/fleet")["connected"], timeout_s=30, what="and is back")
+        assert "Traceback" not in view.log()
