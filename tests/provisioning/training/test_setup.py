@@ -53,13 +53,9 @@ def test_automatic_batch_of_a_resumed_run_is_the_one_it_had(data: Path, tmp_path
     assert (tmp_path / "run" / LAST).is_file()
 
 
-@pytest.mark.parametrize(("local", "kind"), [(False, SyncedBatchNorm2d), (True, nn.BatchNorm2d)])
-def test_processes_normalise_together_unless_told_otherwise(
-    data: Path,
-    tmp_path: Path,
-    local: bool,
-    kind: type[nn.Module],  # noqa: FBT001
-) -> None:
-    asked = runs.settings(data, tmp_path / "run", batch_size=2, local_normalisation=local)
+@pytest.mark.parametrize("kind", [SyncedBatchNorm2d, nn.BatchNorm2d])
+def test_processes_normalise_together_unless_told_otherwise(data: Path, tmp_path: Path, kind: type[nn.Module]) -> None:
+    alone = kind is nn.BatchNorm2d
+    asked = runs.settings(data, tmp_path / "run", batch_size=2, local_normalisation=alone)
     run = prepare(asked, World(rank=0, size=2))
     assert {type(module) for module in run.model.modules() if isinstance(module, nn.BatchNorm2d)} == {kind}
