@@ -146,7 +146,7 @@ uninstall() {
   rm -rf "$DESTDIR$PREFIX"/env-* "$DESTDIR$PREFIX/bin"
   rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
   if has_systemd; then systemctl daemon-reload; fi
-  say "edged is gone; kept: $DESTDIR$CONFIG, $DESTDIR$STATE and the user edged"
+  say "edged is gone; kept: $DESTDIR$CONFIG, $DESTDIR$STATE, $DESTDIR$STATE-view and the users edged and edged-view"
 }
 
 case ${1:-} in

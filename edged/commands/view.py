@@ -35,10 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
     from edged.logs import set_up_logging
     from edged.view.options import load_view_settings
-    from edged.view.places import changes_of, find_socket
+    from edged.view.places import changes_of, find_socket, usual_events
     from edged.view.run import run_view
 
     set_up_logging("info")
-    settings = load_view_settings(arguments.config, changes_of(arguments.listen, arguments.socket, arguments.events))
-    socket = settings.feed.socket or find_socket(required=not arguments.fleet)
-    return run_view(settings, socket=socket, fleet=arguments.fleet)
+    changes = changes_of(arguments.listen, arguments.socket, arguments.events)
+    settings = load_view_settings(arguments.config, changes, events=usual_events())
+    named = settings.feed.socket
+    find = find_socket if named is None else lambda: named
+    alone = arguments.fleet and named is None and not find_socket().exists()
+    return run_view(settings, socket=None if alone else find, fleet=arguments.fleet)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 HIDDEN = "its address"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,3}[^\s\"'<>]+|gst:.*?(?= cannot be |$)", re.DOTALL)
 _NUMBERS = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|\[[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\](?::\d+)?")
+_HOST = re.compile(r"://(?:[^/?#\s\"']*@)?([A-Za-z0-9][\w.-]*)|(?:\bhost=[\"']?)([A-Za-z0-9][\w.-]*)")
 _hosts: set[str] = set()
 
 
 def remember_address(source: str) -> None:
     """Hide the host of this camera's source from now on, wherever it is named alone."""
-    try:
-        host = urlsplit(source).hostname
-    except ValueError:  # brackets that do not match: the source is refused elsewhere
-        return
-    if host:
-        _hosts.add(host)
+    _hosts.update(host.lower() for pair in _HOST.findall(source) for host in pair if host)
 
 
 def forget_addresses() -> None:

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
 _LENGTH, _RANDOM_BITS = 26, 80
+_LAST = "76EZ91ZPZZ" + "Z" * 16  # of the year 9999, in which `datetime` ends
 
 
 def is_ulid(text: str) -> bool:
     """Whether `text` is an id as `new_ulid` makes them."""
-    return len(text) == _LENGTH and text[0] <= "7" and set(text) <= set(_ALPHABET)
+    return len(text) == _LENGTH and set(text) <= set(_ALPHABET) and text <= _LAST
 
 
 def time_of(ulid: str) -> datetime:

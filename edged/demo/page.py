@@ -34,8 +34,20 @@ class Page:
         command = [sys.executable, "-m", "edged", "view", "--socket", str(socket), "--listen", "127.0.0.1:0"]
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        try:
+            self._await_address(log)
+        except BaseException:  # Ctrl-C: nobody else knows of the process yet
+            self.close()
+            raise
+
+    def _await_address(self, log: Path) -> None:
         until_s = time.monotonic() + START_S
-        while not self.address and self._process.poll() is None and time.monotonic() < until_s:
+        while (
+            self._process is not None
+            and not self.address
+            and self._process.poll() is None
+            and time.monotonic() < until_s
+        ):
             time.sleep(0.05)
             found = _AT.search(log.read_text(errors="replace"))
             self.address = found[1] if found else ""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from edged.core.types import FrameResult
 from edged.core.ulid import is_ulid
 from edged.feed.pictures import Taken, shown
 from edged.feed.wire import Message, packed
 from edged.jpeg import NoPicture
 
-LEAST_SIDE, MOST_SIDE = 64, 3840
+LEAST_SIDE, MOST_SIDE = 64, 1920
 
 logger = logging.getLogger(__name__)
 
@@ -20,21 +19,18 @@ class Answers:
     """Answers what clients ask.
 
     Args:
-        describe: the message that belongs to a frame.
         read_snapshot: the JPEG of an event, with its box or clean; None where there is none.
     """
 
-    def __init__(
-        self,
-        *,
-        describe: Callable[[FrameResult], Message],
-        read_snapshot: Callable[[str, bool], bytes | None],
-    ) -> None:
-        self._describe, self._read_snapshot = describe, read_snapshot
+    def __init__(self, *, read_snapshot: Callable[[str, bool], bytes | None]) -> None:
+        self._read_snapshot = read_snapshot
 
     def picture(self, taken: Taken, *, most_side: int) -> bytes:
         """The frame as JPEG beside the very detections that were found in it."""
-        message = {**self._describe(taken.result), "kind": "picture"}
+        try:
+            message = {**taken.describe(), "kind": "picture"}
+        except ValueError as exc:
+            return packed({"kind": "picture", "camera": taken.camera, "problem": str(exc)})
         try:
             jpeg = shown(taken.pixels, most_side=max(LEAST_SIDE, min(MOST_SIDE, most_side)))
         except NoPicture as exc:
@@ -51,4 +47,6 @@ class Answers:
             jpeg = self._read_snapshot(event, clean)
         except OSError as exc:
             return packed({**answer, "problem": f"it cannot be read: {exc.strerror}"})
+        except ValueError as exc:
+            return packed({**answer, "problem": str(exc)})
         return packed({**answer, "problem": "there is none"}) if jpeg is None else packed(answer, jpeg)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from edged.core.errors import DataError
 from edged.feed.wire import MOST_ASKED, Message, Unpacker
 
+MOST_QUESTIONS = 512  # stored pictures that it may wait for
 MOST_WAITING = 8 << 20  # bytes; a client that leaves more unread is dropped
 FEW_WAITING = 1 << 20  # bytes; beyond that it gets no detections, which the next frame replaces
 _CHUNK = 1 << 16
@@ -33,6 +34,7 @@ class Client:
         self.connection = connection
         self.asked: dict[str, int] = {}
         self.missed = 0
+        self._questions: deque[Message] = deque()
         self._unpacker = Unpacker(most_json=MOST_ASKED, most_bytes=0)
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
@@ -41,6 +43,27 @@ class Client:
     def has_more(self) -> bool:
         """Whether something waits to be sent."""
         return bool(self._waiting)
+
+    @property
+    def has_questions(self) -> bool:
+        """Whether it waits for stored pictures."""
+        return bool(self._questions)
+
+    def wants(self, question: Message) -> None:
+        """It asks for a stored picture.
+
+        Raises:
+            Gone: it waits for too many already.
+        """
+        if len(self._questions) >= MOST_QUESTIONS:
+            raise Gone(f"it asks for more than {MOST_QUESTIONS} pictures at once")
+        self._questions.append(question)
+
+    def wanted(self, most: int) -> list[Message]:
+        """Its oldest questions, taken; none while much waits to be sent to it."""
+        if self._waiting_bytes > FEW_WAITING:
+            return []
+        return [self._questions.popleft() for _ in range(min(most, len(self._questions)))]
 
     def say(self, message: bytes, *, may_be_missed: bool = False) -> None:
         """Send a message in its turn.

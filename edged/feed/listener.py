@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import os
 import socket
@@ -13,7 +14,7 @@ from edged.core.errors import ConfigError
 
 LONGEST_PATH = 107  # bytes: unix(7), sun_path with its final zero
 BACKLOG = 16
-_OWNER, _GROUP = 0o600, 0o660
+_OWNER, _GROUP, _PASSABLE = 0o600, 0o660, 0o711
 
 
 def listen(path: Path, *, group: str) -> socket.socket:
@@ -32,7 +33,7 @@ def listen(path: Path, *, group: str) -> socket.socket:
         raise ConfigError(f"[feed] socket: {path}: {problem}", remedy=remedy)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o751)
+        _make_folder(path.parent)
         _require_unused(path)
         os.fchmod(listener.fileno(), _OWNER)  # before anybody could connect
         listener.bind(os.fspath(path))
@@ -47,6 +48,13 @@ def listen(path: Path, *, group: str) -> socket.socket:
     return listener
 
 
+def _make_folder(folder: Path) -> None:
+    """Make it, passable for the group that may connect, whatever the umask says."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(_PASSABLE)
+
+
 def _require_unused(path: Path) -> None:
     """Remove what an earlier run left; raise ConfigError where something else is, or somebody listens."""
     try:
@@ -56,7 +64,8 @@ def _require_unused(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConfigError(f"[feed] socket: {path} is there, and is no socket", remedy="name another place")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(os.fspath(path)) == 0:
+        probe.settimeout(0)
+        if probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED:
             raise ConfigError(f"[feed] socket: {path}: another program listens there", remedy="name another place")
     path.unlink()
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from edged.core.types import Frame, FrameResult, Pixels
+from edged.feed.wire import Message
 from edged.jpeg import jpeg
 
 MOST_WAITING = 4  # copies that wait to be encoded; a camera whose frame finds no place is asked again by its next one
@@ -21,11 +22,13 @@ class Taken:
     """A frame that somebody asked for.
 
     Attributes:
-        result: what was found in it.
+        camera: its name.
+        describe: makes the message that belongs to it.
         pixels: a copy, (H, W, 3) uint8 BGR.
     """
 
-    result: FrameResult
+    camera: str
+    describe: Callable[[], Message]
     pixels: Pixels
 
 
@@ -34,12 +37,15 @@ class Pictures:
 
     Attributes:
         on_taken: called in the pipeline's thread when `take` has something to give.
+        described: gives what makes the message of a result; called in the pipeline's thread, where names of classes
+            are those of the result's model.
     """
 
     def __init__(self) -> None:
         self._wanted: set[str] = set()
         self._taken: deque[Taken] = deque(maxlen=MOST_WAITING)
         self.on_taken: Callable[[], None] = lambda: None
+        self.described: Callable[[FrameResult], Callable[[], Message]] = lambda _: dict
 
     def want(self, camera: str) -> None:
         """Take the next frame of this camera. Any thread may call it."""
@@ -61,7 +67,11 @@ class Pictures:
         camera = frame.meta.camera
         if camera in self._wanted and len(self._taken) < MOST_WAITING:
             self._wanted.discard(camera)
-            self._taken.append(Taken(result, frame.pixels.copy()))
+            try:
+                pixels = frame.pixels.copy()
+            except MemoryError:  # whoever asked may ask again; detection goes on
+                return result
+            self._taken.append(Taken(camera, self.described(result), pixels))
             self.on_taken()
         return result
 

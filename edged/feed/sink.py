@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -50,15 +51,17 @@ class Feed:
         read_snapshot: Callable[[str, bool], bytes | None],
     ) -> None:
         self._origin, self._counters = origin, counters
-        self._server = FeedServer(
-            listener,
-            pictures=pictures,
-            answers=Answers(describe=lambda result: self._described(result, self._origin), read_snapshot=read_snapshot),
-        )
+        self._lock = threading.Lock()  # of what cameras there are, and what is kept of each
         self._cameras: set[str] = set()
+        self._info: DeviceInfo | None = None
+        pictures.described = lambda result: partial(self._described, result, self._origin)
+        self._server = FeedServer(
+            listener, pictures=pictures, answers=Answers(read_snapshot=read_snapshot), knows=self._knows
+        )
         hello = {"kind": "hello", "protocol": PROTOCOL, "device": origin.device, "session": origin.session}
         self._keep(hello, "hello")
         self.watch(cameras)
+        self._server.start()
 
     def publish(self, result: FrameResult) -> None:
         """Say what was found in a frame, where somebody listens."""
@@ -74,8 +77,10 @@ class Feed:
 
     def objects(self, counts: ObjectCounts) -> None:
         """Say how many objects a camera shows."""
-        if counts.camera in self._cameras:
-            self._keep({"kind": "objects", **objects_payload(counts, self._origin)}, "objects", counts.camera)
+        message = {"kind": "objects", **objects_payload(counts, self._origin)}
+        with self._lock:
+            if counts.camera in self._cameras:
+                self._keep(message, "objects", counts.camera)
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Whoever wants to see it asks for it."""
@@ -83,29 +88,34 @@ class Feed:
     def set_model(self, model: str, classes: Sequence[str]) -> None:
         """Results said from now on name this bundle and these classes."""
         self._origin = replace(self._origin, model=model, classes=tuple(classes))
+        if self._info is not None:
+            self.info(replace(self._info, model=model))
 
     def camera_state(self, state: CameraState) -> None:
         """Say the state of a camera, and how it is read."""
-        if state.camera in self._cameras:
-            state = replace(state, reason=without_addresses(state.reason))
-            how = {"decoder": state.decoder, "size": list(state.size_wh), "fps": round(state.fps, 2)}
-            message = {"kind": "camera", **health_payload(state, device=self._origin.device), **how}
-            self._keep(message, "camera", state.camera)
+        state = replace(state, reason=without_addresses(state.reason))
+        how = {"decoder": state.decoder, "size": list(state.size_wh), "fps": round(state.fps, 2)}
+        message = {"kind": "camera", **health_payload(state, device=self._origin.device), **how}
+        with self._lock:
+            if state.camera in self._cameras:
+                self._keep(message, "camera", state.camera)
 
     def watch(self, cameras: Iterable[Watched]) -> None:
         """These are the cameras from now on."""
         watched = tuple(cameras)
         names = {each.camera for each in watched}
-        for gone in self._cameras - names:
-            for kind in ("camera", "objects"):
-                self._server.say(
-                    Said(partial(packed, {"kind": "removed", "camera": gone}), key=(kind, gone), ends=True)
-                )
-        self._cameras = names
-        self._keep({"kind": "cameras", "cameras": [_described_camera(each) for each in watched]}, "cameras")
+        with self._lock:
+            for gone in self._cameras - names:
+                removed = partial(packed, {"kind": "removed", "camera": gone})
+                for kind in ("camera", "objects"):
+                    self._server.say(Said(removed, key=(kind, gone), ends=True))
+                self._server.forget(gone)
+            self._cameras = names
+            self._keep({"kind": "cameras", "cameras": [_described_camera(each) for each in watched]}, "cameras")
 
     def info(self, info: DeviceInfo) -> None:
         """Say what runs on this device."""
+        self._info = info
         self._keep({"kind": "info", **info_payload(info, self._origin), "classes": self._origin.classes}, "info")
 
     def statistics(self, statistics: Statistics) -> None:
@@ -126,6 +136,9 @@ class Feed:
     def close(self) -> None:
         """Send what waits, for a moment, and end; safe to call twice."""
         self._server.close()
+
+    def _knows(self, camera: str) -> bool:
+        return camera in self._cameras
 
     def _keep(self, message: Mapping[str, Any], *key: str) -> None:
         encoded = packed(message)

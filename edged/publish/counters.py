@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+# Why messages are lost.
+CAUSES = (
+    *("offline", "queue", "outbox_queue", "outbox_bytes", "outbox_age", "outbox_disk"),
+    *("invalid", "too_large", "refused", "closed"),
+)
+
 logger = logging.getLogger(__name__)
 
 

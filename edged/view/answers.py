@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -18,11 +18,13 @@ from edged.view.fleet import Fleet
 from edged.view.hub import Hub
 from edged.view.link import Link
 from edged.view.metrics import CONTENT_TYPE, Metrics
-from edged.view.pictures import SIDES, PictureDesk
+from edged.view.pictures import SIDES, PictureDesk, Shown, TooManyWait
 from edged.view.viewers import TooMany, Viewers, as_event
 
 PICTURE_S = 10.0  # a question for a picture is answered by then, with or without one
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = 10.0
+BEAT = as_event("beat", {})
+STILL_ALLOWED = "edged.still_allowed"  # of a request: whether its session goes on
 MOST_LISTED = 500
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 
@@ -48,7 +50,7 @@ class Answers:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """The daemon is there, too."""
-        if self._hub.ready or (self._fleet is not None and self._fleet.connected):
+        if self._hub.ready or (self._fleet is not None and self._fleet.connected and not self._hub.listens):
             return web.Response(text="ready\n")
         return web.Response(status=503, text="no daemon\n")
 
@@ -62,6 +64,7 @@ class Answers:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Everything that holds, then everything that is said, as server-sent events, until the page is closed."""
+        still_allowed: Callable[[], bool] = request.get(STILL_ALLOWED, lambda: True)
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         try:
             with self._viewers.joined() as viewer:
@@ -70,13 +73,15 @@ class Answers:
                 if self._fleet is not None:
                     viewer.say(as_event("fleet", self._fleet.now()))
                 while True:
-                    with contextlib.suppress(TimeoutError):
+                    with contextlib.suppress(asyncio.TimeoutError):
                         message = await asyncio.wait_for(viewer.waiting.get(), HEARTBEAT_S)
                         if message is None:
                             break
                         await answer.write(message)
                         continue
-                    await answer.write(b": still there\n\n")
+                    if not still_allowed():
+                        break
+                    await answer.write(BEAT)
         except TooMany:
             return web.Response(status=503, text="too many pages are open\n")
         except ConnectionResetError:
@@ -93,10 +98,11 @@ class Answers:
             return _refused("camera and zone are names of a-z, 0-9, _ and -")
         if any(moment and not _MOMENT.fullmatch(moment) for moment in moments.values()):
             return _refused("since and until are moments such as 2026-03-01T12:00:00Z")
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:6]) <= MOST_LISTED):
+        if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST_LISTED):  # noqa: PLR2004
             return _refused(f"limit is 1 to {MOST_LISTED}")
-        wanted = Wanted(**names, **moments, label=query.get("label", "")[:200], limit=int(limit))
-        return _json({"events": self._book.find(wanted)})
+        exact = {key: _to_the_microsecond(moment) for key, moment in moments.items()}
+        wanted = Wanted(**names, **exact, label=query.get("label", "")[:200], limit=int(limit))
+        return _json({"events": self._book.find(wanted), "labels": self._book.labels()})
 
     async def story(self, request: web.Request) -> web.Response:
         """All messages of one event."""
@@ -112,7 +118,9 @@ class Answers:
         jpeg = await self._link.snapshot(event, clean=request.query.get("clean") == "1")
         if jpeg is None:
             return web.Response(status=404, text="there is no picture\n")
-        return web.Response(body=jpeg, content_type="image/jpeg")
+        # Its address names the version, so that what was seen need not be asked again.
+        kept = "private, max-age=86400, immutable" if "v" in request.query else "no-store"
+        return web.Response(body=jpeg, content_type="image/jpeg", headers={"Cache-Control": kept})
 
     async def picture(self, request: web.Request) -> web.Response:
         """The next picture of a camera with what was found in it; 204 where none comes."""
@@ -128,7 +136,8 @@ class Answers:
             return shown
         return web.Response(body=shown.jpeg, content_type="image/jpeg")
 
-    async def _next(self, request: web.Request) -> Any:  # noqa: ANN401 - a picture, or why there is none
+    async def _next(self, request: web.Request) -> Shown | web.Response:
+        """A picture, or why there is none."""
         camera, side, after = (
             request.match_info["camera"],
             request.query.get("side", "960"),
@@ -139,9 +148,11 @@ class Answers:
         if not (side.isascii() and side.isdecimal() and len(side) < 5) or not (after[:12] or "0").isdecimal():  # noqa: PLR2004
             return _refused(f"side is a number up to {SIDES[-1]}, after the sequence of a frame")
         seen = int(after[:12]) if after else None
-        return await self._desk.next(camera, side=int(side), after=seen, timeout_s=PICTURE_S) or web.Response(
-            status=204
-        )
+        try:
+            shown = await self._desk.next(camera, side=int(side), after=seen, timeout_s=PICTURE_S)
+        except TooManyWait:
+            return web.Response(status=503, text="too many wait for pictures\n", headers={"Retry-After": "2"})
+        return shown or web.Response(status=204)
 
     async def fleet(self, _request: web.Request) -> web.Response:
         """What other boxes say over MQTT."""
@@ -152,6 +163,14 @@ class Answers:
 
 def _json(content: Mapping[str, Any]) -> web.Response:
     return web.Response(body=orjson.dumps(content), content_type="application/json")
+
+
+def _to_the_microsecond(moment: str) -> str:
+    """As the messages write it, so that text is in order of time; empty stays empty."""
+    if not moment:
+        return ""
+    seconds, _, fraction = moment.rstrip("Z").partition(".")
+    return f"{seconds}.{fraction:0<6}Z"
 
 
 def _refused(why: str) -> web.Response:

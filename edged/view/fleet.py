@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,6 +20,8 @@ from edged.publish.tls import tls_context
 
 MOST_BOXES, MOST_CAMERAS = 2000, 256
 MOST_BYTES = 1 << 20
+MOST_LETTERS = 300
+MOST_NUMBER = 1e15
 TELL_S = 1.0  # pages are told of changes so often at most
 _LEVELS = 2  # of a topic below the prefix: a box, and what it says
 
@@ -83,7 +85,7 @@ class Fleet:
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         if len(message.payload) <= MOST_BYTES:
-            self._in_loop(self._take, message.topic, bytes(message.payload))
+            self._in_loop(self._take, message.topic, bytes(message.payload), bool(message.retain))
 
     def _in_loop(self, act: Callable[..., None], *arguments: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -93,7 +95,7 @@ class Fleet:
         self.connected = connected
         self._changed()
 
-    def _take(self, topic: str, payload: bytes) -> None:
+    def _take(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
         device, *what = topic.removeprefix(f"{self._prefix}/").split("/")
         if not is_name(device) or (device not in self._boxes and len(self._boxes) >= MOST_BOXES):
             return
@@ -106,7 +108,10 @@ class Fleet:
             _note(box, what, content)
         elif len(what) == _LEVELS and not payload:
             box["cameras"].pop(what[0], None)
-        box["seen_at"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        if not retained:  # that may have been said weeks ago
+            box["seen_at"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        if box["online"] is None and box["info"] is None and not payload:
+            del self._boxes[device]
         self._changed()
 
     def _changed(self) -> None:
@@ -121,16 +126,36 @@ class Fleet:
 
 def _note(box: dict[str, Any], what: list[str], content: Message) -> None:
     if what == ["info"]:
-        box["info"] = {key: content.get(key) for key in ("version", "model", "backend", "cameras", "started_at")}
+        box["info"] = {key: _text(content.get(key)) for key in ("version", "model", "backend", "started_at")}
     elif what == ["stats"]:
-        cameras = content.get("cameras")
-        dropped = [each.get("dropped") for each in cameras.values()] if isinstance(cameras, dict) else []
-        box["stats"] = {
-            **{key: content.get(key) for key in ("uptime_s", "fps", "memory_mb", "temperature_c", "published_at")},
-            "dropped": sum(sum(each.values()) for each in dropped if isinstance(each, dict)),
-        }
-    elif len(what) == _LEVELS and what[1] == "health" and len(box["cameras"]) < MOST_CAMERAS:
-        box["cameras"][what[0]] = {key: content.get(key) for key in ("state", "reason", "since")}
+        numbers = {key: _number(content.get(key)) for key in ("uptime_s", "fps", "memory_mb", "temperature_c")}
+        box["stats"] = {**numbers, "dropped": _dropped(content.get("cameras"))}
+    elif len(what) == _LEVELS and what[1] == "health" and _has_place(box["cameras"], what[0]):
+        box["cameras"][what[0]] = {key: _text(content.get(key)) for key in ("state", "reason", "since")}
+
+
+def _has_place(cameras: Mapping[str, object], name: str) -> bool:
+    return name in cameras or (is_name(name) and len(cameras) < MOST_CAMERAS)
+
+
+def _text(value: object) -> str:
+    return value[:MOST_LETTERS] if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float | None:
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_one and abs(value) < MOST_NUMBER else None  # type: ignore[arg-type]
+
+
+def _dropped(cameras: object) -> int:
+    """Frames that gave way, of all cameras."""
+    tables = (
+        [each.get("dropped") for each in cameras.values() if isinstance(each, dict)]
+        if isinstance(cameras, dict)
+        else []
+    )
+    counts = [_number(count) for table in tables if isinstance(table, dict) for count in table.values()]
+    return round(sum(count for count in counts if count is not None))
 
 
 def _object(payload: bytes) -> Message | None:

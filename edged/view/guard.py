@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 SESSION_S = 12 * 3600.0
 MOST_SESSIONS = 1000
 WINDOW_S = 60.0
-MOST_WRONG, MOST_WRONG_OF_ALL = 5, 100  # tokens in a window: of one address, and of all together
+MOST_WRONG = 5  # tokens of one address in a window
 MOST_ADDRESSES = 10_000
 COOKIE = "edged-view"
 
@@ -46,7 +46,6 @@ class Guard:
         self._clock = clock
         self._sessions: OrderedDict[str, float] = OrderedDict()  # id: when it ends
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()  # by address
-        self._wrong_of_all: deque[float] = deque(maxlen=MOST_WRONG_OF_ALL)
 
     @property
     def asks(self) -> bool:
@@ -63,15 +62,16 @@ class Guard:
 
     def is_own_origin(self, origin: str, host: str) -> bool:
         """Whether a request with this `Origin` comes from a page of this server, reached as `host`."""
-        return urlsplit(origin).netloc.lower() == host.lower() != ""
+        try:
+            return urlsplit(origin).netloc.lower() == host.lower() != ""
+        except ValueError:  # brackets that do not match
+            return False
 
     def is_blocked(self, address: str) -> bool:
-        """Whether too many wrong tokens came lately, from this address or from all."""
+        """Whether too many wrong tokens came from this address lately. Others are not kept out by its guesses."""
         now_s = self._clock()
         recent = self._wrong.get(address, ())
-        of_one = sum(now_s - at_s < WINDOW_S for at_s in recent)
-        of_all = sum(now_s - at_s < WINDOW_S for at_s in self._wrong_of_all)
-        return of_one >= MOST_WRONG or of_all >= MOST_WRONG_OF_ALL
+        return sum(now_s - at_s < WINDOW_S for at_s in recent) >= MOST_WRONG
 
     def accepts(self, token: str, address: str) -> bool:
         """Whether the token is right; a wrong one is counted. Compared in constant time."""
@@ -81,7 +81,6 @@ class Guard:
         self._wrong.move_to_end(address)
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
-        self._wrong_of_all.append(self._clock())
         return False
 
     def new_session(self) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from datetime import datetime, timezone
 from typing import Any
 
+from edged.core.errors import DataError
 from edged.feed.wire import Message
 from edged.view.book import EventBook
 from edged.view.meters import Meters
@@ -14,7 +14,8 @@ from edged.view.pictures import PictureDesk
 from edged.view.viewers import Viewers
 
 HISTORY_S = 3600.0
-MOST_POINTS = 720  # an hour at one in five seconds
+LEAST_BETWEEN_S = 4.0  # between two points of the last hour
+MOST_POINTS = 1000
 RESTART, MISSED = "restart", "not_heard"  # why an event is over whose end was not heard
 
 
@@ -25,6 +26,7 @@ class Hub:
         book: of events.
         desk: of pictures.
         viewers: the open pages.
+        listens: there is a daemon to listen to; otherwise only a fleet is looked at.
 
     Attributes:
         connected: whether the daemon is there.
@@ -35,7 +37,8 @@ class Hub:
         meters: what is measured for metrics.
     """
 
-    def __init__(self, *, book: EventBook, desk: PictureDesk, viewers: Viewers) -> None:
+    def __init__(self, *, book: EventBook, desk: PictureDesk, viewers: Viewers, listens: bool = True) -> None:
+        self.listens = listens
         self._book, self._desk, self._viewers = book, desk, viewers
         self.connected = False
         self.hello: Message = {}
@@ -80,6 +83,7 @@ class Hub:
     def now(self) -> Message:
         """Everything that holds, for a page that was just opened."""
         return {
+            "listens": self.listens,
             "connected": self.connected,
             "device": self.hello.get("device", ""),
             "info": self.info,
@@ -104,6 +108,8 @@ class Hub:
         self.cameras, self.states, self.objects, self.open = [], {}, {}, {}
 
     def _all_told(self, _message: Message) -> None:
+        if not self.connected:
+            raise DataError("the feed: told before hello")
         restarted = bool(self._session) and self.hello["session"] != self._session
         self._session, self._told = self.hello["session"], True
         at = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:26] + "Z"
@@ -116,6 +122,7 @@ class Hub:
 
     def _note_cameras(self, message: Message) -> None:
         self.cameras = message["cameras"]
+        self.meters.expect((each["camera"], label) for each in self.cameras for label in each["labels"])
         self._desk.keep({each["camera"] for each in self.cameras})
         self._say("cameras", message)
 
@@ -144,11 +151,19 @@ class Hub:
 
     def _note_statistics(self, message: Message) -> None:
         self.statistics = message
-        self._history.append(_point(message))
-        oldest_s = time.time() - HISTORY_S
-        while self._history and self._history[0]["at"] < oldest_s:
-            self._history.popleft()
+        self._remember(_point(message))
         self._say("statistics", message)
+
+    def _remember(self, point: Message) -> None:
+        """Add a point of the last hour; one that is known, and those of an earlier run, say nothing of this one."""
+        if self._history and point["at"] <= self._history[-1]["at"]:
+            return
+        if self._history and point["frames"] < self._history[-1]["frames"]:
+            self._history.clear()
+        if not self._history or point["at"] - self._history[-1]["at"] >= LEAST_BETWEEN_S:
+            self._history.append(point)
+        while self._history[0]["at"] < point["at"] - HISTORY_S:
+            self._history.popleft()
 
     def _say(self, kind: str, message: Message) -> None:
         if self._told:
@@ -160,7 +175,8 @@ def _point(statistics: Message) -> dict[str, Any]:
     total = statistics["latency_ms"]["total"]
     cameras = statistics["cameras"]
     return {
-        "at": round(time.time(), 1),
+        "at": datetime.fromisoformat(statistics["published_at"].replace("Z", "+00:00")).timestamp(),
+        "frames": statistics["frames"],
         "fps": statistics["fps"],
         "p50": total["p50"],
         "p95": total["p95"],

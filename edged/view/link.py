@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from edged.core.errors import DataError
+from edged.core.errors import DataError, EdgedError
 from edged.feed.wire import PROTOCOL, Message, Unpacker, packed
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
@@ -23,48 +23,47 @@ class Link:
     """Connects, reads, connects again.
 
     Args:
-        path: the feed's socket.
+        path: gives the feed's socket; asked before every try, for the daemon may come to be somewhere else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Callable[[], Path]) -> None:
         self._path = path
         self._writer: asyncio.StreamWriter | None = None
         self._snapshots: defaultdict[tuple[str, bool], list[asyncio.Future[bytes | None]]] = defaultdict(list)
-
-    @property
-    def connected(self) -> bool:
-        """Whether the daemon is there."""
-        return self._writer is not None
 
     async def run(self, *, on_message: Callable[[Message, bytes], None], on_lost: Callable[[], None]) -> None:
         """Keep the connection up until cancelled.
 
         Args:
-            on_message: takes each message and the bytes beside it.
+            on_message: takes each message and the bytes beside it. Where it fails, the connection is made anew.
             on_lost: called when there is no connection any more.
         """
         pause_s, said = FIRST_PAUSE_S, ""
         while True:
+            problem = "the daemon closed it"
             try:
-                await self._listen(on_message)
-                pause_s, problem = FIRST_PAUSE_S, "the daemon closed it"
+                path = self._path()
+                await self._listen(path, on_message)
             except OSError as exc:
-                problem = exc.strerror or str(exc)
-            except DataError as exc:
+                problem = f"{path}: {exc.strerror or exc}"
+            except EdgedError as exc:
                 problem = str(exc)
-            if self.connected:
+            except Exception:
+                problem = "a message could not be taken"
+                logger.exception("a defect of edged itself; please report it")
+            if self._writer is not None:
                 self._writer = None
                 self._forget_questions()
                 on_lost()
-                said = ""
+                pause_s, said = FIRST_PAUSE_S, ""
             if problem != said:
                 said = problem
-                logger.warning("no feed on %s: %s; trying again", self._path, problem)
+                logger.warning("no feed: %s; trying again", problem)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _listen(self, on_message: Callable[[Message, bytes], None]) -> None:
-        reader, writer = await asyncio.open_unix_connection(self._path)
+    async def _listen(self, path: Path, on_message: Callable[[Message, bytes], None]) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
         unpacker = Unpacker()
         try:
             self._writer = writer
@@ -91,18 +90,18 @@ class Link:
 
     async def snapshot(self, event: str, *, clean: bool) -> bytes | None:
         """The stored picture of an event; None where there is none, or the daemon does not answer."""
-        waiting = asyncio.get_running_loop().create_future()
+        if self._writer is None:
+            return None
+        waiting: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         others = self._snapshots[event, clean]
         others.append(waiting)
-        if len(others) == 1 and not self._ask({"kind": "snapshot", "event": event, "clean": clean}):
-            self._snapshots.pop((event, clean), None)
-            return None
+        if len(others) == 1:
+            self._ask({"kind": "snapshot", "event": event, "clean": clean})
         try:
-            found: bytes | None = await asyncio.wait_for(waiting, SNAPSHOT_S)
-        except TimeoutError:
+            return await asyncio.wait_for(waiting, SNAPSHOT_S)
+        except asyncio.TimeoutError:
             self._snapshots.pop((event, clean), None)
             return None
-        return found
 
     def _ask(self, question: Message) -> bool:
         if self._writer is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edged.feed.wire import Message
 
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MOST_LABELS = 1000  # sets of labels of one counter; what comes after them is counted as `other`
 OTHER = "other"
 
@@ -56,6 +56,12 @@ class Meters:
         """The daemon was started anew: its counters begin at 0, and so do these."""
         self.__init__()  # type: ignore[misc]
 
+    def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Count from 0 what these cameras may show: what appears with 1 was no increase to whoever looks at rates."""
+        for camera, label in pairs:
+            for kind in ("start", "update", "end"):
+                self._count((camera, label, kind), 0)
+
     def frame(self, message: Message) -> None:
         """A frame was processed."""
         timings = message["timings"]
@@ -64,7 +70,9 @@ class Meters:
 
     def event(self, message: Message) -> None:
         """An event said something."""
-        key = message["camera"], message["label"], message["type"]
+        self._count((message["camera"], message["label"], message["type"]), 1)
+
+    def _count(self, key: tuple[str, str, str], number: int) -> None:
         if key not in self.events and len(self.events) >= MOST_LABELS:
-            key = OTHER, OTHER, message["type"]
-        self.events[key] += 1
+            key = OTHER, OTHER, key[2]
+        self.events[key] += number

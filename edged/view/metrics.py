@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from edged.feed.wire import Message
+from edged.publish.counters import CAUSES
 from edged.view.hub import Hub
 from edged.view.meters import Histogram
 
@@ -47,11 +48,16 @@ class _Collector(Collector):
     def collect(self) -> Iterable[Metric]:
         """All families; what is not known is left out, for a 0 would be a lie."""
         hub = self._hub
+        if not hub.listens:
+            return
         yield GaugeMetricFamily("edged_feed_connected", "Whether the daemon is there.", value=hub.connected)
-        yield from self._cameras()
+        if hub.connected:
+            yield from self._cameras()
         yield _histogram("edged_inference_seconds", "Time of a frame in the model.", hub.meters.inference)
         yield _histogram("edged_latency_seconds", "From the grab of a frame to its result.", hub.meters.latency)
-        yield from self._events()
+        yield self._said()
+        if hub.connected:
+            yield from self._there()
         if hub.connected and hub.statistics is not None:
             yield from _of_statistics(hub.statistics)
         if hub.connected and hub.info is not None:
@@ -64,7 +70,7 @@ class _Collector(Collector):
         decoder = InfoMetricFamily("edged_decoder", "What reads it.", labels=["camera"])
         for each in self._hub.cameras:
             name, known = each["camera"], self._hub.states.get(each["camera"])
-            now = str(known["state"]) if known and self._hub.connected else "offline"
+            now = str(known["state"]) if known else "opening"
             up.add_metric([name], now in _ALIVE)
             for one in _STATES:
                 state.add_metric([name, one], now == one)
@@ -72,10 +78,13 @@ class _Collector(Collector):
                 decoder.add_metric([name], {"decoder": str(known["decoder"])})
         yield from (up, state, decoder)
 
-    def _events(self) -> Iterator[Metric]:
+    def _said(self) -> Metric:
         said = CounterMetricFamily("edged_events", "Messages of events.", labels=["camera", "label", "type"])
         for key, number in self._hub.meters.events.items():
             said.add_metric(key, number)
+        return said
+
+    def _there(self) -> Iterator[Metric]:
         there = GaugeMetricFamily("edged_events_open", "Events that go on.", labels=["camera", "label"])
         for pair, number in Counter((each["camera"], each["label"]) for each in self._hub.open.values()).items():
             there.add_metric(pair, number)
@@ -87,20 +96,25 @@ class _Collector(Collector):
                 for label, directions in labels.items():
                     for direction, number in directions.items():
                         crossed.add_metric([camera, line, label, direction], number)
-        yield from (said, there, crossed)
+        yield from (there, crossed)
 
 
 def _of_statistics(found: Message) -> Iterator[Metric]:
     captured = CounterMetricFamily("edged_frames_captured", "Frames that came.", labels=["camera"])
     processed = CounterMetricFamily("edged_frames_processed", "Frames that were looked at.", labels=["camera"])
+    bad = CounterMetricFamily("edged_frames_bad", "Pictures that came damaged.", labels=["camera"])
+    again = CounterMetricFamily("edged_camera_reconnects", "How often it came back after a loss.", labels=["camera"])
     dropped = CounterMetricFamily("edged_frames_dropped", "Frames that gave way.", labels=["camera", "cause"])
     for camera, counts in found["cameras"].items():
         captured.add_metric([camera], counts["captured"])
         processed.add_metric([camera], counts["processed"])
+        bad.add_metric([camera], counts["bad_frames"])
+        again.add_metric([camera], counts["reconnects"])
         for cause, number in counts["dropped"].items():
             dropped.add_metric([camera, cause], number)
-    yield from (captured, processed, dropped)
-    yield _by_cause("edged_messages_dropped", "Messages over MQTT that were lost.", found["publish"]["dropped"])
+    yield from (captured, processed, dropped, bad, again)
+    messages = {**dict.fromkeys(CAUSES, 0), **found["publish"]["dropped"]}
+    yield _by_cause("edged_messages_dropped", "Messages over MQTT that were lost.", messages)
     lost = {cause: found["snapshots"][cause] for cause in ("dropped_disk", "failed")}
     yield _by_cause("edged_snapshots_lost", "Snapshots that are not stored.", lost)
     yield GaugeMetricFamily("edged_broker_connected", "Whether the broker is.", value=found["publish"]["connected"])
@@ -110,7 +124,7 @@ def _of_statistics(found: Message) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "edged_outbox_oldest_seconds", "Age of the oldest of them.", value=found["publish"]["oldest_s"]
     )
-    yield CounterMetricFamily("edged_uptime_seconds", "Since the daemon's start.", value=found["uptime_s"])
+    yield GaugeMetricFamily("edged_uptime_seconds", "Since the daemon's start.", value=found["uptime_s"])
     if found["memory_mb"] is not None:
         yield GaugeMetricFamily("edged_resident_memory_bytes", "Of the daemon.", value=found["memory_mb"] * 2**20)
     if found["temperature_c"] is not None:

@@ -22,7 +22,8 @@ from edged.core.secrets import remember
 from edged.publish.options import MAX_PORT
 
 CONFIG = Path("/etc/edged/view.toml")
-FILE, TOKEN = "view.toml", "view-token"  # credentials of systemd
+# Credentials of systemd.
+FILE, TOKEN, CERTIFICATE, KEY = "view.toml", "view-token", "view-cert", "view-key"
 PORT = 8710
 LEAST_TOKEN = 16  # characters
 
@@ -59,11 +60,12 @@ class Listen(Section, frozen=True):
             raise ValueError(f"a token has at least {LEAST_TOKEN} characters; make one with: openssl rand -hex 24")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
-        if self.is_loopback:
+        if self.is_loopback and not self.proxy:
             return self
         if not token:
+            where = "the proxy" if self.is_loopback else self.address
             raise ValueError(
-                f"{self.address} is reached from other machines: give a token (token_file, or the credential {TOKEN})"
+                f"{where} is reached from other machines: give a token (token_file, or the credential {TOKEN})"
             )
         if not self.encrypts:
             raise ValueError(
@@ -94,23 +96,28 @@ class ViewSettings(Section, frozen=True):
     mqtt: Mqtt = Field(default_factory=Mqtt)  # for --fleet
 
 
-def load_view_settings(path: Path | None, changes: Mapping[str, Mapping[str, Any]]) -> ViewSettings:
+def load_view_settings(
+    path: Path | None, changes: Mapping[str, Mapping[str, Any]], *, events: Path | None = None
+) -> ViewSettings:
     """Settings of the file, changed by the command line, with secrets from their files and credentials.
 
     Args:
         path: of the file; None for the usual one, which may be missing.
         changes: keys by section.
+        events: where events are kept if nobody says otherwise.
 
     Raises:
         ConfigError: one line a problem.
     """
     found = _usual() if path is None else path
     document = Document({}, {}) if found is None else _read(found)
-    raw: dict[str, Any] = {
-        name: dict(table) if isinstance(table, dict) else table for name, table in document.table.items()
-    }
+    raw: dict[str, Any] = {"events": {}, "listen": {}, **document.table}
     for section, keys in changes.items():
-        raw[section] = {**(raw.get(section) or {}), **keys}
+        if isinstance(raw.get(section, {}), dict):  # what is no table is refused below
+            raw[section] = {**raw.get(section, {}), **keys}
+    if events is not None and isinstance(raw["events"], dict):
+        raw["events"] = {"file": events, **raw["events"]}
+    _use_credentials(raw)
     _fill(raw, "listen", "token")
     _fill(raw, "mqtt", "password")
     try:
@@ -134,22 +141,31 @@ def _read(path: Path) -> Document:
 
 
 def _fill(raw: dict[str, Any], section: str, key: str) -> None:
-    """Read a secret from the file that `KEY_file` names, or of the token from systemd's credential."""
-    table = raw.get(section) or {}
+    """Read a secret from the file that `KEY_file` names."""
+    table = raw.get(section, {})
     if not isinstance(table, dict):
         return
-    place = table.get(f"{key}_file")
-    if place is None and key == "token" and not table.get(key):
-        place = _credential()
-    if place is not None:
-        table = raw[section] = {**table, key: read_password_file(str(place))}
+    if table.get(f"{key}_file") is not None:
+        table = raw[section] = {**table, key: read_password_file(str(table[f"{key}_file"]))}
     if isinstance(table.get(key), str):
         remember([table[key]])
 
 
-def _credential() -> Path | None:
+def _use_credentials(raw: dict[str, Any]) -> None:
+    """Take token, certificate and key from systemd's credentials, where the file names no others."""
+    table = raw["listen"]
+    if not isinstance(table, dict):
+        return
+    given = {"token_file": _credential(TOKEN), "cert_file": _credential(CERTIFICATE), "key_file": _credential(KEY)}
+    if table.get("token"):
+        given.pop("token_file")
+    raw["listen"] = {**{key: path for key, path in given.items() if path is not None}, **table}
+
+
+def _credential(name: str) -> Path | None:
+    """A credential's file; None where there is none, or only line breaks."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    path = Path(directory) / TOKEN
+    path = Path(directory) / name
     return path if directory and path.is_file() and path.read_bytes().strip(b"\r\n") else None
 
 

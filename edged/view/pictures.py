@@ -40,9 +40,21 @@ class Shown:
 @dataclass(slots=True)
 class _Camera:
     newest: Shown | None = None
-    waiting: list[asyncio.Future[Shown]] = field(default_factory=list)
+    waiting: list[asyncio.Future[Shown | None]] = field(default_factory=list)
     asked_side: int = 0
     asked_s: float = 0.0
+
+    def answer(self, shown: Shown | None) -> None:
+        """Give it to all who wait; None: none comes."""
+        self.newest, self.asked_side = shown, 0
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(shown)
+
+
+class TooManyWait(Exception):
+    """Too many wait for pictures."""
 
 
 class PictureDesk:
@@ -66,49 +78,57 @@ class PictureDesk:
             timeout_s: to wait for it.
 
         Returns:
-            None where none came in time, or too many wait already.
+            None where none came in time, or none will come: the daemon is away, or does not know the camera.
+
+        Raises:
+            TooManyWait: too many wait already.
         """
         desk = self._cameras.setdefault(camera, _Camera())
         newest = desk.newest
         if newest is not None and newest.sequence != after and time.monotonic() - newest.at_s < FRESH_S:
             return newest
         if sum(len(each.waiting) for each in self._cameras.values()) >= MOST_WAITING:
+            raise TooManyWait
+        if not self._ask_for(camera, desk, next((each for each in SIDES if each >= side), SIDES[-1])):
             return None
-        self._ask_for(camera, desk, next((each for each in SIDES if each >= side), SIDES[-1]))
-        waiting: asyncio.Future[Shown] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Shown | None] = asyncio.get_running_loop().create_future()
         desk.waiting.append(waiting)
         try:
             return await asyncio.wait_for(waiting, timeout_s)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             return None
         finally:
             if waiting in desk.waiting:
                 desk.waiting.remove(waiting)
 
-    def _ask_for(self, camera: str, desk: _Camera, side: int) -> None:
+    def _ask_for(self, camera: str, desk: _Camera, side: int) -> bool:
+        """Ask, unless that is done already; False where the daemon is away."""
         now_s = time.monotonic()
-        if (side > desk.asked_side or now_s - desk.asked_s > ASK_AGAIN_S) and self._ask(camera, side):
-            desk.asked_side, desk.asked_s = max(side, desk.asked_side), now_s
+        if side <= desk.asked_side and now_s - desk.asked_s <= ASK_AGAIN_S:
+            return True
+        if not self._ask(camera, side):
+            return False
+        desk.asked_side, desk.asked_s = max(side, desk.asked_side), now_s
+        return True
 
     def take(self, message: Message, jpeg: bytes) -> None:
-        """A picture came."""
+        """A picture came, or why none comes."""
         desk = self._cameras.get(str(message.get("camera")))
-        if desk is None or not jpeg:
+        if desk is None:
+            return
+        if not jpeg:
+            desk.answer(None)
             return
         encoded = orjson.dumps(message)
         body = _LENGTH.pack(len(encoded)) + encoded + jpeg
-        shown = desk.newest = Shown(int(message["sequence"]), body, jpeg, time.monotonic())
-        desk.asked_side = 0
-        waiting, desk.waiting = desk.waiting, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(shown)
+        desk.answer(Shown(int(message["sequence"]), body, jpeg, time.monotonic()))
 
     def keep(self, cameras: set[str]) -> None:
         """Only these cameras are there; forget the pictures of others."""
-        self._cameras = {name: desk for name, desk in self._cameras.items() if name in cameras}
+        for gone in self._cameras.keys() - cameras:
+            self._cameras.pop(gone).answer(None)
 
     def lost(self) -> None:
         """The daemon is gone: what was asked will not be answered."""
         for desk in self._cameras.values():
-            desk.asked_side, desk.newest = 0, None
+            desk.answer(None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,15 @@ def changes_of(listen: str | None, socket: Path | None, events: Path | None) -> 
         changes["listen"] = _parted(listen)
     if socket is not None:
         changes["feed"] = {"socket": socket}
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if events is not None or state:
-        changes["events"] = {"file": events or Path(state) / EVENTS}
+    if events is not None:
+        changes["events"] = {"file": events}
     return changes
+
+
+def usual_events() -> Path | None:
+    """Where events are kept if nobody says: in systemd's state directory; None keeps them in memory."""
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(state) / EVENTS if state else None
 
 
 def _parted(listen: str) -> dict[str, Any]:
@@ -42,20 +49,24 @@ def _parted(listen: str) -> dict[str, Any]:
     return {"port": int(port), **({"address": address} if address else {})}
 
 
-def find_socket(*, required: bool) -> Path | None:
-    """The feed's socket: the service's, or that of the one daemon that this user runs.
-
-    Args:
-        required: where there is none, give the service's place, which may come to be.
+def find_socket() -> Path:
+    """The feed's socket: the service's, or that of the one daemon that this user runs; where none runs the service's.
 
     Raises:
         UsageError: there are several.
     """
     service = RUNTIME_DIR / SOCKET
-    if service.exists():
+    if _listens(service):
         return service
     folders = [folder for folder in (personal_runtime(), personal_state()) if folder is not None]
-    found = sorted(path for folder in folders for path in folder.glob(f"*/{SOCKET}"))
+    found = [path for folder in folders for path in sorted(folder.glob(f"*/{SOCKET}")) if _listens(path)]
     if len(found) > 1:
         raise UsageError("several daemons run: " + ", ".join(map(str, found)), remedy="name one with --socket")
-    return found[0] if found else service if required else None
+    return found[0] if found else service
+
+
+def _listens(path: Path) -> bool:
+    """Whether a program listens there, or would if this user might connect."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        return probe.connect_ex(os.fspath(path)) in {0, errno.EAGAIN, errno.EACCES}

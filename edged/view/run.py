@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from aiohttp import web
 
 from edged.assembly.options import mqtt_options
-from edged.core.errors import ConfigError
+from edged.core.errors import ConfigError, Unreachable
 from edged.health import notify_systemd
 from edged.view.answers import Answers
 from edged.view.book import EventBook
@@ -30,14 +32,16 @@ STOP_S = 1.0
 MOST_LINE = 4096  # bytes of a request's first line, and of a header
 
 logger = logging.getLogger(__name__)
+# It logs a traceback for each request that is no HTTP; what fails here is logged by `server.py`.
+logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL + 1)
 
 
-def run_view(settings: ViewSettings, *, socket: Path | None, fleet: bool) -> int:
+def run_view(settings: ViewSettings, *, socket: Callable[[], Path] | None, fleet: bool) -> int:
     """Serve the page until SIGTERM or SIGINT.
 
     Args:
         settings: as configured.
-        socket: of the feed; None where only a fleet is looked at.
+        socket: gives the feed's; None where only a fleet is looked at.
         fleet: listen to `[mqtt]` for other boxes.
 
     Raises:
@@ -46,7 +50,7 @@ def run_view(settings: ViewSettings, *, socket: Path | None, fleet: bool) -> int
     return asyncio.run(_serve(settings, socket, fleet=fleet))
 
 
-async def _serve(settings: ViewSettings, socket: Path | None, *, fleet: bool) -> int:
+async def _serve(settings: ViewSettings, socket: Callable[[], Path] | None, *, fleet: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -54,16 +58,16 @@ async def _serve(settings: ViewSettings, socket: Path | None, *, fleet: bool) ->
         book = EventBook(settings.events.file)
         resources.callback(book.close)
         viewers = Viewers()
-        link = Link(socket or Path())
+        link = Link(socket or Path)
         desk = PictureDesk(link.ask_picture)
-        hub = Hub(book=book, desk=desk, viewers=viewers)
+        hub = Hub(book=book, desk=desk, viewers=viewers, listens=socket is not None)
         others = _fleet(settings, viewers) if fleet else None
         if others is not None:
             others.start()
             resources.callback(others.stop)
         answers = Answers(hub=hub, book=book, desk=desk, viewers=viewers, link=link, fleet=others)
         guard = Guard(token=settings.listen.token.get_secret_value(), hosts=settings.listen.hosts)
-        server = Server(answers, guard, secure=settings.listen.encrypts)
+        server = Server(answers, guard, secure=settings.listen.encrypts, proxied=settings.listen.proxy)
         address = await _listen(settings.listen, server.application(), resources)
         if socket is not None:
             task = asyncio.create_task(link.run(on_message=hub.take, on_lost=hub.lost))
@@ -97,9 +101,10 @@ async def _listen(listen: Listen, application: web.Application, resources: Async
         site = web.TCPSite(runner, listen.address, listen.port, ssl_context=_tls(listen), reuse_address=True)
         await site.start()
     except OSError as exc:
-        raise ConfigError(
-            f"[listen] {listen.address}:{listen.port}: {exc.strerror or exc}", remedy="choose another port"
-        ) from exc
+        problem = f"[listen] {listen.address}:{listen.port}: {exc.strerror or exc}"
+        if exc.errno in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:  # that may change by itself
+            raise Unreachable(problem, remedy="choose another port, or end what listens there") from exc
+        raise ConfigError(problem, remedy="choose another") from exc
     port = runner.addresses[0][1]
     host = f"[{listen.address}]" if ":" in listen.address else listen.address
     return f"http{'s' * (listen.cert_file is not None)}://{host}:{port}/"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from edged.view.answers import Answers
+from edged.view.answers import STILL_ALLOWED, Answers
 from edged.view.guard import COOKIE, HEADERS, SESSION_S, Guard
 from edged.view.pages import LOGIN, PAGE, page_files
 
 MOST_BODY = 4096  # bytes
+BODY_S = 5.0
 OPEN_TO_ALL = {"/healthz", "/readyz", "/login", "/login.css"}
 _SAFE = {"GET", "HEAD"}
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+logger = logging.getLogger(__name__)
 
 
 class Server:
@@ -23,10 +29,11 @@ class Server:
         answers: to what is asked.
         guard: decides who may ask.
         secure: browsers speak TLS: cookies go over nothing else.
+        proxied: a proxy says in `X-Forwarded-For` who asks.
     """
 
-    def __init__(self, answers: Answers, guard: Guard, *, secure: bool) -> None:
-        self._answers, self._guard, self._secure = answers, guard, secure
+    def __init__(self, answers: Answers, guard: Guard, *, secure: bool, proxied: bool) -> None:
+        self._answers, self._guard, self._secure, self._proxied = answers, guard, secure, proxied
         self._files = page_files()
 
     def application(self) -> web.Application:
@@ -64,7 +71,21 @@ class Server:
             return _said(403, "asked by another site")
         if self._guard.asks and request.path not in OPEN_TO_ALL and not self._is_known(request):
             return self._turned_away(request)
-        return await handler(request)
+        session = request.cookies.get(COOKIE, "")
+        if self._guard.asks and self._guard.has_session(session):
+            request[STILL_ALLOWED] = lambda: self._guard.has_session(session)
+        try:
+            return await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            logger.exception("a defect of edged itself; please report it")
+            return _said(500, "this cannot be answered; the log of edged view says why")
+
+    def _address(self, request: web.Request) -> str:
+        """Who asks."""
+        forwarded = request.headers.get("X-Forwarded-For", "") if self._proxied else ""
+        return forwarded.rpartition(",")[2].strip() or request.remote or ""
 
     def _is_own(self, request: web.Request) -> bool:
         """Whether a browser asks for this page's sake; other programs send neither of these headers."""
@@ -78,12 +99,12 @@ class Server:
         if self._guard.has_session(request.cookies.get(COOKIE, "")):
             return True
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or self._guard.is_blocked(request.remote or ""):
+        if kind.lower() != "bearer" or self._guard.is_blocked(self._address(request)):
             return False
-        return self._guard.accepts(token.strip(), request.remote or "")
+        return self._guard.accepts(token.strip(), self._address(request))
 
     def _turned_away(self, request: web.Request) -> web.Response:
-        if self._guard.is_blocked(request.remote or ""):
+        if self._guard.is_blocked(self._address(request)):
             return _said(429, "too many wrong tokens; wait a minute", {"Retry-After": "60"})
         if request.path == "/":
             return web.Response(status=303, headers={"Location": "/login"})
@@ -93,11 +114,15 @@ class Server:
         return web.Response(body=LOGIN.replace(b"{problem}", b""), content_type="text/html", charset="utf-8")
 
     async def _login(self, request: web.Request) -> web.Response:
-        address = request.remote or ""
+        address = self._address(request)
         if self._guard.is_blocked(address):
             return _said(429, "too many wrong tokens; wait a minute", {"Retry-After": "60"})
-        token = (await request.post()).get("token", "")
-        if not (isinstance(token, str) and self._guard.accepts(token.strip(), address)):
+        try:
+            body = await asyncio.wait_for(request.read(), BODY_S)
+        except asyncio.TimeoutError:
+            return _said(408, "the form did not come")
+        token = parse_qs(body.decode("ascii", "replace")).get("token", [""])[0]
+        if not self._guard.accepts(token.strip(), address):
             page = LOGIN.replace(b"{problem}", b"That is not the token.")
             return web.Response(status=401, body=page, content_type="text/html", charset="utf-8")
         answer = web.Response(status=303, headers={"Location": "/"})
@@ -135,8 +160,6 @@ class Server:
         response.headers.update(HEADERS)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.pop("Server", None)
-        if self._secure:
-            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         if request.path.startswith("/api/"):
             response.headers["X-Robots-Tag"] = "noindex"
 

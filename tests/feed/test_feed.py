@@ -180,6 +180,67 @@ def test_nothing_is_copied_or_encoded_while_nobody_looks(fed: Fed) -> None:
     assert fed.pictures.take() is None
 
 
+def test_a_camera_that_is_not_there_is_said_to_be_none(fed: Fed) -> None:
+    with Listener(fed.path) as listener:
+        for number in range(100):
+            listener.ask(kind="picture", camera=f"none{number}", side=80)
+        listener.kind("picture", camera="none99", problem="there is no such camera")
+        listener.ask(kind="picture", camera="yard", side=80)
+        wait_for(lambda: fed.pictures._wanted == {"yard"}, what="only the one that there is is wanted")
+        fed.feed.watch(CAMERAS[:1])
+        listener.kind("picture", camera="yard", problem="there is no such camera")
+    assert not any(client.asked for client in fed.feed._server._clients.values())
+
+
+def test_a_picture_names_the_classes_of_the_model_that_saw_it(fed: Fed) -> None:
+    with Listener(fed.path) as listener:
+        listener.ask(kind="picture", camera="gate", side=80)
+        wait_for(lambda: fed.pictures._wanted, what="the camera is wanted")
+        taken = fed.pictures.on_taken
+        fed.pictures.on_taken = lambda: None  # until the other model is there
+        fed.show(1)
+        fed.feed.info(DeviceInfo("1.0", "old", "cpu", ("gate",), NOW))
+        fed.feed.set_model("other", ("car",))
+        fed.pictures.on_taken = taken
+        taken()
+        message, _ = listener.kind("picture")
+        assert message["model"] == ORIGIN.model
+        assert message["detections"][0]["label"] == ORIGIN.classes[0]
+        listener.kind("info", model="other", classes=["car"])
+
+
+def test_a_message_that_cannot_be_said_costs_nobody_anything(fed: Fed) -> None:
+    with Listener(fed.path) as listener:
+        listener.kind("told")
+        seen = fed.show(1)
+        fed.feed.publish(replace(seen, timings={"waiting": float("nan"), "detect": 1.0, "total": 1.0}))
+        fed.show(2)
+        listener.kind("detections", sequence=2)
+        assert fed.feed._server.clients == 1
+
+
+def test_hello_comes_first_for_whoever_waited_at_the_door(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"{number}.sock"
+        listener = listen(path, group="")
+        with Listener(path) as early:
+            pictures = Pictures()
+            feed = Feed(
+                listener,
+                ORIGIN,
+                cameras=CAMERAS,
+                pictures=pictures,
+                counters=lambda: MessageTally().snapshot(waiting=0),
+                read_snapshot=lambda *_: None,
+            )
+            early.kind("told")
+            assert [message["kind"] for message, _ in early.heard[:3]] == ["hello", "cameras", "told"]
+            began = time.monotonic()
+            feed.close()
+            assert time.monotonic() - began < 0.3
+        assert not path.exists()
+
+
 def test_snapshots_come_by_event(fed: Fed) -> None:
     fed.snapshots[ULID, False] = b"boxed"
     fed.snapshots[ULID, True] = b"clean"
@@ -190,6 +251,7 @@ def test_snapshots_come_by_event(fed: Fed) -> None:
         listener.ask(kind="snapshot", event=ULID, clean=True)
         listener.ask(kind="snapshot", event="01KAZ0000000000000000000AB")
         listener.ask(kind="snapshot", event="../../../etc/passwd")
+        listener.ask(kind="snapshot", event="7ZZZZZZZZZZZZZZZZZZZZZZZZZ")
         listener.ask(kind="snapshot", event=broken)
         listener.kind("snapshot", event=broken)
         answers = [
@@ -199,6 +261,7 @@ def test_snapshots_come_by_event(fed: Fed) -> None:
         (False, None, b"boxed"),
         (True, None, b"clean"),
         (False, "there is none", b""),
+        (False, "not the name of an event", b""),
         (False, "not the name of an event", b""),
         (False, "it cannot be read: Input/output error", b""),
     ]
@@ -306,11 +369,13 @@ def test_the_last_words_arrive_and_the_socket_is_gone(fed: Fed) -> None:
         ("no answer from 192.168.1.20:554 in 4 s", "no answer from its address in 4 s"),
         ("[fe80::1]:554 is silent", "its address is silent"),
         ("gst:rtspsrc location=x ! appsink cannot be opened: no element", "its address cannot be opened: no element"),
+        ("yard.lan refused the connection", "its address refused the connection"),
         ("no frame for 4 s", "no frame for 4 s"),
     ],
 )
 def test_addresses_stay_in_the_daemon(fed: Fed, reason: str, said: str) -> None:
     remember_address("rtsp://viewer:secret@cam.local/stream")
+    remember_address("gst:rtspsrc location=rtsp://yard.lan/s user-pw=x ! appsink")
     fed.feed.camera_state(CameraState("gate", "offline", reason, NOW, 0))
     fed.settle()
     with Listener(fed.path) as listener:

@@ -55,7 +55,7 @@ class View:
     """`edged view` as a process of its own."""
 
     folder: Path
-    socket: Path
+    socket: Path | None
     options: tuple[str, ...] = ()
     config: str = ""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
@@ -66,7 +66,9 @@ class View:
         return self
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "edged", "view", "--socket", str(self.socket), *self.options]
+        command = [sys.executable, "-m", "edged", "view", *self.options]
+        if self.socket is not None:
+            command += ["--socket", str(self.socket)]
         if "--listen" not in self.options and "[listen]" not in self.config:
             command += ["--listen", "127.0.0.1:0"]
         if self.config:

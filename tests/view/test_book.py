@@ -17,6 +17,7 @@ def message(event: str, kind: str = "start", revision: int = 0, *, second: int =
         "kind": "event",
         "type": kind,
         "because": [],
+        "duration_s": 1.0,
         "event": event,
         "revision": revision,
         "camera": "gate",
@@ -84,6 +85,29 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(book, limit=100)[:10] == [f"E{number:02d}" for number in range(24, 14, -1)]
     assert len(names(book, limit=100)) <= 15
     assert book.story("E00") == []
+
+
+def test_that_it_goes_on_is_no_story_and_a_story_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_MESSAGES", 4)
+    book = EventBook(None)
+    book.add(message("A"))
+    book.add(message("A", "update", 1, because=["heartbeat"], duration_s=60))
+    assert [each["revision"] for each in book.story("A")] == [0, 1], "the latest is told all the same"
+    for revision in range(2, 9):
+        book.add(message("A", "update", revision, because=["zone"]))
+    book.add(message("A", "end", 9))
+    assert [each["revision"] for each in book.story("A")] == [0, 2, 3, 9]
+
+
+def test_a_disk_that_fails_costs_history_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book = EventBook(tmp_path / "events.db")
+    book._database.execute("PRAGMA query_only = 1")
+    for number in range(3):
+        book.add(message(f"E{number}"))
+    assert caplog.text.count("events cannot be kept") == 1
+    book._database.execute("PRAGMA query_only = 0")
+    book.add(message("A"))
+    assert names(book) == ["A"]
 
 
 def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:

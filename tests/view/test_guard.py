@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edged.view.guard import MOST_SESSIONS, MOST_WRONG, MOST_WRONG_OF_ALL, SESSION_S, WINDOW_S, Guard
+from edged.view.guard import MOST_SESSIONS, MOST_WRONG, SESSION_S, WINDOW_S, Guard
 
 TOKEN = "0123456789abcdef-token"
 
@@ -42,6 +42,7 @@ def test_only_known_names_and_addresses_are_hosts(host: str, known: bool) -> Non
         ("http://localhost:8711", "localhost:8710", False),
         ("http://evil.example", "localhost:8710", False),
         ("null", "localhost:8710", False),
+        ("http://[", "localhost:8710", False),
         ("", "", False),
     ],
 )
@@ -59,13 +60,6 @@ def test_wrong_tokens_of_one_address_block_it_for_a_while_and_nobody_else() -> N
     assert not guard.is_blocked("10.0.0.2")
     clock.now_s += WINDOW_S + 1
     assert not guard.is_blocked("10.0.0.1")
-
-
-def test_wrong_tokens_of_many_addresses_block_all() -> None:
-    guard = Guard(token=TOKEN, hosts=(), clock=Clock())
-    for number in range(MOST_WRONG_OF_ALL):
-        assert not guard.accepts("wrong", f"10.0.{number // 200}.{number % 200}")
-    assert guard.is_blocked("10.9.9.9")
 
 
 def test_the_right_token_is_never_counted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ import pytest
 import yaml
 
 from edged.view.meters import Histogram
-from tests.boxes import Box
+from tests.boxes import Box, write_video
 from tests.brokers import Broker, free_port, wait_for
 from tests.view.looking import ZONE, View, socket_of, walking_box
 
@@ -118,10 +119,14 @@ def test_every_panel_has_data_and_every_alert_fires(broker: Broker, tmp_path: Pa
         for title, queries in panels.items():
             for query in queries:
                 asked = query.replace("$__rate_interval", "8s").replace("$instance", ".*").replace("$camera", ".*")
-                wait_for(partial(server.values, asked), timeout_s=30, what=f"{title}: {asked}")
-        assert server.firing() == set(), "nothing is broken yet"
+                wait_for(partial(_has_data, server, asked), timeout_s=30, what=f"{title}: {asked}")
+        wait_for(lambda: not server.firing(), timeout_s=30, what="nothing is broken yet")
         fired = _break_everything(box, view, broker, server)
         assert fired == alerts
+
+
+def _has_data(server: Prometheus, query: str) -> bool:
+    return any(math.isfinite(float(each["value"][1])) for each in server.values(query))
 
 
 def _lint(view: View) -> None:
@@ -141,11 +146,14 @@ def _break_everything(box: Box, view: View, broker: Broker, server: Prometheus) 
         fired.add(name)
 
     box.cameras["dead"] = {"source": "rtsp://127.0.0.1:9/nobody"}
+    still = str(write_video(box.folder / "still.avi", colours=("red",)))
+    box.cameras["still"] = {"source": still, "frozen_after_s": 1.0}
     for number in range(4):
         box.cameras[f"busy{number}"] = {"source": "test:?size=1920x1080&fps=60"}
     box.write()
     box.signal(signal.SIGHUP)
     fires("EdgedCameraDown")
+    fires("EdgedCameraFrozen")
     fires("EdgedFramesGiveWay")
     for number in range(4):
         del box.cameras[f"busy{number}"]
@@ -171,7 +179,12 @@ def _break_everything(box: Box, view: View, broker: Broker, server: Prometheus) 
     broker.settings = (*broker.settings, "max_packet_size 500")  # no event fits
     broker.start()
     fires("EdgedMessagesLost")
+    box.signal(signal.SIGSTOP)
+    fires("EdgedLooksAtNothing")
     box.signal(signal.SIGKILL)
     fires("EdgedNotRunning")
     assert view.ask("/healthz")[0] == 200
+    assert b"edged_camera_up{" not in view.ask("/metrics")[2], "of what is not known nothing is said"
+    assert view.stop() == 0
+    fires("EdgedPageDown")
     return fired

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import ConfigError, UsageError
+from edged.feed.listener import listen
 from edged.view.options import load_view_settings
 from edged.view.places import changes_of, find_socket
 
@@ -33,6 +34,9 @@ def test_without_a_file_it_is_for_this_machine_only(tmp_path: Path, monkeypatch:
             f'[listen]\naddress = "::"\ntoken = "{TOKEN}"',
             "would go there in the clear: give cert_file and key_file, or say proxy = true",
         ),
+        ("[listen]\nproxy = true", "the proxy is reached from other machines: give a token"),
+        ("listen = 1", "view.toml:1: [listen]: input should be a valid"),
+        ("[[events]]\nfile = 1", "[events]: input should be a valid"),
         ('[listen]\ntoken = "short"', "a token has at least 16 characters"),
         ('[listen]\ncert_file = "/a"', "cert_file and key_file belong together"),
         ("[listen]\nprot = 1", "view.toml:2: [listen] prot: unknown key; did you mean 'port'?"),
@@ -65,8 +69,23 @@ def test_the_token_may_be_a_credential(tmp_path: Path, monkeypatch: pytest.Monke
     assert not load_view_settings(None, {}).listen.token.get_secret_value()
 
 
+def test_a_certificate_may_be_a_credential_and_events_have_a_usual_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("view-cert", "view-key"):
+        (tmp_path / name).write_text("pem")
+    (tmp_path / "view.toml").write_text("")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = load_view_settings(None, {}, events=Path("/usual"))
+    assert (settings.listen.cert_file, settings.listen.key_file) == (tmp_path / "view-cert", tmp_path / "view-key")
+    assert settings.events.file == Path("/usual")
+    (tmp_path / "view.toml").write_text('[events]\nfile = "/own"')
+    assert load_view_settings(None, {}, events=Path("/usual")).events.file == Path("/own")
+    assert load_view_settings(None, {"events": {"file": Path("/said")}}).events.file == Path("/said")
+
+
 @pytest.mark.parametrize(
-    ("said", "listen"),
+    ("said", "wanted"),
     [
         ("127.0.0.1:9000", {"address": "127.0.0.1", "port": 9000}),
         ("[::1]:0", {"address": "::1", "port": 0}),
@@ -74,8 +93,8 @@ def test_the_token_may_be_a_credential(tmp_path: Path, monkeypatch: pytest.Monke
         ("9000", {"port": 9000}),
     ],
 )
-def test_the_command_line_names_an_address(said: str, listen: dict[str, object]) -> None:
-    assert changes_of(said, None, None) == {"listen": listen}
+def test_the_command_line_names_an_address(said: str, wanted: dict[str, object]) -> None:
+    assert changes_of(said, None, None) == {"listen": wanted}
 
 
 @pytest.mark.parametrize("said", ["localhost", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:x", ""])
@@ -89,15 +108,15 @@ def test_the_socket_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("edged.view.places.RUNTIME_DIR", service)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert find_socket(required=False) is None
-    assert find_socket(required=True) == service / "feed.sock"
+    assert find_socket() == service / "feed.sock"
     for name in ("one", "two"):
         (tmp_path / "user" / "edged" / name).mkdir(parents=True)
-    (tmp_path / "user" / "edged" / "one" / "feed.sock").touch()
-    assert find_socket(required=True) == tmp_path / "user" / "edged" / "one" / "feed.sock"
-    (tmp_path / "user" / "edged" / "two" / "feed.sock").touch()
+    (tmp_path / "user" / "edged" / "two" / "feed.sock").touch()  # of a daemon that was killed
+    one = listen(tmp_path / "user" / "edged" / "one" / "feed.sock", group="")
+    assert find_socket() == tmp_path / "user" / "edged" / "one" / "feed.sock"
+    (tmp_path / "user" / "edged" / "two" / "feed.sock").unlink()
+    two = listen(tmp_path / "user" / "edged" / "two" / "feed.sock", group="")
     with pytest.raises(UsageError, match=r"several daemons run: .*one.*two.*name one with --socket"):
-        find_socket(required=True)
-    service.mkdir()
-    (service / "feed.sock").touch()
-    assert find_socket(required=True) == service / "feed.sock"
+        find_socket()
+    with one, two, listen(service / "feed.sock", group=""):
+        assert find_socket() == service / "feed.sock"

@@ -21,7 +21,14 @@ from tests.view.looking import STEP, TRACK, ZONE, View, socket_of, walking_box
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-VIEWS = ("live", "camera/gate", "events", "statistics", "edit/gate", "fleet")
+VIEWS = {
+    "live": "Live",
+    "camera/gate": "gate",
+    "events": "Events",
+    "statistics": "Statistics",
+    "edit/gate": "Zones and lines",
+    "fleet": "Fleet",
+}
 EXPECTED = ("Failed to load resource", "net::ERR", "getImageData")  # lost connections, and what a test reads
 # Where the red square is in the canvas, and the edges of the drawn box on its middle row and column.
 EDGES = """async () => {
@@ -126,11 +133,19 @@ def test_a_new_event_appears_by_itself(tmp_path: Path, broker: Broker, page: Pag
     with walking_box(tmp_path, broker.port, device="other") as box, View(tmp_path, socket_of(box)) as view:
         page.goto(f"{view.url}#events")
         page.get_by_text("No event matches.").or_(page.locator("ul.events li")).first.wait_for()
+        page.locator("ul.events .now").first.wait_for(timeout=40_000)
+        before = page.locator("ul.events li").count()
+        box.cameras["yard"] = box.cameras["gate"]  # whoever is there comes
+        box.write()
+        box.signal(signal.SIGHUP)
+        wait_for(
+            lambda: page.locator("ul.events li").count() > before, timeout_s=30, what="a new one appears by itself"
+        )
         box.signal(signal.SIGKILL)
         box.wait()
         page.get_by_text("edged is not running").wait_for()
         box.start()
-        page.locator("ul.events .now").first.wait_for(timeout=40_000)
+        page.get_by_text("restart").first.wait_for(timeout=40_000)
 
 
 def test_zones_are_drawn_pasted_and_in_force(home: tuple[Box, View], page: Page) -> None:
@@ -190,9 +205,10 @@ def test_an_area_that_crosses_itself_is_not_given(home: tuple[Box, View], page: 
 def test_every_view_fits_its_window(home: tuple[Box, View], page: Page, width: int, scheme: Any) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
-    for name in VIEWS:
+    for name, heading in VIEWS.items():
         page.goto(f"{home[1].url}#{name}")
-        page.wait_for_selector("main h2")
+        page.locator("main h2", has_text=heading).wait_for()
+        page.wait_for_timeout(300)  # its content
         wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1], f"{name} is wider than its window"
 
@@ -243,7 +259,7 @@ def test_what_cameras_and_boxes_say_is_text(tmp_path: Path, broker: Broker, page
         publish.single("edged/a/status", "online", **say)
         page.goto(f"{view.url}#fleet")
         page.locator("tr[data-box=a]", has_text="<img src=x").wait_for()
-        assert page.title() == "edged"
+        assert page.title() == "edged: Fleet"
 
 
 class _Camera(http.server.BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edged.view import pictures as module
-from edged.view.pictures import PictureDesk
+from edged.view.pictures import PictureDesk, TooManyWait
 
 
 class Daemon:
@@ -85,22 +85,28 @@ def test_nobody_waits_for_ever_and_not_too_many_wait(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(module, "MOST_WAITING", 1)
         first = asyncio.create_task(daemon.desk.next("gate", side=320, after=None, timeout_s=0.2))
         await asyncio.sleep(0)
-        assert await daemon.desk.next("gate", side=320, after=None, timeout_s=5) is None
+        with pytest.raises(TooManyWait):
+            await daemon.desk.next("gate", side=320, after=None, timeout_s=5)
         assert await first is None
 
     run(act())
 
 
-def test_after_the_daemon_was_lost_it_is_asked_anew() -> None:
+def test_who_waits_is_told_that_the_daemon_was_lost_and_it_is_asked_anew() -> None:
     async def act() -> None:
         daemon = Daemon()
         look = asyncio.create_task(daemon.desk.next("gate", side=320, after=None, timeout_s=5))
         await asyncio.sleep(0)
         daemon.desk.lost()
+        assert await look is None
         other = asyncio.create_task(daemon.desk.next("gate", side=320, after=None, timeout_s=5))
         await asyncio.sleep(0)
         assert len(daemon.asked) == 2
         daemon.answer(1)
-        await asyncio.gather(look, other)
+        assert await other is not None
+        gone = asyncio.create_task(daemon.desk.next("gate", side=320, after=1, timeout_s=5))
+        await asyncio.sleep(0)
+        daemon.desk.keep(set())
+        assert await gone is None, "its camera was removed"
 
     run(act())

@@ -25,20 +25,42 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function facts(pairs) {
-  return el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+// Names with values; those without a value are left out, and what stays is not made anew.
+export class Facts {
+  constructor() {
+    this.element = el("dl", {});
+    this.rows = new Map();
+  }
+
+  show(values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (!this.rows.has(name)) {
+        const pair = [el("dt", {}, name), el("dd", {})];
+        this.rows.set(name, pair);
+        this.element.append(...pair);
+      }
+      const pair = this.rows.get(name);
+      for (const each of pair) each.hidden = !value;
+      write(pair[1], value);
+    }
+  }
 }
 
-export function clock(moment) {
-  return new Date(moment).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export function clock(at) {
+  return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
-export function day(moment) {
-  return new Date(moment).toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" });
+// A time, with its day where that is not today.
+export function moment(at) {
+  const then = new Date(at);
+  if (then.toDateString() === new Date().toDateString()) return clock(at);
+  return `${then.toLocaleDateString([], { year: "numeric", month: "short", day: "numeric" })} ${clock(at)}`;
 }
 
 export function seconds(value) {
+  if (typeof value !== "number") return "";
   if (value < 60) return `${value.toFixed(1)} s`;
-  const minutes = Math.floor(value / 60);
-  return minutes < 60 ? `${minutes} min ${Math.round(value % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const whole = Math.round(value);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`;
 }

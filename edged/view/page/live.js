@@ -1,39 +1,54 @@
 // All cameras in a grid, and one alone with all that is known of it.
 
-import { clock, el, facts, seconds, write } from "./dom.js";
+import { el, Facts, moment, seconds, write } from "./dom.js";
 import { Looker } from "./looker.js";
 import { shortName } from "./overlay.js";
-import { known, store } from "./store.js";
+import { isLive, known, store } from "./store.js";
 
-const KINDS = ["now", "cameras", "camera", "removed", "objects", "statistics", "event", "connection", "info"];
+const KINDS = ["now", "cameras", "camera", "removed", "objects", "statistics", "event", "connection", "info", "beat"];
+const OLD_MS = 8000; // an online camera whose picture is older than this says so
 
+// Calls `act` for what changed, at most once a frame of the screen; returns what ends that.
 export function listening(act, kinds = KINDS) {
   for (const kind of kinds) store.addEventListener(kind, act);
   return () => kinds.forEach((kind) => store.removeEventListener(kind, act));
 }
 
-function stateOf(camera) {
-  if (!known.connected || !known.reached) return { state: "offline", reason: "edged is not there" };
+export function refreshing(act, kinds = KINDS) {
+  let due = 0;
+  const quiet = listening(() => {
+    due ||= requestAnimationFrame(() => { due = 0; act(); });
+  }, kinds);
+  act();
+  return () => {
+    quiet();
+    cancelAnimationFrame(due);
+  };
+}
+
+export function stateOf(camera) {
+  if (!known.reached) return { state: "offline", reason: "no connection to the page's server" };
+  if (!known.connected) return { state: "offline", reason: "edged is not running" };
   return known.states[camera] ?? { state: "opening", reason: "" };
 }
 
 function countsOf(camera) {
   const objects = known.objects[camera];
-  if (!objects?.available) return "";
-  return Object.entries(objects.labels).filter(([, each]) => each.all).map(([label, each]) => `${each.all} ${label}`).join(", ");
+  if (!isLive() || !objects?.available) return "";
+  return Object.entries(objects.labels).filter(([, each]) => each.all).map(([label, each]) => `${each.all} ${label}`).join(", ") || "nothing";
 }
 
-export function rateOf(camera) {
-  const last = known.history.slice(-7);
+function rateOf(camera) {
+  const last = known.history.slice(-4);
   const [first, now] = [last[0], last.at(-1)];
-  const frames = (now?.processed[camera] ?? 0) - (first?.processed[camera] ?? 0);
-  return now && now.at > first.at && frames >= 0 ? `${(frames / (now.at - first.at)).toFixed(1)} frames/s` : "";
+  if (!isLive() || !now || now.at <= first.at) return "";
+  return `${(((now.processed[camera] ?? 0) - (first.processed[camera] ?? 0)) / (now.at - first.at)).toFixed(1)} frames/s`;
 }
 
 // A picture with its overlay, and why there is none.
 function viewOf(camera, side) {
-  const [width, height] = known.states[camera]?.size ?? [16, 9];
-  const canvas = el("canvas", { role: "img", "aria-label": camera, width: Math.max(width, 16), height: Math.max(height, 9) });
+  const [width, height] = known.states[camera]?.size ?? [0, 0];
+  const canvas = el("canvas", { role: "img", "aria-label": camera, width: width || 16, height: height || 9 });
   const why = el("p", { class: "why" });
   const element = el("div", { class: "view" }, canvas, why);
   const looker = new Looker(camera, canvas, side);
@@ -41,7 +56,9 @@ function viewOf(camera, side) {
     const [wide, high] = known.states[camera]?.size ?? [0, 0];
     if (high) element.style.setProperty("--aspect", wide / high);
     const { state, reason } = stateOf(camera);
-    write(why, state === "online" ? "" : [state, reason].filter(Boolean).join(": "));
+    const age = performance.now() - looker.shownAt;
+    const old = looker.shownAt && age > OLD_MS ? `no new picture for ${Math.round(age / 1000)} s` : "";
+    write(why, state === "online" ? old : [state, reason].filter(Boolean).join(": "));
   };
   return { element, looker, refresh };
 }
@@ -69,7 +86,7 @@ export function live(root) {
   const none = el("p", { class: "soft" });
   root.append(el("h2", {}, "Live"), none, grid);
   const cards = new Map();
-  const refresh = () => {
+  const quiet = refreshing(() => {
     const names = known.cameras.map((each) => each.camera);
     for (const [name, each] of cards) {
       if (!names.includes(name)) {
@@ -78,16 +95,15 @@ export function live(root) {
         cards.delete(name);
       }
     }
-    for (const name of names) {
+    names.forEach((name, index) => {
       if (!cards.has(name)) cards.set(name, card(name));
-      const { element } = cards.get(name);
-      if (element.parentNode !== grid) grid.append(element);
-    }
-    for (const each of cards.values()) each.refresh();
+      const { element, refresh } = cards.get(name);
+      if (grid.children[index] !== element) grid.insertBefore(element, grid.children[index] ?? null);
+      refresh();
+    });
     write(none, names.length ? "" : "No camera yet.");
-  };
-  refresh();
-  const quiet = listening(refresh);
+    none.hidden = names.length > 0;
+  });
   return () => {
     quiet();
     for (const each of cards.values()) each.stop();
@@ -96,44 +112,59 @@ export function live(root) {
 
 function factsOf(camera) {
   const state = stateOf(camera);
-  const counts = known.statistics?.cameras?.[camera];
-  const total = known.statistics?.latency_ms?.total;
+  const counts = isLive() ? known.statistics?.cameras?.[camera] : null;
+  const total = isLive() ? known.statistics?.latency_ms?.total : null;
   const dropped = Object.entries(counts?.dropped ?? {}).filter(([, number]) => number).map(([cause, number]) => `${number} ${cause}`).join(", ");
-  return [
-    ["state", [state.state, state.reason].filter(Boolean).join(": ")],
-    ["since", state.since ? clock(state.since) : ""],
-    ["decoder", state.decoder ?? ""],
-    ["picture", state.size?.[0] ? `${state.size[0]}x${state.size[1]}` : ""],
-    ["rate", rateOf(camera)],
-    ["processed", String(counts?.processed ?? "")],
-    ["dropped", dropped || "0"],
-    ["reconnects", String(state.reconnects ?? "")],
-    ["latency", total?.p50 ? `${total.p50.toFixed(0)} ms median, ${total.p95.toFixed(0)} ms 95 %` : ""],
-    ["model", known.info?.model ?? ""],
-    ["engine", known.info?.backend ?? ""],
-    ["there now", countsOf(camera) || "nothing"],
-  ].filter(([, value]) => value);
+  const followed = known.cameras.find((each) => each.camera === camera)?.followed;
+  return {
+    state: [state.state, state.reason].filter(Boolean).join(": "),
+    since: state.since ? moment(state.since) : "",
+    decoder: state.decoder ?? "",
+    picture: state.size?.[0] ? `${state.size[0]}x${state.size[1]}` : "",
+    rate: rateOf(camera),
+    processed: counts ? String(counts.processed) : "",
+    dropped: counts ? dropped || "0" : "",
+    reconnects: state.reconnects === undefined ? "" : String(state.reconnects),
+    latency: total?.p50 ? `${total.p50.toFixed(0)} ms median, ${total.p95.toFixed(0)} ms 95 %` : "",
+    model: known.info?.model ?? "",
+    engine: known.info?.backend ?? "",
+    "there now": followed === false ? "objects are not followed: [track] enabled" : countsOf(camera),
+  };
 }
 
-function openEvents(camera) {
-  const mine = known.open.filter((each) => each.camera === camera);
-  if (!mine.length) return el("p", { class: "soft" }, "Nothing goes on.");
-  return el("ul", {}, ...mine.map((each) => el("li", {},
-    el("a", { href: `#event/${each.event}` }, `${each.label} ${shortName(each.event)}`),
-    ` since ${clock(each.started_at)}, ${seconds(each.duration_s)}${each.stationary_since ? ", stands still" : ""}`)));
+// What goes on before a camera; links stay where they are while their words change.
+function goesOn(camera) {
+  const list = el("ul", { class: "plain" });
+  const none = el("p", { class: "soft" }, "Nothing goes on.");
+  const refresh = () => {
+    const mine = isLive() ? known.open.filter((each) => each.camera === camera) : [];
+    const rows = new Map([...list.children].map((each) => [each.dataset.event, each]));
+    for (const [event, row] of rows) if (!mine.some((each) => each.event === event)) row.remove();
+    for (const each of mine) {
+      const row = rows.get(each.event) ?? list.appendChild(el("li", { "data-event": each.event },
+        el("a", { href: `#event/${each.event}` }), el("span", {})));
+      write(row.firstChild, `${each.label} ${shortName(each.event)}`);
+      write(row.lastChild, ` since ${moment(each.started_at)}, ${seconds(each.duration_s)}${each.stationary_since ? ", stands still" : ""}`);
+    }
+    none.hidden = mine.length > 0;
+  };
+  return { element: el("div", {}, none, list), refresh };
 }
 
 export function camera(root, name) {
   const view = viewOf(name, 1280);
-  const aside = el("div", {});
-  root.append(el("h2", {}, name), el("div", { class: "columns" }, view.element, el("div", {}, aside,
-    el("p", {}, el("a", { href: `#edit/${name}` }, "Draw zones and lines"), " · ", el("a", { href: `#events/${name}` }, "Its events")))));
-  const refresh = () => {
-    aside.replaceChildren(facts(factsOf(name)), el("h3", {}, "Goes on"), openEvents(name));
+  const facts = new Facts();
+  const open = goesOn(name);
+  const gone = el("p", { hidden: true }, "There is no camera of that name.");
+  root.append(el("h2", {}, name), gone, el("div", { class: "columns" }, view.element, el("div", {},
+    el("p", {}, el("a", { href: `#edit/${name}` }, "Draw zones and lines"), " · ", el("a", { href: `#events/${name}` }, "Its events")),
+    facts.element, el("h3", {}, "Goes on"), open.element)));
+  const quiet = refreshing(() => {
+    gone.hidden = !known.connected || known.cameras.some((each) => each.camera === name);
+    facts.show(factsOf(name));
+    open.refresh();
     view.refresh();
-  };
-  refresh();
-  const quiet = listening(refresh);
+  });
   return () => {
     quiet();
     view.looker.stop();

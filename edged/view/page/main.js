@@ -8,6 +8,7 @@ import { statistics } from "./statistics.js";
 import { connect, known } from "./store.js";
 import { write } from "./dom.js";
 
+const TITLES = { live: "Live", events: "Events", statistics: "Statistics", fleet: "Fleet" };
 const VIEWS = { live, camera, events, event, statistics, edit: editor, fleet };
 const main = document.getElementById("main");
 let leave = () => {};
@@ -18,6 +19,7 @@ function show() {
   leave();
   main.replaceChildren();
   leave = VIEWS[chosen](main, argument ?? "") ?? (() => {});
+  document.title = `edged: ${TITLES[chosen] ?? argument}`;
   const section = { camera: "live", edit: "live", event: "events" }[chosen] ?? chosen;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${section}`) link.setAttribute("aria-current", "page");
@@ -27,15 +29,17 @@ function show() {
 
 function status() {
   const line = document.getElementById("connection");
-  const lost = !known.reached || (!known.connected && !known.fleet);
-  line.className = lost ? "lost" : "";
-  write(line, !known.reached ? "connection lost, trying again" : known.connected ? "connected" : known.fleet ? "fleet" : "edged is not running");
+  line.className = known.reached && (known.connected || !known.listens) ? "" : "lost";
+  write(line, !known.reached ? "connection lost, trying again" : known.connected ? "connected" : known.listens ? "edged is not running" : "fleet");
   write(document.getElementById("device"), known.device || "edged");
   document.getElementById("fleet-link").hidden = !known.fleet;
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the hash names the view
+  main.focus();
+});
 window.addEventListener("hashchange", () => {
-  if (location.hash === "#main") return; // the link that skips the navigation
   show();
   main.focus();
 });

@@ -3,7 +3,7 @@
 const HUES = { person: 150, car: 205, truck: 225, bus: 250, bicycle: 45, dog: 20, cat: 330 };
 
 export function hue(label) {
-  if (label in HUES) return HUES[label];
+  if (Object.hasOwn(HUES, label)) return HUES[label];
   let number = 7;
   for (const letter of label) number = (number * 31 + letter.codePointAt(0)) % 360;
   return number;

@@ -2,15 +2,35 @@
 
 export const store = new EventTarget();
 export const known = {
-  reached: false, connected: false, device: "", info: null, cameras: [], states: {}, objects: {}, open: [], statistics: null,
+  reached: false, connected: false, listens: true, device: "", info: null, cameras: [], states: {}, objects: {}, open: [], statistics: null,
   history: [], fleet: null,
 };
 
 const AGAIN_MS = 2000;
+const SILENT_MS = 30000; // the server says something every ten seconds
+const HIDDEN_MS = 30000; // a window that nobody sees lets go of its connection
 const HISTORY_S = 3600;
+const BETWEEN_S = 4;
+let source = null;
+let watchdog = 0;
+let hiding = 0;
 
 function tell(kind, detail) {
   store.dispatchEvent(new CustomEvent(kind, { detail }));
+}
+
+// The last hour by the box's own clock; a daemon that was started anew begins anew.
+function remember(message) {
+  const point = {
+    at: Date.parse(message.published_at) / 1000, frames: message.frames, fps: message.fps, memory_mb: message.memory_mb,
+    p50: message.latency_ms.total.p50, p95: message.latency_ms.total.p95,
+    dropped: Object.values(message.cameras).flatMap((each) => Object.values(each.dropped)).reduce((a, b) => a + b, 0),
+    processed: Object.fromEntries(Object.entries(message.cameras).map(([name, each]) => [name, each.processed])),
+  };
+  const last = known.history.at(-1);
+  if (last && point.frames < last.frames) known.history = [];
+  if (!last || point.frames < last.frames || point.at - last.at >= BETWEEN_S) known.history.push(point);
+  known.history = known.history.filter((each) => each.at > point.at - HISTORY_S);
 }
 
 const takes = {
@@ -24,46 +44,70 @@ const takes = {
   fleet(message) { known.fleet = message; },
   statistics(message) {
     known.statistics = message;
-    const total = message.latency_ms.total;
-    const dropped = Object.values(message.cameras).flatMap((each) => Object.values(each.dropped)).reduce((a, b) => a + b, 0);
-    const processed = Object.fromEntries(Object.entries(message.cameras).map(([name, each]) => [name, each.processed]));
-    const at = Date.now() / 1000;
-    known.history.push({ at, fps: message.fps, p50: total.p50, p95: total.p95, memory_mb: message.memory_mb, dropped, processed });
-    known.history = known.history.filter((point) => point.at > at - HISTORY_S);
+    remember(message);
   },
   event(message) {
     known.open = known.open.filter((each) => each.event !== message.event);
     if (message.type !== "end") known.open.push(message);
   },
+  beat() {},
 };
+
+export function askForToken() {
+  location.assign("login");
+}
 
 async function askForTokenIfNeeded() {
   try {
-    const answer = await fetch("api/now");
-    if (answer.status === 401) location.assign("login");
+    const answer = await fetch("api/now", { signal: AbortSignal.timeout(SILENT_MS) });
+    if (answer.status === 401) askForToken();
   } catch { /* the server is away: the next try may reach it */ }
 }
 
+function lost() {
+  clearTimeout(watchdog);
+  source?.close();
+  source = null;
+  known.reached = false;
+  tell("connection", {});
+}
+
+function heard() {
+  clearTimeout(watchdog);
+  watchdog = setTimeout(() => { lost(); connect(); }, SILENT_MS);
+}
+
 export function connect() {
-  const source = new EventSource("api/stream");
+  if (source || document.visibilityState === "hidden") return;
+  source = new EventSource("api/stream");
+  heard();
   for (const [kind, take] of Object.entries(takes)) {
     source.addEventListener(kind, (event) => {
       const message = JSON.parse(event.data);
+      heard();
       take(message);
       known.reached = true;
       tell(kind, message);
     });
   }
   source.addEventListener("error", () => {
-    known.reached = false;
-    tell("connection", {});
-    if (source.readyState === EventSource.CLOSED) {
-      askForTokenIfNeeded();
-      setTimeout(connect, AGAIN_MS);
-    }
+    lost();
+    askForTokenIfNeeded();
+    setTimeout(connect, AGAIN_MS);
   });
 }
 
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hiding);
+  if (document.visibilityState === "hidden") hiding = setTimeout(lost, HIDDEN_MS);
+  else connect();
+});
+
 export function areasOf(camera) {
   return known.cameras.find((each) => each.camera === camera)?.areas ?? [];
+}
+
+// Whether the daemon is there, as far as this page knows.
+export function isLive() {
+  return known.connected && known.reached;
 }
