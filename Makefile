@@ -14,7 +14,7 @@ DEV_EXTRAS := cpu,provision,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -150,6 +150,12 @@ test-home-assistant: tools dev
 	$(VENV)-home-assistant/bin/python tests/home_assistant/requirements.py >$(VENV)-home-assistant/needed.txt
 	$(BIN)/uv pip install --quiet --python $(VENV)-home-assistant/bin/python --requirements $(VENV)-home-assistant/needed.txt
 	EDGED_TESTS_HOUSE='$(CURDIR)/$(VENV)-home-assistant' $(BIN)/python -m pytest tests/home_assistant
+
+# Trains the model that ships, in about two hours on two cores: provisioning/person/train.sh says what it needs.
+person-model: dev
+	@test -n '$(PEOPLE)' && test -n '$(COCO128)' && test -n '$(VIDEOS)' && test -n '$(TEACHER)' || { \
+	  echo 'make person-model PEOPLE=DIR COCO128=DIR VIDEOS=DIR TEACHER=FILE.onnx [WORK=DIR]'; exit 2; }
+	PYTHON=$(BIN)/python sh provisioning/person/train.sh '$(PEOPLE)' '$(COCO128)' '$(VIDEOS)' '$(TEACHER)' '$(or $(WORK),person-model)'
 
 # The picture of the page in the documents.
 page-picture: tools dev
