@@ -44,6 +44,6 @@ phase() {
 }
 phase small 192 36 none
 phase middle 256 20 "$work/runs/small/last.pt"
-phase large 320 10 "$work/runs/middle/last.pt"
+phase large 320 7 "$work/runs/middle/last.pt"
 provision import "$work/runs/large/last.pt" --name people --size 320 --licence Apache-2.0 --store "$work/models"
 provision val --data "$work/data.yaml" --model "$work/models/people"
