@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from edged.core.addresses import forget_addresses
 from edged.core.secrets import forget
 from tests import parallel
+
+if TYPE_CHECKING:
+    from tests.brokers import Broker
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -44,6 +48,18 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"EDGED_TEST_DATA={folder} is not a directory")
     return path
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running mosquitto that admits everybody."""
+    from tests.brokers import Broker, free_port  # a machine may have pytest without paho
+
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder, free_port()).start()
+    yield broker
+    broker.kill()
 
 
 @pytest.fixture(autouse=True)

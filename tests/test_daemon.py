@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,6 @@ from edged.publish import schemas
 from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.handmade import write_bundle
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, free_port()).start()
-    yield broker
-    broker.kill()
 
 
 def detections(subscriber: Subscriber, camera: str) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,11 @@ import numpy as np
 import pytest
 
 from tests.boxes import Box, run_edged, write_video
-from tests.brokers import Broker, Subscriber, free_port, wait_for
+from tests.brokers import Broker, Subscriber, wait_for
 from tests.publish.test_payload import validate
 
 TRACK = "[track]\nconfirm_s = 0.1\nlost_s = 2.0\nstationary_s = 1.0"
 EVENTS = "edged/box/gate/events"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, free_port()).start()
-    yield broker
-    broker.kill()
 
 
 def told(seen: Subscriber) -> list[dict[str, Any]]:

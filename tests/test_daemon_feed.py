@@ -8,24 +8,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from tests.boxes import Box, write_video
-from tests.brokers import Broker, free_port, wait_for
+from tests.brokers import Broker, wait_for
 from tests.feed.listening import Heard, Listener
 
 TRACK = "[track]\nconfirm_s = 0.1\nlost_s = 2.0"
 AREA = '[[camera.zone]]\nname = "all"\npoints = [[0, 0], [1, 0], [1, 1], [0, 1]]'
 LINE = '\n[[camera.line]]\nname = "middle"\npoints = [[0, 0.5], [1, 0.5]]'
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, free_port()).start()
-    yield broker
-    broker.kill()
 
 
 def a_box(folder: Path, port: int, *, more: str = "", areas: str = AREA) -> Box:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from edged.analysis.snapshots.store import read_snapshot
 from edged.config.schema import Settings
 from edged.core.errors import ConfigError
-from edged.core.paths import runtime_directory, state_directory
+from edged.core.paths import FEED_SOCKET, runtime_directory, state_directory
 from edged.core.watched import Watched
 from edged.feed.listener import listen
 from edged.feed.pictures import Pictures
 from edged.feed.sink import Feed
 from edged.publish.counters import PublishCounters
 from edged.publish.identity import Origin
-
-SOCKET = "feed.sock"
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +35,7 @@ def feed_of(
     """
     if not settings.feed.enabled:
         return (), ()
-    path = settings.feed.socket or runtime_directory(settings.device.id) / SOCKET
+    path = settings.feed.socket or runtime_directory(settings.device.id) / FEED_SOCKET
     try:
         listener = listen(path, group=settings.feed.group)
     except ConfigError as exc:
@@ -46,17 +43,13 @@ def feed_of(
             raise
         logger.warning("no feed, nobody can look: %s", exc)
         return (), ()
-    pictures = Pictures()
+    pictures, directory = Pictures(), snapshots_directory(settings)
     feed = Feed(
         listener,
         speaker,
         cameras=watched,
         pictures=pictures,
         counters=counters,
-        read_snapshot=partial(_read, snapshots_directory(settings)),
+        read_snapshot=lambda event, clean: read_snapshot(directory, event, clean=clean),
     )
     return (feed,), (pictures,)
-
-
-def _read(directory: Path, event: str, clean: bool) -> bytes | None:  # noqa: FBT001 - as the feed calls it
-    return read_snapshot(directory, event, clean=clean)

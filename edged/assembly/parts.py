@@ -31,13 +31,8 @@ from edged.publish.identity import Origin, origin
 from edged.publish.mqtt import MqttPublisher, client_id
 from edged.sinks import Sinks
 
-FIXED_SECTIONS = (
-    "device",
-    "mqtt",
-    "publish",
-    "feed",
-    "snapshots",
-)  # a session and its outbox live as long as the process
+# A session, its outbox and the feed's socket live as long as the process.
+FIXED_SECTIONS = ("device", "mqtt", "publish", "feed", "snapshots")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 CONFIG = Path("/etc/edged/edged.toml")
 STATE_DIR = Path("/var/lib/edged")
 RUNTIME_DIR = Path("/run/edged")
+FEED_SOCKET = "feed.sock"  # in the runtime directory of a daemon
 MODELS = STATE_DIR / "models"  # the bundle store; its link `active` is what the daemon runs
 
 

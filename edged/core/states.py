@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 CameraStateName = Literal["opening", "online", "frozen", "offline", "ended"]
+ALIVE: frozenset[CameraStateName] = frozenset({"online", "frozen"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class CameraState:
     @property
     def alive(self) -> bool:
         """Frames are coming: the camera counts as online, and detections may be expected."""
-        return self.state in {"online", "frozen"}
+        return self.state in ALIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from edged.core.bundle import Bundle
 from edged.core.errors import DetectorError, UsageError
 from edged.core.exits import complain
+from edged.core.paths import FEED_SOCKET
 from edged.core.redact import redact, remember_source
 from edged.core.sources import is_path
 from edged.demo.broker import start_broker
@@ -24,7 +25,6 @@ from edged.demo.watch import Watcher
 
 DEVICE = "demo"
 CAMERA = "demo-camera"
-SOCKET = "feed.sock"
 NO_PAGE = "not here; pip install 'edged[view]' brings it"
 # Of the rendered street.
 AREAS = """
@@ -72,7 +72,7 @@ def run_demo(*, source: str | None, model: Path, frames: int, confidence: float 
             _config(source=source, model=model, port=broker.port, confidence=confidence, folder=folder) + areas
         )
         config.chmod(0o600)
-        page = resources.enter_context(closing(Page(folder, folder / SOCKET)))
+        page = resources.enter_context(closing(Page(folder, folder / FEED_SOCKET)))
         print(f"watching {redact(shown)} with {bundle.manifest.name}; broker {broker.name} on 127.0.0.1:{broker.port}")
         print(f"the page: {page.address or NO_PAGE}")
         print(f"look yourself: mosquitto_sub -p {broker.port} -v -t 'edged/#'      stop: Ctrl-C\n", flush=True)
@@ -126,6 +126,6 @@ def _config(*, source: str, model: Path, port: int, confidence: float | None, fo
         f'[device]\nid = "{DEVICE}"\n[model]\nbundle = {json.dumps(str(model.absolute()))}\n{threshold}'
         f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n[publish]\nstats_interval_s = 1.0\ndurable = "none"\n'
         f"[snapshots]\ndirectory = {json.dumps(str(folder / 'snapshots'))}\n"
-        f"[feed]\nsocket = {json.dumps(str(folder / SOCKET))}\n"
+        f"[feed]\nsocket = {json.dumps(str(folder / FEED_SOCKET))}\n"
         f'[[camera]]\nname = "{CAMERA}"\nsource = {json.dumps(place)}\n'
     )

@@ -27,13 +27,11 @@ class Client:
 
     Attributes:
         asked: side of the picture that it waits for, by camera.
-        missed: messages that it was too slow for.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.asked: dict[str, int] = {}
-        self.missed = 0
         self._questions: deque[Message] = deque()
         self._unpacker = Unpacker(most_json=MOST_ASKED, most_bytes=0)
         self._waiting: deque[memoryview] = deque()
@@ -72,7 +70,6 @@ class Client:
             Gone: too much waits already.
         """
         if may_be_missed and self._waiting_bytes > FEW_WAITING:
-            self.missed += 1
             return
         if self._waiting_bytes > MOST_WAITING:
             raise Gone("it does not read what it is sent")

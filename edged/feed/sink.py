@@ -23,7 +23,7 @@ from edged.feed.wire import PROTOCOL, Message, packed
 from edged.publish.counters import PublishCounters
 from edged.publish.event_payload import event_payload, objects_payload
 from edged.publish.identity import Origin
-from edged.publish.payload import detections_payload, health_payload, info_payload, stats_payload
+from edged.publish.payload import frame_payload, health_payload, info_payload, stats_payload
 
 
 class Feed:
@@ -54,7 +54,7 @@ class Feed:
         self._lock = threading.Lock()  # of what cameras there are, and what is kept of each
         self._cameras: set[str] = set()
         self._info: DeviceInfo | None = None
-        pictures.described = lambda result: partial(self._described, result, self._origin)
+        pictures.described = lambda result: partial(frame_payload, result, self._origin, published_at=_now())
         self._server = FeedServer(
             listener, pictures=pictures, answers=Answers(read_snapshot=read_snapshot), knows=self._knows
         )
@@ -66,7 +66,7 @@ class Feed:
     def publish(self, result: FrameResult) -> None:
         """Say what was found in a frame, where somebody listens."""
         if self._server.clients:
-            self._server.say(Said(partial(self._encoded, result, self._origin), may_be_missed=True))
+            self._server.say(Said(partial(_encoded, result, self._origin), may_be_missed=True))
 
     def event(self, event: Event) -> None:
         """Say a message of an event; an open one is said again to whoever connects."""
@@ -144,19 +144,9 @@ class Feed:
         encoded = packed(message)
         self._server.say(Said(lambda: encoded, key=key))
 
-    def _encoded(self, result: FrameResult, origin: Origin) -> bytes:
-        return packed({**self._described(result, origin), "kind": "detections"})
 
-    def _described(self, result: FrameResult, origin: Origin) -> Message:
-        return detections_payload(
-            result,
-            device=origin.device,
-            model=origin.model,
-            classes=origin.classes,
-            boot_id=origin.boot_id,
-            session=origin.session,
-            published_at=_now(),
-        )
+def _encoded(result: FrameResult, origin: Origin) -> bytes:
+    return packed({**frame_payload(result, origin, published_at=_now()), "kind": "detections"})
 
 
 def _described_camera(watched: Watched) -> Message:

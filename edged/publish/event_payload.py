@@ -54,6 +54,18 @@ def event_payload(event: Event, origin: Origin, *, published_at: datetime) -> Pa
     }
 
 
+def ended_payload(payload: Payload, *, because: str, at: datetime) -> Payload:
+    """The end of an event of which `payload` is the latest message, where the daemon that followed it cannot say it."""
+    return {
+        **payload,
+        "type": "end",
+        "because": [because],
+        "revision": payload["revision"] + 1,
+        "ended_at": rfc3339(at),
+        "published_at": rfc3339(at),
+    }
+
+
 def objects_payload(counts: ObjectCounts, origin: Origin) -> Payload:
     """`edged.objects/1`: how many objects a camera shows now."""
     return {

@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 
 from edged.core.events import Carried, Event, LineKey, OpenEvent
-from edged.publish.event_payload import event_payload
+from edged.publish.event_payload import ended_payload, event_payload
 from edged.publish.identity import Origin
 from edged.publish.mailbox import Outgoing, TooLargeError
 from edged.publish.outbox import Outbox
 from edged.publish.outbox_journal import Journal, Mark
-from edged.publish.payload import Payload, encode, rfc3339
+from edged.publish.payload import Payload, encode
 from edged.publish.topics import Topics
 
 MAX_EVENT_BYTES = 4096
@@ -65,7 +65,9 @@ class EventMessages:
         self._carried = True
         left = list(_left_open(journal.open, origin.session))
         for key, payload in left:
-            self._put(_ended(payload, datetime.now(timezone.utc)), Mark(key, closes=True))
+            before = {name: value for name, value in payload.items() if name != "delivery"}
+            ended = ended_payload(before, because="restart", at=datetime.now(timezone.utc))
+            self._put(ended, Mark(key, closes=True))
         if left:
             logger.info("%d events were open when edged last ended: each is told to be over", len(left))
         self._on_carried(
@@ -114,17 +116,6 @@ def _left_open(matters: Mapping[str, bytes], session: str) -> Iterator[tuple[str
             continue
         if payload["session"] != session:
             yield key, payload
-
-
-def _ended(payload: Payload, at: datetime) -> Payload:
-    return {
-        **{key: value for key, value in payload.items() if key != "delivery"},
-        "type": "end",
-        "because": ["restart"],
-        "revision": payload["revision"] + 1,
-        "ended_at": rfc3339(at),
-        "published_at": rfc3339(at),
-    }
 
 
 def _open_event(payload: Payload) -> OpenEvent:

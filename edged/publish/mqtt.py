@@ -30,8 +30,8 @@ from edged.publish.options import MqttOptions, OutboxOptions
 from edged.publish.outbox import Outbox
 from edged.publish.payload import (
     Payload,
-    detections_payload,
     encode,
+    frame_payload,
     info_payload,
     stats_payload,
 )
@@ -239,10 +239,11 @@ class MqttPublisher:
             never.wait(LAST_S / 50)
 
     def _encode(self, result: FrameResult, origin: Origin, most_bytes: int) -> bytes:
-        return self._fitted(_payload(result, origin), most_bytes)
+        return self._fitted(frame_payload(result, origin, published_at=_now()), most_bytes)
 
     def _encode_durable(self, result: FrameResult, origin: Origin, delivery: int) -> bytes:
-        return self._fitted({**_payload(result, origin), "delivery": delivery}, self._options.max_payload_bytes)
+        payload = {**frame_payload(result, origin, published_at=_now()), "delivery": delivery}
+        return self._fitted(payload, self._options.max_payload_bytes)
 
     def _fitted(self, payload: Payload, most_bytes: int) -> bytes:
         """Encode `payload`; if it is too large, leave out its least confident detections and say how many."""
@@ -271,15 +272,3 @@ def client_id(options: MqttOptions, device: str) -> str:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-def _payload(result: FrameResult, origin: Origin) -> Payload:
-    return detections_payload(
-        result,
-        device=origin.device,
-        model=origin.model,
-        classes=origin.classes,
-        boot_id=origin.boot_id,
-        session=origin.session,
-        published_at=_now(),
-    )

@@ -81,6 +81,23 @@ def detections_payload(
     }
 
 
+def frame_payload(result: FrameResult, origin: Origin, *, published_at: datetime) -> Payload:
+    """`edged.detections/1` of a frame that `origin` saw.
+
+    Raises:
+        ValueError: as `detections_payload`.
+    """
+    return detections_payload(
+        result,
+        device=origin.device,
+        model=origin.model,
+        classes=origin.classes,
+        boot_id=origin.boot_id,
+        session=origin.session,
+        published_at=published_at,
+    )
+
+
 def _milliseconds(timings: Mapping[str, float]) -> dict[str, float]:
     try:
         return {stage: int(ms * 1e3 + 0.5) / 1e3 for stage, ms in timings.items()}

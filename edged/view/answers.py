@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from edged.view.hub import Hub
 from edged.view.link import Link
 from edged.view.metrics import CONTENT_TYPE, Metrics
 from edged.view.pictures import SIDES, PictureDesk, Shown, TooManyWait
-from edged.view.viewers import TooMany, Viewers, as_event
+from edged.view.viewers import TooMany, Viewer, Viewers, as_event
 
 PICTURE_S = 10.0  # a question for a picture is answered by then, with or without one
 HEARTBEAT_S = 10.0
@@ -72,16 +71,8 @@ class Answers:
                 viewer.say(as_event("now", self._hub.now()))
                 if self._fleet is not None:
                     viewer.say(as_event("fleet", self._fleet.now()))
-                while True:
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        message = await asyncio.wait_for(viewer.waiting.get(), HEARTBEAT_S)
-                        if message is None:
-                            break
-                        await answer.write(message)
-                        continue
-                    if not still_allowed():
-                        break
-                    await answer.write(BEAT)
+                while (message := await _next_of(viewer)) is not None and still_allowed():
+                    await answer.write(message)
         except TooMany:
             return web.Response(status=503, text="too many pages are open\n")
         except ConnectionResetError:
@@ -138,11 +129,8 @@ class Answers:
 
     async def _next(self, request: web.Request) -> Shown | web.Response:
         """A picture, or why there is none."""
-        camera, side, after = (
-            request.match_info["camera"],
-            request.query.get("side", "960"),
-            request.query.get("after", ""),
-        )
+        camera, query = request.match_info["camera"], request.query
+        side, after = query.get("side", "960"), query.get("after", "")
         if not any(each["camera"] == camera for each in self._hub.cameras):
             return web.Response(status=404, text="no such camera\n")
         if not (side.isascii() and side.isdecimal() and len(side) < 5) or not (after[:12] or "0").isdecimal():  # noqa: PLR2004
@@ -159,6 +147,14 @@ class Answers:
         if self._fleet is None:
             return web.Response(status=404, text="no fleet; start with --fleet\n")
         return _json(self._fleet.now())
+
+
+async def _next_of(viewer: Viewer) -> bytes | None:
+    """What is said next, or after a while that the connection lives; None: the page is too far behind."""
+    try:
+        return await asyncio.wait_for(viewer.waiting.get(), HEARTBEAT_S)
+    except asyncio.TimeoutError:
+        return BEAT
 
 
 def _json(content: Mapping[str, Any]) -> web.Response:

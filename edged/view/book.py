@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from edged.core.errors import ConfigError
 from edged.feed.wire import Message
+from edged.publish.event_payload import ended_payload
 
 MOST_EVENTS = 20_000
 PRUNE_EVERY = 200  # events; so many more may be there for a while
@@ -120,17 +121,18 @@ class EventBook:
         """Every label that there is."""
         return [label for (label,) in self._database.execute("SELECT DISTINCT label FROM events ORDER BY label")]
 
-    def close_others(self, still_open: Iterable[str], *, because: str, at: str) -> list[Message]:
+    def close_others(self, still_open: Iterable[str], *, because: str, at: datetime) -> list[Message]:
         """End every event that is open here and not there any more; gives the messages that say so.
 
         Args:
             still_open: those that the daemon has.
             because: as in the messages of events.
-            at: RFC 3339, UTC.
+            at: when that was known, UTC.
         """
         known = set(still_open)
         rows = self._database.execute("SELECT event, latest FROM events WHERE ended_at IS NULL").fetchall()
-        ended = [_ended(orjson.loads(latest), because=because, at=at) for event, latest in rows if event not in known]
+        left = [orjson.loads(latest) for event, latest in rows if event not in known]
+        ended = [{**ended_payload(latest, because=because, at=at), "crossed": []} for latest in left]
         for message in ended:
             self.add(message)
         return ended
@@ -182,8 +184,3 @@ def _connected(path: Path | None) -> sqlite3.Connection:
         database.close()
         raise
     return database
-
-
-def _ended(message: Mapping[str, Any], *, because: str, at: str) -> Message:
-    changes = {"type": "end", "because": [because], "ended_at": at, "published_at": at, "crossed": []}
-    return {**message, "revision": message["revision"] + 1, **changes}

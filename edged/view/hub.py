@@ -112,8 +112,8 @@ class Hub:
             raise DataError("the feed: told before hello")
         restarted = bool(self._session) and self.hello["session"] != self._session
         self._session, self._told = self.hello["session"], True
-        at = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:26] + "Z"
-        self._book.close_others(self.open, because=RESTART if restarted else MISSED, at=at)
+        because = RESTART if restarted else MISSED
+        self._book.close_others(self.open, because=because, at=datetime.now(timezone.utc))
         self._viewers.say("now", self.now())
 
     def _note_info(self, message: Message) -> None:

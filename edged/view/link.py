@@ -40,7 +40,7 @@ class Link:
         """
         pause_s, said = FIRST_PAUSE_S, ""
         while True:
-            problem = "the daemon closed it"
+            path, problem = Path(), "the daemon closed it"
             try:
                 path = self._path()
                 await self._listen(path, on_message)

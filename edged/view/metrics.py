@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -15,14 +16,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from edged.core.states import ALIVE, CameraStateName
 from edged.feed.wire import Message
 from edged.publish.counters import CAUSES
 from edged.view.hub import Hub
 from edged.view.meters import Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_ALIVE = {"online", "frozen"}
-_STATES = ("opening", "online", "frozen", "offline", "ended")
+_STATES: tuple[CameraStateName, ...] = get_args(CameraStateName)
 
 
 class Metrics:
@@ -71,7 +72,7 @@ class _Collector(Collector):
         for each in self._hub.cameras:
             name, known = each["camera"], self._hub.states.get(each["camera"])
             now = str(known["state"]) if known else "opening"
-            up.add_metric([name], now in _ALIVE)
+            up.add_metric([name], now in ALIVE)
             for one in _STATES:
                 state.add_metric([name, one], now == one)
             if known and known["decoder"]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edged.core.errors import UsageError
-from edged.core.paths import RUNTIME_DIR, personal_runtime, personal_state
+from edged.core.paths import FEED_SOCKET, RUNTIME_DIR, personal_runtime, personal_state
 from edged.publish.options import MAX_PORT
 
-SOCKET, EVENTS = "feed.sock", "events.db"
+EVENTS = "events.db"
 
 
 def changes_of(listen: str | None, socket: Path | None, events: Path | None) -> dict[str, dict[str, Any]]:
@@ -55,11 +55,11 @@ def find_socket() -> Path:
     Raises:
         UsageError: there are several.
     """
-    service = RUNTIME_DIR / SOCKET
+    service = RUNTIME_DIR / FEED_SOCKET
     if _listens(service):
         return service
     folders = [folder for folder in (personal_runtime(), personal_state()) if folder is not None]
-    found = [path for folder in folders for path in sorted(folder.glob(f"*/{SOCKET}")) if _listens(path)]
+    found = [path for folder in folders for path in sorted(folder.glob(f"*/{FEED_SOCKET}")) if _listens(path)]
     if len(found) > 1:
         raise UsageError("several daemons run: " + ", ".join(map(str, found)), remedy="name one with --socket")
     return found[0] if found else service

@@ -45,9 +45,6 @@ class Viewers:
     def __init__(self) -> None:
         self._all: set[Viewer] = set()
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     @contextmanager
     def joined(self) -> Iterator[Viewer]:
         """A viewer, as long as this context lasts.

@@ -12,18 +12,8 @@ from typing import Any
 import pytest
 
 from edged.publish.mqtt import MqttPublisher
-from tests.brokers import Broker, free_port
+from tests.brokers import Broker
 from tests.gates import Gate
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A running mosquitto that admits everybody."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, free_port()).start()
-    yield broker
-    broker.kill()
 
 
 @pytest.fixture

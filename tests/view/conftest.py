@@ -3,29 +3,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.brokers import Broker, free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, free_port()).start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium, without a screen."""
+    """A real Chromium, without a screen. While it is there its event loop runs, in which no test can run another."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: no browser to look with (apt-get install chromium)")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from edged.core.errors import ConfigError
 from edged.view import book as module
 from edged.view.book import EventBook, Wanted
 
+NINE = datetime(2026, 3, 1, 12, 0, 9, tzinfo=timezone.utc)
 AT = "2026-03-01T12:00:{:02d}.000000Z"
 
 
@@ -63,10 +65,11 @@ def test_what_is_open_and_not_there_any_more_is_ended() -> None:
     book.add(message("B"))
     book.add(message("C"))
     book.add(message("C", "end", 1))
-    ended = book.close_others(["B"], because="restart", at=AT.format(9))
+    ended = book.close_others(["B"], because="restart", at=NINE)
     assert [(each["event"], each["type"], each["because"]) for each in ended] == [("A", "end", ["restart"])]
     assert [each["type"] for each in book.story("A")] == ["start", "end"]
-    assert book.close_others(["B"], because="restart", at=AT.format(9)) == []
+    assert book.story("A")[-1]["ended_at"] == AT.format(9)
+    assert book.close_others(["B"], because="restart", at=NINE) == []
 
 
 def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:

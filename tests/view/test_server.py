@@ -198,6 +198,22 @@ def test_the_token_opens_a_session_that_scripts_of_other_sites_cannot_use(guarde
     assert guarded.ask("/api/now", headers=session)[0] == 401
 
 
+def test_a_stream_ends_with_its_session_however_busy_it_is(broker: Broker, tmp_path: Path) -> None:
+    with walking_box(tmp_path, broker.port) as box, View(tmp_path, socket_of(box), config=WITH_TOKEN) as view:
+        _, headers, _ = view.ask("/login", method="POST", body=urlencode({"token": TOKEN}), headers=FORM)
+        session = headers["Set-Cookie"].partition(";")[0]
+        with socket.create_connection(("127.0.0.1", urlsplit(view.url).port or 0), timeout=10) as stream:
+            stream.sendall(f"GET /api/stream HTTP/1.1\r\nHost: localhost\r\nCookie: {session}\r\n\r\n".encode())
+            received = b""
+            while received.count(b"event: statistics") < 2:  # something is said every second
+                received += stream.recv(1 << 16)
+            assert view.ask("/logout", method="POST", body="", headers={"Cookie": session})[0] == 303
+            while not received.endswith(b"0\r\n\r\n"):  # the end of the answer
+                more = stream.recv(1 << 16)
+                assert more
+                received += more
+
+
 def test_scripts_show_the_token_itself(guarded: View) -> None:
     assert guarded.ask("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})[0] == 200
     basic = base64.b64encode(f"x:{TOKEN}".encode()).decode()
