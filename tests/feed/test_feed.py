@@ -123,6 +123,8 @@ def test_a_removed_camera_is_said_and_forgotten(fed: Fed) -> None:
 
 def test_who_speaks_otherwise_or_reads_nothing_is_dropped_and_others_are_not(fed: Fed) -> None:
     with Listener(fed.path) as good, Listener(fed.path) as rude, Listener(fed.path) as odd, Listener(fed.path) as deaf:
+        for each in (good, rude, odd, deaf):
+            each.kind("told")
         rude.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         odd.ask(kind="format the disk")
         wait_for(lambda: fed.feed._server.clients == 2, what="the two are gone")
