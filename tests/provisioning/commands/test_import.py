@@ -23,7 +23,7 @@ from provisioning.importing import read_names
 from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.model.network import build
 from tests.provisioning.checkpoints import save_official
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import lively, short
 from tests.provisioning.yolo_exports import Raw, WithDecode, exported
 
 NAMES = ["cat", "dog"]
@@ -85,7 +85,7 @@ def test_import_own_checkpoint(tmp_path: Path, store: Path) -> None:
 
 
 def test_import_onnx_with_and_without_decode(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "decode.onnx").write_bytes(exported(WithDecode(lively())))
+    (tmp_path / "decode.onnx").write_bytes(exported(WithDecode(short())))
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     command = ["import", str(tmp_path / "decode.onnx"), "--name", "cut"]
     assert main(command) == 2
@@ -94,7 +94,7 @@ def test_import_onnx_with_and_without_decode(tmp_path: Path, store: Path, capsys
     manifest = Bundle.open(store / "cut").manifest
     assert isinstance(manifest.decode, GridDecode)
     assert (manifest.classes, manifest.input_wh, manifest.decode.strides) == (("cat", "dog"), (96, 64), (8, 16, 32))
-    (tmp_path / "raw.onnx").write_bytes(exported(Raw(lively()), names="['cat', 'dog']"))
+    (tmp_path / "raw.onnx").write_bytes(exported(Raw(short()), names="['cat', 'dog']"))
     command = ["import", str(tmp_path / "raw.onnx"), "--name", "raw"]
     assert main(command) == 2
     anchors = "10,13,16,30,33,23, 30,61,62,45,59,119, 116,90,156,198,373,326"
@@ -112,7 +112,7 @@ def test_class_names_with_control_characters_are_refused(tmp_path: Path) -> None
 def test_import_sends_no_controls_of_a_file_to_the_terminal(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = onnx.load_model_from_string(exported(Raw(lively()), names="['cat', 'dog']"))
+    model = onnx.load_model_from_string(exported(Raw(short()), names="['cat', 'dog']"))
     model.graph.node.append(helper.make_node("Nms", ["p3"], ["boxes"], "\x1b]0;owned\x07\x9b2J", domain="trt"))
     (tmp_path / "hostile.onnx").write_bytes(model.SerializeToString())
     assert _import(tmp_path / "hostile.onnx", "hostile") == 65
@@ -132,7 +132,7 @@ def test_class_names_are_read_as_windows_tools_write_them(tmp_path: Path) -> Non
 def test_import_goes_by_what_a_file_is(weights: Path, tmp_path: Path, store: Path) -> None:
     """People rename files, and hand over the YAML that their training had."""
     assert _import(weights.rename(tmp_path / "best.onnx"), "checkpoint") == 0
-    (tmp_path / "decode.pt").write_bytes(exported(WithDecode(lively())))
+    (tmp_path / "decode.pt").write_bytes(exported(WithDecode(short())))
     (tmp_path / "data.yaml").write_text("train: x\nnames: {'1': dog, '0': cat}\n")
     assert _import(tmp_path / "decode.pt", "export", "--names", str(tmp_path / "data.yaml")) == 0
     assert Bundle.open(store / "export").manifest.classes == ("cat", "dog")

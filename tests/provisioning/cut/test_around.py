@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edged.core.errors import DataError, UsageError
 from provisioning.cut.heads import cut_at_heads
 from provisioning.model.network import COCO_ANCHORS
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import lively, short
 from tests.provisioning.yolo_exports import BoxesAndScores, Raw, WithDecode, exported, suppressed
 
 NAMES = "['cat', 'dog']"
@@ -62,7 +62,7 @@ def test_a_picture_changed_in_front_of_the_network_is_refused(
     before: Callable[[Tensor], Tensor], kinds: str, *, raw: bool
 ) -> None:
     """The daemon hands over RGB of 0..1: the network would see other colours than the file was made for."""
-    module = _Around(Raw(lively()) if raw else WithDecode(lively()), before=before)
+    module = _Around(Raw(short()) if raw else WithDecode(short()), before=before)
     content = exported(module, opset=13, names=NAMES)
     with pytest.raises(DataError, match=rf"changes the picture in front of its first convolution \({kinds}\)"):
         cut_at_heads(content, anchors=FLAT if raw else ())
@@ -76,7 +76,7 @@ def test_colours_exchanged_behind_focus_are_refused() -> None:
 
 
 def test_padding_apart_from_its_convolution_is_part_of_the_network() -> None:
-    model = onnx.load_model_from_string(exported(WithDecode(lively()), names=NAMES))
+    model = onnx.load_model_from_string(exported(WithDecode(short()), names=NAMES))
     stem = next(node for node in model.graph.node if node.op_type == "Conv")
     pads = next(attribute for attribute in stem.attribute if attribute.name == "pads")
     top, left, bottom, right = pads.ints
@@ -107,18 +107,18 @@ def _behind(module: nn.Module, change: Callable[[Tensor], Tensor]) -> bytes:
 )
 def test_scores_changed_behind_the_decode_are_refused(content: Callable[[nn.Module], bytes]) -> None:
     with pytest.raises(DataError, match=r"other scores, or its classes in another order"):
-        cut_at_heads(content(lively()))
+        cut_at_heads(content(short()))
 
 
 def test_classes_swapped_behind_raw_heads_are_refused() -> None:
-    content = exported(_Around(Raw(lively()), behind=lambda head: head[..., SWAPPED]), names=NAMES)
+    content = exported(_Around(Raw(short()), behind=lambda head: head[..., SWAPPED]), names=NAMES)
     with pytest.raises(DataError, match="neither YOLOv5's heads nor its boxes"):
         cut_at_heads(content, anchors=FLAT)
 
 
 def test_classes_swapped_inside_the_decode_show_in_the_smallest_scores() -> None:
     """A network that is sure to see nothing, as trained ones are of noise."""
-    net = lively()
+    net = short()
     with torch.no_grad():
         for conv in net.detect.m:
             bias = conv.bias
@@ -138,7 +138,7 @@ def test_classes_swapped_inside_the_decode_show_in_the_smallest_scores() -> None
 
 
 def test_cells_that_are_not_square_are_refused() -> None:
-    net = lively()
+    net = short()
     stem = net.get_submodule("model.0.conv")
     assert isinstance(stem, nn.Conv2d)
     stem.stride = (2, 1)
@@ -150,14 +150,14 @@ def test_cells_that_are_not_square_are_refused() -> None:
     "stated", ["none", "null", "7", "[1, 2]", '[[["a", 1]]]', "[[[NaN, 1]]]", "[[[-1, 1]]]", "[" * 100_000]
 )
 def test_anchors_that_other_tools_stated_are_asked_for(stated: str) -> None:
-    model = onnx.load_model_from_string(exported(Raw(lively()), names=NAMES))
+    model = onnx.load_model_from_string(exported(Raw(short()), names=NAMES))
     helper.set_model_props(model, {"names": NAMES, "anchors": stated})
     with pytest.raises(UsageError, match="give --anchors with 18 numbers"):
         cut_at_heads(model.SerializeToString())
 
 
 def test_channels_last_is_named() -> None:
-    model = onnx.load_model_from_string(exported(Raw(lively()), names=NAMES))
+    model = onnx.load_model_from_string(exported(Raw(short()), names=NAMES))
     model.graph.node.insert(0, helper.make_node("Transpose", ["images"], ["first"], perm=[0, 3, 1, 2]))
     next(node for node in model.graph.node if node.op_type == "Conv").input[0] = "first"
     shape: list[str | int | None] = ["batch", "height", "width", 3]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edged.core.errors import DataError
 from provisioning.cut.heads import cut_at_heads
 from provisioning.model.checkpoint import read_checkpoint
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import short
 from tests.provisioning.yolo_exports import Raw, exported
 
 NAMES = ("cat", "dog")
@@ -33,7 +33,7 @@ class _Heads(nn.Module):
 
 
 def _described(**metadata: str) -> bytes:
-    model = onnx.load_model_from_string(exported(Raw(lively())))
+    model = onnx.load_model_from_string(exported(Raw(short())))
     helper.set_model_props(model, metadata)
     content: bytes = model.SerializeToString()
     return content
@@ -81,7 +81,7 @@ def test_real_files_of_other_detectors_are_named(test_data: Path, file: str, mes
     ],
 )
 def test_a_file_quantised_in_linear_operators_is_named(domain: str, kind: str, message: str) -> None:
-    model = onnx.load_model_from_string(exported(Raw(lively()), opset=13))
+    model = onnx.load_model_from_string(exported(Raw(short()), opset=13))
     scale, zero = (helper.make_tensor(name, kind, [], [1]) for name, kind in (("s", 1), ("z", 2)))
     weights = helper.make_tensor("w", 2, [3, 3, 1, 1], [1] * 9)
     model.graph.initializer.extend([scale, zero, weights])

@@ -31,7 +31,7 @@ from provisioning.quantize.typed import with_fp16
 from provisioning.store import Store
 from provisioning.verify.agreement import agreement
 from provisioning.verify.observe import SERVICE, Observation, observe
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import short
 from tests.provisioning.yolo_exports import (
     BoxesAndScores,
     Corners,
@@ -71,7 +71,7 @@ def model(form: str) -> onnx.ModelProto:
 
 
 def _imported(form: str) -> onnx.ModelProto:
-    cut = cut_at_heads(FORMS[form](lively()), input_wh=(96, 64))
+    cut = cut_at_heads(FORMS[form](short()), input_wh=(96, 64))
     assert (cut.names, cut.strides) == (NAMES, (8, 16, 32))
     np.testing.assert_allclose(np.array(cut.anchors), COCO_ANCHORS, rtol=2e-4)
     return onnx.load_model_from_string(cut.onnx)
@@ -89,12 +89,12 @@ def _pictures(count: int) -> Floats:
 def test_every_form_gives_what_the_network_gives(form: str, model: onnx.ModelProto) -> None:
     blob = _pictures(3)
     with torch.no_grad():
-        expected = torch.cat([head.flatten() for head in lively().sigmoid_maps(torch.from_numpy(blob))])
+        expected = torch.cat([head.flatten() for head in short().sigmoid_maps(torch.from_numpy(blob))])
     np.testing.assert_allclose(_heads(model, blob), expected.numpy(), atol=0.02 if form == "half" else 2e-4)
 
 
 def test_every_form_becomes_the_graph_of_our_own_export(model: onnx.ModelProto) -> None:
-    own = onnx.load_model_from_string(export_onnx(lively(), input_wh=(96, 64), names=NAMES))
+    own = onnx.load_model_from_string(export_onnx(short(), input_wh=(96, 64), names=NAMES))
     kinds = [Counter(node.op_type for node in each.graph.node) for each in (own, model)]
     assert kinds[1] == kinds[0]
     assert [entry.version for entry in model.opset_import] == [OPSET]
@@ -122,7 +122,7 @@ def test_forms_can_be_quantised_and_typed(form: str) -> None:
 
 def test_a_dynamically_quantised_export(tmp_path: Path) -> None:
     """As ONNX Runtime's tool writes it."""
-    content = exported(WithDecode(lively()), opset=17, names=METADATA)
+    content = exported(WithDecode(short()), opset=17, names=METADATA)
     quantization.quantize_dynamic(onnx.load_model_from_string(content), tmp_path / "quantised.onnx")
     quantised = (tmp_path / "quantised.onnx").read_bytes()
     cut = cut_at_heads(quantised)
@@ -139,13 +139,13 @@ def test_a_dynamically_quantised_export(tmp_path: Path) -> None:
     }
     blob = _pictures(1)
     with torch.no_grad():
-        expected = torch.cat([head.flatten() for head in lively().sigmoid_maps(torch.from_numpy(blob))]).numpy()
+        expected = torch.cat([head.flatten() for head in short().sigmoid_maps(torch.from_numpy(blob))]).numpy()
     assert np.corrcoef(_heads(model, blob), expected)[0, 1] > 0.99
 
 
 def test_weights_beside_the_file_give_the_same_model(tmp_path: Path) -> None:
     """Torch's newer exporter writes large models so."""
-    model = onnx.load_model_from_string(exported(WithDecode(lively()), opset=17, names=METADATA))
+    model = onnx.load_model_from_string(exported(WithDecode(short()), opset=17, names=METADATA))
     onnx.save(model, tmp_path / "one.onnx")
     onnx.save(model, tmp_path / "apart.onnx", save_as_external_data=True, location="apart.data", size_threshold=0)
     one, apart = (export_model(tmp_path / name, name="n") for name in ("one.onnx", "apart.onnx"))
@@ -158,7 +158,7 @@ def test_weights_beside_the_file_give_the_same_model(tmp_path: Path) -> None:
 
 def _with_around_pool(*kinds: str, **shapes: list[int]) -> bytes:
     """An export with two nodes before its first MaxPool; each reads the shape or the axes that is its name's."""
-    model = onnx.load_model_from_string(simplified(exported(WithDecode(lively()), opset=17, names=METADATA)))
+    model = onnx.load_model_from_string(simplified(exported(WithDecode(short()), opset=17, names=METADATA)))
     pool = next(node for node in model.graph.node if node.op_type == "MaxPool")
     place, tensor = list(model.graph.node).index(pool), pool.input[0]
     for kind, (name, values) in zip(kinds, shapes.items(), strict=True):

@@ -17,7 +17,7 @@ from edged.core.errors import DataError, EdgedError, UsageError
 from provisioning.cut.heads import CutModel, cut_at_heads
 from provisioning.export import export_onnx, with_batch
 from provisioning.model.network import COCO_ANCHORS, Release, Yolov5, build
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import few_layers, lively, short
 from tests.provisioning.yolo_exports import FourHeads, Raw, WithDecode, exported
 
 NAMES = ("cat", "dog")
@@ -52,13 +52,14 @@ def test_cut_decode_inside(release: Release, opset: int, *, dynamic: bool, desce
 
 def test_cut_recovers_anchors_of_its_own() -> None:
     anchors = (((5.5, 7.25), (9.0, 21.0)), ((40.0, 40.0), (99.0, 45.0)), ((160.0, 310.0), (300.0, 300.0)))
-    net = build("n", classes=2, anchors=anchors)
+    with few_layers():
+        net = build("n", classes=2, anchors=anchors)
     cut = cut_at_heads(exported(WithDecode(net)), names=NAMES)
     np.testing.assert_allclose(np.array(cut.anchors), np.array(anchors), rtol=2e-4)
 
 
 def test_cut_raw_heads_with_given_anchors() -> None:
-    content = exported(Raw(lively()), names=METADATA)
+    content = exported(Raw(short()), names=METADATA)
     with pytest.raises(UsageError, match="--anchors with 18 numbers"):
         cut_at_heads(content)
     with pytest.raises(UsageError, match="4 anchor numbers, expected 18"):
@@ -66,14 +67,14 @@ def test_cut_raw_heads_with_given_anchors() -> None:
     flat = [side for head in COCO_ANCHORS for anchor in head for side in anchor]
     cut = cut_at_heads(content, anchors=flat)
     assert cut.anchors == COCO_ANCHORS
-    _require_same(cut, lively())
+    _require_same(cut, short())
 
 
 def test_cut_our_own_export_changes_nothing() -> None:
-    content = export_onnx(lively(), input_wh=(96, 64), names=NAMES)
+    content = export_onnx(short(), input_wh=(96, 64), names=NAMES)
     cut = cut_at_heads(content)
     assert (cut.names, cut.anchors, cut.strides, cut.input_wh) == (NAMES, COCO_ANCHORS, (8, 16, 32), (96, 64))
-    _require_same(cut, lively())
+    _require_same(cut, short())
 
 
 @pytest.mark.parametrize("opset", [12, 17])
@@ -86,22 +87,22 @@ def test_cut_of_a_p6_model_has_four_heads(opset: int) -> None:
 
 
 def test_cut_frees_a_fixed_batch() -> None:
-    content = with_batch(export_onnx(lively(), input_wh=(96, 64), names=NAMES), 4)
-    _require_same(cut_at_heads(content), lively(), batch=3)
+    content = with_batch(export_onnx(short(), input_wh=(96, 64), names=NAMES), 4)
+    _require_same(cut_at_heads(content), short(), batch=3)
 
 
 def test_cut_weights_of_a_branch() -> None:
     """What only the graphs inside a node read is needed, too."""
-    _require_same(cut_at_heads(_edited(lambda model: _in_a_branch(model, None))), lively())
+    _require_same(cut_at_heads(_edited(lambda model: _in_a_branch(model, None))), short())
 
 
 def test_cut_same_file_same_bytes() -> None:
-    content = exported(WithDecode(lively()), names=METADATA)
+    content = exported(WithDecode(short()), names=METADATA)
     assert cut_at_heads(content).onnx == cut_at_heads(content).onnx
 
 
 def test_cut_needs_names() -> None:
-    content = exported(WithDecode(lively()))
+    content = exported(WithDecode(short()))
     with pytest.raises(UsageError, match="--names FILE with one a line: 2 names"):
         cut_at_heads(content)
     with pytest.raises(DataError, match="3 class names do not fit heads of 21 channels, its output is made for 2"):
@@ -109,13 +110,13 @@ def test_cut_needs_names() -> None:
 
 
 def test_cut_refuses_another_size_than_exported() -> None:
-    content = exported(WithDecode(lively()), names=METADATA)
+    content = exported(WithDecode(short()), names=METADATA)
     with pytest.raises(UsageError, match="exported for 96x64, not for 640x640"):
         cut_at_heads(content, input_wh=(640, 640))
 
 
 def test_cut_refuses_another_decode() -> None:
-    content = exported(WithDecode(lively(), exponential=True), names=METADATA)
+    content = exported(WithDecode(short(), exponential=True), names=METADATA)
     with pytest.raises(DataError, match="its decode is not YOLOv5's: at stride 8 its anchors differ"):
         cut_at_heads(content)
 
@@ -128,7 +129,7 @@ def test_cut_refuses_a_result_that_differs(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("onnxslim.slim", spoiled)
     with pytest.raises(EdgedError, match="differs by"):
-        cut_at_heads(exported(WithDecode(lively()), names=METADATA))
+        cut_at_heads(exported(WithDecode(short()), names=METADATA))
 
 
 class _Classifier(nn.Module):
@@ -143,7 +144,7 @@ class _Classifier(nn.Module):
 
 
 def _edited(edit: Callable[[onnx.ModelProto], object]) -> bytes:
-    model = onnx.load_model_from_string(export_onnx(lively(), input_wh=(96, 64), names=NAMES))
+    model = onnx.load_model_from_string(export_onnx(short(), input_wh=(96, 64), names=NAMES))
     edit(model)
     content: bytes = model.SerializeToString()
     return content
@@ -236,7 +237,7 @@ def _two_heads(model: onnx.ModelProto) -> None:
     [
         pytest.param(lambda: b"", "0 bytes", id="empty"),
         pytest.param(lambda: b"<html>", "no ONNX file", id="html"),
-        pytest.param(lambda: export_onnx(lively(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
+        pytest.param(lambda: export_onnx(short(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
         pytest.param(lambda: exported(_Classifier()), "but a classifier", id="classifier"),
         pytest.param(lambda: _edited(_two_heads), "come from 2 convolutions", id="two heads"),
         pytest.param(lambda: _edited(_outside), "weights outside the file", id="external data"),

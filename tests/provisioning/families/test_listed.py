@@ -164,7 +164,7 @@ def test_coco_by_its_own_numbers() -> None:
 
 def test_a_table_of_one_class_is_no_list() -> None:
     """YOLOv5 of one class gives (B, N, 6), too."""
-    from tests.provisioning.networks import lively
+    from tests.provisioning.networks import short
     from tests.provisioning.yolo_exports import WithDecode
 
-    assert listed_graph(onnx.load_model_from_string(exported(WithDecode(lively(classes=1))))) is None
+    assert listed_graph(onnx.load_model_from_string(exported(WithDecode(short(classes=1))))) is None

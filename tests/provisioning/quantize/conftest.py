@@ -16,15 +16,17 @@ from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.model.network import build
 from provisioning.quantize.placement import named
+from tests.provisioning.networks import few_layers
 
 INPUT_WH = (96, 64)
 
 
 @pytest.fixture(scope="session")
 def network() -> onnx.ModelProto:
-    """YOLOv5n with three classes and random weights, 96x64."""
+    """A short YOLOv5n with three classes and random weights, 96x64."""
     torch.manual_seed(0)
-    net = build("n", classes=3)
+    with few_layers():
+        net = build("n", classes=3)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.6

@@ -51,7 +51,7 @@ def test_every_convolution_but_the_heads_has_quantised_input_and_weights(quantis
     made_by, values = makers(quantised), constants(quantised)
     heads = head_convolutions(quantised)
     convolutions = [node for node in quantised.graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == 60
+    assert len(convolutions) == 17
     for node in convolutions:
         sources = [made_by.get(name) for name in node.input[:2]]
         if node.name in heads:
