@@ -65,6 +65,11 @@ class CameraCounters:
     bad_frames: int = 0
     reconnects: int = 0
 
+    @property
+    def too_many(self) -> int:
+        """Frames dropped because the detector was busy."""
+        return self.dropped.get("superseded", 0) + self.dropped.get("no_slot", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:

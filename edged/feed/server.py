@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edged.feed.allowance import Allowance
 from edged.feed.answers import Answers
 from edged.feed.client import Client, Gone
 from edged.feed.pictures import Pictures
@@ -22,7 +23,6 @@ from edged.feed.wire import packed
 MOST_CLIENTS = 16
 MOST_LATER = 256  # droppable messages that wait to be encoded
 PAUSE_S = 0.1  # between two pictures of one camera, however many ask
-PICTURES_S = 0.04  # between two pictures of any camera: looking has a bounded price
 SNAPSHOTS = 4  # stored pictures that are read for a client between looking after the others
 FULL_S = 1.0  # without a descriptor left nobody is accepted for so long
 LAST_S = 0.2  # for what waits to be sent when the feed ends
@@ -68,12 +68,12 @@ class FeedServer:
         self._kept: dict[tuple[str, ...], bytes] = {}
         self._clients: dict[socket.socket, Client] = {}
         self._next_s: dict[str, float] = {}  # when a camera's next picture may be taken
-        self._next_of_all_s = 0.0
         self._full_until_s = 0.0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.DefaultSelector()
         self._closing = threading.Event()
         self._over = False  # the thread has ended: nothing is taken any more
+        self.allowance = Allowance()
         self.missed = 0
         listener.settimeout(0)
         self._selector.register(listener, selectors.EVENT_READ)
@@ -212,8 +212,9 @@ class FeedServer:
             if wait_s <= 0:
                 self._full_until_s, wait_s = 0.0, _IDLE_S
                 self._selector.register(self._listener, selectors.EVENT_READ)
+        allowed_s = self.allowance.wait_s
         for camera in {camera for client in self._clients.values() for camera in client.asked}:
-            due_s = max(self._next_s.get(camera, 0.0), self._next_of_all_s) - now_s
+            due_s = max(self._next_s.get(camera, 0.0) - now_s, allowed_s)
             if due_s <= 0:
                 self._pictures.want(camera)
             else:
@@ -226,11 +227,12 @@ class FeedServer:
         """Give each picture that was taken to all who asked for that camera; it is encoded once."""
         while taken := self._pictures.take():
             waiting = [client for client in self._clients.values() if taken.camera in client.asked]
-            now_s = time.monotonic()
-            self._next_s[taken.camera], self._next_of_all_s = now_s + PAUSE_S, now_s + PICTURES_S
+            self._next_s[taken.camera] = time.monotonic() + PAUSE_S
             if not waiting:
                 continue
+            before_s = time.thread_time()
             message = self._answers.picture(taken, most_side=max(client.asked.pop(taken.camera) for client in waiting))
+            self.allowance.spend(time.thread_time() - before_s)
             for client in waiting:
                 self._for(client, lambda one: one.say(message))  # noqa: B023 - called at once
 

@@ -120,6 +120,10 @@ class Feed:
 
     def statistics(self, statistics: Statistics) -> None:
         """Say what was counted."""
+        cameras = statistics.cameras.values()
+        self._server.allowance.report(
+            captured=sum(one.captured for one in cameras), dropped=sum(one.too_many for one in cameras)
+        )
         payload = stats_payload(statistics, self._counters(), self._origin, published_at=_now())
         self._keep({"kind": "statistics", **payload}, "statistics")
 
