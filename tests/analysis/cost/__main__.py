@@ -10,6 +10,8 @@ import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from edged.analysis.options import LineOptions, SceneOptions, SnapshotOptions, Z
 from edged.analysis.snapshots.store import Limits, SnapshotStore
 from edged.analysis.snapshots.worker import Job, SnapshotWorker
 from edged.analysis.stage import Analysis
+from edged.analysis.tracking.track import Track
+from edged.analysis.tracking.tracker import Tracker
 from edged.core.types import Detections, Frame, FrameMeta, FrameResult
 from tests.fakes import FakeSink, frame_of
 
@@ -30,8 +34,8 @@ OPTIONS = SceneOptions(zones=ZONES, lines=(LineOptions(name="line", points=((0.0
 TIMINGS = {"waiting": 0.0, "detect": 0.0, "total": 0.0}
 
 
-def frame_ms(objects: int) -> list[float]:
-    """CPU milliseconds of each frame."""
+def frame_ms(objects: int) -> tuple[list[float], list[float]]:
+    """CPU milliseconds of each frame: of all of the analysis, and of the tracker in it."""
     rng = np.random.default_rng(0)
     analysis = Analysis({"gate": OPTIONS}, sink=FakeSink(), model="m", classes=("person", "car"))
     pixels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
@@ -39,6 +43,14 @@ def frame_ms(objects: int) -> list[float]:
     place, speed = rng.uniform(100, 900, (objects, 2)), rng.normal(0, 40, (objects, 2))
     classes = rng.integers(0, 2, objects).astype(np.int32)
     began, spent = datetime.now(timezone.utc), []
+    tracker, update = [], Tracker.update
+
+    def timed(self: Tracker, *found: Any) -> list[Track | None] | None:
+        before = time.thread_time_ns()
+        tracks = update(self, *found)
+        tracker.append((time.thread_time_ns() - before) / 1e6)
+        return tracks
+
     for number in range(FRAMES):
         seen = rng.random(objects) > 0.1
         low = (place + speed * number * STEP_S + rng.normal(0, 2, (objects, 2)))[seen]
@@ -48,10 +60,11 @@ def frame_ms(objects: int) -> list[float]:
         meta = FrameMeta("gate", number, began + timedelta(seconds=at_s), round((1 + at_s) * 1e9), SIZE)
         frame, result = Frame(meta, pixels), FrameResult(meta, found, TIMINGS)
         other += 1
-        before = time.thread_time_ns()
-        analysis.process(frame, result)
-        spent.append((time.thread_time_ns() - before) / 1e6)
-    return spent
+        with mock.patch.object(Tracker, "update", timed):
+            before = time.thread_time_ns()
+            analysis.process(frame, result)
+            spent.append((time.thread_time_ns() - before) / 1e6)
+    return spent, tracker
 
 
 def snapshot_ms(folder: Path, cameras: int = 16) -> list[float]:
@@ -82,7 +95,9 @@ def said(what: str, milliseconds: list[float]) -> None:
 def main() -> None:
     """Print all."""
     for objects in (1, 5, 20, 50):
-        said(f"a frame with {objects} objects", frame_ms(objects))
+        whole, tracker = frame_ms(objects)
+        said(f"a frame with {objects} objects", whole)
+        said("  of it, the tracker", tracker)
     with tempfile.TemporaryDirectory() as folder:
         said("a snapshot of 1080 lines", snapshot_ms(Path(folder)))
 
