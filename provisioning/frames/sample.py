@@ -79,6 +79,7 @@ def sample(
     for source in sources:
         remember_source(source)
     temporary = folder.with_name(f".{folder.name}.sampling")
+    missing = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty", remedy="name another folder")
@@ -93,6 +94,9 @@ def sample(
         raise EdgedError(f"{folder} cannot be written: {exc.strerror or exc}", remedy="free space or --out") from exc
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in missing:
+            with contextlib.suppress(OSError):  # it holds the frames, or was never made
+                parent.rmdir()
     if len(frames) < count + verification:
         logger.warning("%d of %d frames: the sources show no more that differ", len(frames), count + verification)
     return FrameSet(folder, seed, frames, chosen.skipped)

@@ -154,8 +154,12 @@ def test_sample_refuses_what_is_no_source(tmp_path: Path, content: bytes | None,
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        sample([str(path)], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        sample([str(path)], tmp_path / "new" / "folders" / "out")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(DataError, match=message):
+        sample([str(path)], tmp_path / "kept" / "out")
+    assert list(tmp_path.glob("kept*")) == [tmp_path / "kept"]
 
 
 def test_sample_of_an_empty_folder_says_so(tmp_path: Path) -> None:
