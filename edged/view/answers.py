@@ -12,6 +12,7 @@ from aiohttp import web
 
 from edged.core.names import is_name
 from edged.core.ulid import is_ulid
+from edged.feed.wire import Message
 from edged.view.book import EventBook, Wanted
 from edged.view.fleet import Fleet
 from edged.view.hub import Hub
@@ -57,9 +58,13 @@ class Answers:
         """What Prometheus reads."""
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def now(self, _request: web.Request) -> web.Response:
+    async def now(self, request: web.Request) -> web.Response:
         """Everything that holds now."""
-        return _json(self._hub.now())
+        return _json(self._now(request))
+
+    def _now(self, request: web.Request) -> Message:
+        """Everything that holds now, and whether whoever asks can log out."""
+        return {**self._hub.now(), "session": STILL_ALLOWED in request}
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Everything that holds, then everything that is said, as server-sent events, until the page is closed."""
@@ -68,7 +73,7 @@ class Answers:
         try:
             with self._viewers.joined() as viewer:
                 await answer.prepare(request)
-                viewer.say(as_event("now", self._hub.now()))
+                viewer.say(as_event("now", self._now(request)))
                 if self._fleet is not None:
                     viewer.say(as_event("fleet", self._fleet.now()))
                 while (message := await _next_of(viewer)) is not None and still_allowed():

@@ -246,6 +246,16 @@ def test_a_token_is_asked_for(tmp_path: Path, page: Page) -> None:
         page.get_by_label("Token").fill(token)
         page.keyboard.press("Enter")
         page.get_by_text("edged is not running").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Token").wait_for()
+        page.goto(view.url)
+        page.get_by_label("Token").wait_for()
+
+
+def test_where_no_token_is_asked_for_nobody_logs_out(home: tuple[Box, View], page: Page) -> None:
+    page.goto(home[1].url)
+    page.get_by_text("connected", exact=True).wait_for()
+    assert page.get_by_role("button", name="Log out").count() == 0
 
 
 def test_what_cameras_and_boxes_say_is_text(tmp_path: Path, broker: Broker, page: Page) -> None:

@@ -33,6 +33,7 @@ function status() {
   write(line, !known.reached ? "connection lost, trying again" : known.connected ? "connected" : known.listens ? "edged is not running" : "fleet");
   write(document.getElementById("device"), known.device || "edged");
   document.getElementById("fleet-link").hidden = !known.fleet;
+  document.getElementById("logout").hidden = !known.session;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {
