@@ -32,6 +32,11 @@ class Allowance:
         """Seconds until the next picture may be made, at least 0."""
         return max(0.0, self._next_s - self._clock())
 
+    @property
+    def is_small(self) -> bool:
+        """Whether pictures come seldom because detection needs the processor."""
+        return self.share < MOST_SHARE / 2
+
     def spend(self, cpu_s: float) -> None:
         """A picture took so many seconds of a processor."""
         self._next_s = max(self._next_s, self._clock()) + cpu_s / self.share

@@ -25,10 +25,10 @@ class Answers:
     def __init__(self, *, read_snapshot: Callable[[str, bool], bytes | None]) -> None:
         self._read_snapshot = read_snapshot
 
-    def picture(self, taken: Taken, *, most_side: int) -> bytes:
-        """The frame as JPEG beside the very detections that were found in it."""
+    def picture(self, taken: Taken, *, most_side: int, seldom: bool = False) -> bytes:
+        """The frame as JPEG beside the very detections that were found in it; `seldom`: others follow late."""
         try:
-            message = {**taken.describe(), "kind": "picture"}
+            message = {**taken.describe(), "kind": "picture", "seldom": seldom}
         except ValueError as exc:
             return packed({"kind": "picture", "camera": taken.camera, "problem": str(exc)})
         try:

@@ -231,7 +231,8 @@ class FeedServer:
             if not waiting:
                 continue
             before_s = time.thread_time()
-            message = self._answers.picture(taken, most_side=max(client.asked.pop(taken.camera) for client in waiting))
+            side = max(client.asked.pop(taken.camera) for client in waiting)
+            message = self._answers.picture(taken, most_side=side, seldom=self.allowance.is_small)
             self.allowance.spend(time.thread_time() - before_s)
             for client in waiting:
                 self._for(client, lambda one: one.say(message))  # noqa: B023 - called at once

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from edged.core.states import DeviceInfo
+from edged.core.states import CameraCounters, DeviceInfo
 from tests.brokers import wait_for
 from tests.feed.fed import CAMERAS, NOW, ULID, Fed
 from tests.feed.listening import Listener
-from tests.publish.results import ORIGIN
+from tests.publish.results import ORIGIN, statistics
 
 
 def test_a_picture_comes_with_the_detections_of_that_very_frame(fed: Fed) -> None:
@@ -31,13 +33,30 @@ def test_a_picture_comes_with_the_detections_of_that_very_frame(fed: Fed) -> Non
     assert sum(message["kind"] == "picture" for message, _ in listener.heard) == 1, "one picture for one question"
 
 
+@pytest.mark.parametrize(("superseded", "seldom"), [(0, False), (900, True)])
+def test_pictures_come_seldom_and_say_so_while_detection_drops_frames(
+    fed: Fed, superseded: int, *, seldom: bool
+) -> None:
+    counters = CameraCounters(
+        captured=1800, taken=1800 - superseded, dropped={"superseded": superseded, "removed": 1800}
+    )
+    fed.feed.statistics(replace(statistics(), cameras={"gate": counters}))
+    with Listener(fed.path) as listener:
+        listener.ask(kind="picture", camera="gate", side=80)
+        wait_for(lambda: fed.pictures._wanted, what="the camera is wanted")
+        fed.show(1)
+        message, jpeg = listener.kind("picture")
+    assert jpeg
+    assert message["seldom"] is seldom
+
+
 def test_a_frame_is_encoded_once_however_many_ask(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
     before = fed.feed._server._answers.picture
 
-    def count(taken: object, *, most_side: int) -> bytes:
+    def count(taken: object, *, most_side: int, seldom: bool) -> bytes:
         encoded.append(most_side)
-        return before(taken, most_side=most_side)  # type: ignore[arg-type]
+        return before(taken, most_side=most_side, seldom=seldom)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fed.feed._server._answers, "picture", count)
     listeners = [Listener(fed.path) for _ in range(5)]

@@ -121,6 +121,7 @@ function factsOf(camera) {
     since: state.since ? moment(state.since) : "",
     decoder: state.decoder ?? "",
     picture: state.size?.[0] ? `${state.size[0]}x${state.size[1]}` : "",
+    pictures: isLive() && known.seldom ? "seldom: detection needs the processor" : "",
     rate: rateOf(camera),
     processed: counts ? String(counts.processed) : "",
     dropped: counts ? dropped || "0" : "",

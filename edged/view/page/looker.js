@@ -76,6 +76,7 @@ export class Looker {
     if (!this.stopped) {
       this.after = message.sequence;
       this.shownAt = performance.now();
+      known.seldom = message.seldom === true;
       const still = new Set(known.open.filter((each) => each.stationary_since).map((each) => each.event));
       draw(this.canvas, bitmap, message, areasOf(this.camera), still);
       this.canvas.dataset.sequence = message.sequence;

@@ -3,7 +3,7 @@
 export const store = new EventTarget();
 export const known = {
   reached: false, connected: false, listens: true, device: "", info: null, cameras: [], states: {}, objects: {}, open: [], statistics: null,
-  history: [], fleet: null, session: false,
+  history: [], fleet: null, session: false, seldom: false,
 };
 
 const AGAIN_MS = 2000;
