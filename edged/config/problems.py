@@ -61,11 +61,16 @@ def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], override
         return f"{where}: {name}: unknown key; {hint(section, str(key[-1]), _keys_at(key[:-1]))}"
     if error["type"] == "missing":
         return f"{where}: {name}: missing; it has no default"
+    secret = "password" in str(key[-1]) or key[-1] in {"source", "host"}
+    return f"{where}: {name}: {in_words(error, secret=secret)}"
+
+
+def in_words(error: ErrorDetails, *, secret: bool) -> str:
+    """What is wrong with a value, and the value unless it is `secret`."""
     problem = redact(_WORDS.get(error["type"], error["msg"]).removeprefix("Value error, "))
     value = error.get("input")
-    secret = "password" in str(key[-1]) or isinstance(value, (dict, SecretStr)) or key[-1] in {"source", "host"}
-    got = "" if secret or str(value) in problem else f", got {_as_written(value)}"
-    return f"{where}: {name}: {problem[0].lower()}{problem[1:]}{got}"
+    hidden = secret or isinstance(value, (Mapping, SecretStr)) or str(value) in problem
+    return f"{problem[0].lower()}{problem[1:]}{'' if hidden else f', got {_as_written(value)}'}"
 
 
 def _as_written(value: object) -> str:

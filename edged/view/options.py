@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from edged.config.credentials import read_password_file
 from edged.config.lines import line_of
+from edged.config.problems import in_words
 from edged.config.schema import Mqtt
 from edged.config.section import Section
 from edged.config.toml import Document, read_toml
@@ -169,7 +171,7 @@ def _credential(name: str) -> Path | None:
     return path if directory and path.is_file() and path.read_bytes().strip(b"\r\n") else None
 
 
-def _described(error: Any, path: Path | None, document: Document) -> str:  # noqa: ANN401 - pydantic's own
+def _described(error: ErrorDetails, path: Path | None, document: Document) -> str:
     key = tuple(error["loc"][:2])
     where = "the command line" if path is None else f"{path}:{line_of(document.lines, key)}"
     name = f"[{key[0]}] {key[1]}" if len(key) > 1 else f"[{key[0]}]" if key else ""
@@ -178,5 +180,6 @@ def _described(error: Any, path: Path | None, document: Document) -> str:  # noq
         keys = [*ViewSettings.model_fields] if len(key) < 2 or section is None else [*section.annotation.model_fields]  # type: ignore[union-attr]  # noqa: PLR2004
         near = difflib.get_close_matches(str(key[-1]), keys, n=1)
         return f"{where}: {name}: unknown key; {f'did you mean {near[0]!r}?' if near else ', '.join(keys)}"
-    problem = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {name}: {problem[0].lower()}{problem[1:]}"
+    # A whole section may hold a secret.
+    secret = len(key) < 2 or any(word in str(key[-1]) for word in ("token", "password", "host"))  # noqa: PLR2004
+    return f"{where}: {name}: {in_words(error, secret=secret)}"
