@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import grp
+import logging
 import os
 import socket
 import stat
@@ -15,6 +15,8 @@ from edged.core.errors import ConfigError
 LONGEST_PATH = 107  # bytes: unix(7), sun_path with its final zero
 BACKLOG = 16
 _OWNER, _GROUP, _PASSABLE = 0o600, 0o660, 0o711
+
+logger = logging.getLogger(__name__)
 
 
 def listen(path: Path, *, group: str) -> socket.socket:
@@ -74,6 +76,13 @@ def _open_to(path: Path, group: str) -> None:
     """Let the members of `group` connect, where that is possible."""
     if not group:
         return
-    with contextlib.suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError:
+        return
+    try:
+        os.chown(path, -1, number)
         path.chmod(_GROUP)
+    except PermissionError as exc:
+        if number in {os.getegid(), *os.getgroups()}:
+            logger.warning("[feed] group: %s cannot be opened to the group %s: %s", path, group, exc.strerror)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import socket
@@ -31,6 +32,21 @@ def test_a_group_of_this_process_may_connect(tmp_path: Path) -> None:
 def test_a_group_that_does_not_exist_changes_nothing(tmp_path: Path) -> None:
     with listen(tmp_path / "feed.sock", group="no-such-group"):
         assert mode_of(tmp_path / "feed.sock") == 0o600
+
+
+def test_a_group_that_cannot_be_given_the_socket_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As under a filter of system calls that forbids it."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.chown", forbidden)
+    group = grp.getgrgid(os.getgid()).gr_name
+    with listen(tmp_path / "feed.sock", group=group):
+        assert mode_of(tmp_path / "feed.sock") == 0o600
+    assert f"cannot be opened to the group {group}: Operation not permitted" in caplog.text
 
 
 def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_start_is_ready_says_its_status_and_is_heard(device: Device) -> None:
     device.start()
     assert device.show("ActiveState") == "active"
     device.wait(lambda: "broker connected" in device.show("StatusText"), timeout_s=10, what="status")
-    assert re.fullmatch(r"1 of 1 cameras, [\d.]+ frames/s, broker connected", device.show("StatusText"))
+    assert re.fullmatch(r"1 of 1 cameras, [\d.]+ frames/s, broker connected, 0 on the feed", device.show("StatusText"))
     messages = device.messages("edged/box/gate/detections", 5)
     assert {found["label"] for message in messages for found in message["detections"]} == {"red", "blue"}
     assert device.retained("edged/box/status") == "online"
