@@ -129,12 +129,15 @@ class Subscriber:
 
     def __init__(self, port: int, topic: str = "#", *, session: str = "", **credentials: Any) -> None:
         self.messages: list[Received] = []
+        self._topic = topic
+        self._asked = 0  # packet identifier of the latest request for `topic`
+        self._granted: set[int] = set()
         self._subscribed = threading.Event()
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
         if credentials:
             client.username_pw_set(**credentials)
-        client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
-        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_connect = self._subscribe
+        client.on_subscribe = self._note_granted
         client.on_disconnect = lambda *_: self._subscribed.clear()
         client.on_message = self._note
         client.reconnect_delay_set(1, 1)
@@ -145,11 +148,27 @@ class Subscriber:
     def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self.messages.append(Received(message.topic, bytes(message.payload), message.retain))
 
+    def _subscribe(self, client: paho.Client, *_: object) -> None:
+        self._asked = client.subscribe(self._topic, qos=1)[1] or 0
+
+    def _note_granted(self, _client: object, _data: object, packet_id: int, *_: object) -> None:
+        self._granted.add(packet_id)
+        if packet_id == self._asked:
+            self._subscribed.set()
+
     def ready(self) -> Subscriber:
-        """Wait until subscribed."""
-        if not self._subscribed.wait(10):
-            raise AssertionError("the subscriber did not get its subscription")
+        """Wait until subscribed at the broker that listens now: a busy client learns late that another is gone."""
+        wait_for(self._answered, what="the subscriber's subscription")
         return self
+
+    def _answered(self) -> bool:
+        """Whether a broker answers now and has our subscription, which went to it before what it answers here."""
+        if not self._subscribed.is_set() or self._client is None:
+            return False
+        packet_id = self._client.subscribe("nothing/is/here")[1]
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: packet_id in self._granted or not self._subscribed.is_set(), timeout_s=1.0)
+        return packet_id in self._granted and self._subscribed.is_set()
 
     def payloads(self, topic: str) -> list[bytes]:
         """Everything received on one topic, in order."""
