@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edged.capture.spec import CameraSpec, ReadOptions
-from edged.config.schema import Camera, Mqtt, Publish
+from edged.config.camera import Camera
+from edged.config.schema import Mqtt, Publish
 from edged.core.errors import ConfigError
 from edged.core.options import shared
 from edged.core.paths import state_directory

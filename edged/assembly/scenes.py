@@ -16,7 +16,8 @@ from edged.analysis.options import (
     ZoneOptions,
 )
 from edged.assembly.model import listed
-from edged.config.schema import Camera, Settings
+from edged.config.camera import Camera
+from edged.config.schema import Settings
 from edged.core.errors import ConfigError
 from edged.core.options import shared
 from edged.core.watched import Area, Watched

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
+from edged.config.camera import Camera
 from edged.config.lines import Key
-from edged.config.schema import Camera, Settings
+from edged.config.schema import Settings
 from edged.config.section import is_section
 from edged.core.errors import ConfigError
 

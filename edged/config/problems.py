@@ -10,10 +10,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
+from edged.config.camera import Camera
 from edged.config.environment import Overrides
 from edged.config.hints import hint
 from edged.config.lines import Key, line_of
-from edged.config.schema import Camera, Settings
+from edged.config.schema import Settings
 from edged.config.section import is_section
 from edged.config.watching import Filter, Line, Mask, Zone
 from edged.core.redact import redact

@@ -7,7 +7,6 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from annotated_types import Interval
 from pydantic import (
@@ -18,14 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-from edged.capture.spec import ReadOptions, Source, require_source
+from edged.config.camera import Camera
 from edged.config.feed import Feed
 from edged.config.section import Seconds, Section, TopicName
-from edged.config.watching import Events, Filter, Line, Mask, Snapshots, Track, Zone
+from edged.config.watching import Events, Filter, Snapshots, Track
 from edged.core.limits import ScoreLimits
-from edged.core.names import require_camera_name
 from edged.core.paths import MODELS
-from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
 from edged.publish.options import (
     MOST_OUTBOX_DAYS,
     MOST_OUTBOX_MB,
@@ -53,25 +50,9 @@ def _devices(value: object) -> tuple[str, ...]:
     return names
 
 
-def _source(value: str) -> str:
-    require_source(value)
-    if scheme_of(value.strip()):
-        value = value.strip()  # a multi-line string in TOML ends in a line break
-    if foreign := foreign_scheme(value):
-        raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
-    if (problem := misspelt(value)) and not Path(value).exists():
-        raise ValueError(problem)
-    return value
-
-
 def _durable(value: object) -> object:
     """`true` and `false` are of releases without events: all or nothing was durable."""
     return {True: "all", False: "none"}[value] if isinstance(value, bool) else value
-
-
-def _camera_name(value: str) -> str:
-    require_camera_name(value)
-    return value
 
 
 def _prefix(value: str) -> str:
@@ -90,12 +71,6 @@ def _broker_host(value: str) -> str:
 
 def _default_device_id() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "edged"
-
-
-_USERNAME, _PASSWORD = (
-    "{username}",
-    "{password}",
-)  # placeholders in a source that has no usual place for them
 
 
 class Device(Section, frozen=True):
@@ -176,61 +151,6 @@ class Publish(Section, frozen=True):
     stats_interval_s: Seconds = 10.0
     home_assistant: bool = False
     frigate_prefix: Annotated[str, AfterValidator(_frigate_prefix)] = ""
-
-
-class Camera(Section, ReadOptions, frozen=True):
-    """`[[camera]]`: how to read it, and what."""
-
-    name: Annotated[str, AfterValidator(_camera_name)]
-    source: Annotated[Source, Field(repr=False), AfterValidator(_source)]
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    password_file: Path | None = None
-    zone: tuple[Zone, ...] = ()
-    line: tuple[Line, ...] = ()
-    mask: tuple[Mask, ...] = ()
-
-    @model_validator(mode="after")
-    def _credentials_have_a_place(self) -> Camera:
-        password, placed = bool(self.password.get_secret_value()), self._has_places
-        if placed and not self.username and _USERNAME in self.source:
-            raise ValueError(f"source says where username and password go, but there is no username for {_USERNAME}")
-        if placed and password != (_PASSWORD in self.source):
-            lacks = f"no password for {_PASSWORD}" if not password else f"no {_PASSWORD} for the password"
-            raise ValueError(f"source says where username and password go, but there is {lacks}")
-        if not self.username and not placed and password:
-            raise ValueError("a password is given without a username; add username")
-        if self.username and not placed and scheme_of(self.source) not in SCHEMES:
-            raise ValueError(
-                "username and password go into a URL, and source is none; write rtsp://... or http://..., "
-                f"put {_PASSWORD} where the password belongs, or remove them"
-            )
-        return self
-
-    @property
-    def _has_places(self) -> bool:
-        return _USERNAME in self.source or _PASSWORD in self.source
-
-    def source_with_credentials(self) -> str:
-        """`source` with `username` and `password` in its URL, or in its placeholders. Never show it."""
-        password = self.password.get_secret_value()
-        if self._has_places:
-            return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
-        if not self.username:
-            return self.source
-        # Not with urllib: it refuses a bracket in a password, and drops an empty query.
-        credentials = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
-        scheme, _, rest = self.source.partition("://")
-        address = re.split(r"[/?#]", rest, maxsplit=1)[0]
-        return f"{scheme}://{credentials}@{address.rpartition('@')[2]}{rest[len(address) :]}"
-
-
-def _filled(source: str, place: str, value: str) -> str:
-    """`value` at `place`: percent-encoded in a URL, quoted as the value of a GStreamer property."""
-    if source.startswith("gst:"):
-        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-        source = source.replace(f"={place}", f'="{quoted}"')
-    return source.replace(place, quote(value, safe=""))
 
 
 class Log(Section, frozen=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from edged.config.schema import Camera
+from edged.config.camera import Camera
 from edged.migrate.addresses import Address, camera_address, other_inputs
 from edged.migrate.areas import Picture, mask_lines, zone_lines
 from edged.migrate.names import edged_names

@@ -14,7 +14,8 @@ from edged.assembly.model import thresholds
 from edged.assembly.options import camera_specs, mqtt_options, outbox_options
 from edged.capture.spec import CameraSpec, ReadOptions
 from edged.config import Settings, load_settings
-from edged.config.schema import Camera, Model, Mqtt, Publish
+from edged.config.camera import Camera
+from edged.config.schema import Model, Mqtt, Publish
 from edged.core.bundle import Bundle
 from edged.core.limits import ScoreLimits
 from edged.core.paths import STATE_DIR

@@ -1,0 +1,90 @@
+"""The keys of a camera: how to read it, and what to watch in its picture. etc/edged.toml explains what each is for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from edged.capture.spec import ReadOptions, Source, require_source
+from edged.config.section import Section
+from edged.config.watching import Line, Mask, Zone
+from edged.core.names import require_camera_name
+from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
+
+# Placeholders in a source that has no usual place for them.
+_USERNAME, _PASSWORD = "{username}", "{password}"
+
+
+def _source(value: str) -> str:
+    require_source(value)
+    if scheme_of(value.strip()):
+        value = value.strip()  # a multi-line string in TOML ends in a line break
+    if foreign := foreign_scheme(value):
+        raise ValueError(f"scheme {foreign} is not supported; use {ACCEPTED}")
+    if (problem := misspelt(value)) and not Path(value).exists():
+        raise ValueError(problem)
+    return value
+
+
+def _camera_name(value: str) -> str:
+    require_camera_name(value)
+    return value
+
+
+class Camera(Section, ReadOptions, frozen=True):
+    """`[[camera]]`: how to read it, and what."""
+
+    name: Annotated[str, AfterValidator(_camera_name)]
+    source: Annotated[Source, Field(repr=False), AfterValidator(_source)]
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    zone: tuple[Zone, ...] = ()
+    line: tuple[Line, ...] = ()
+    mask: tuple[Mask, ...] = ()
+
+    @model_validator(mode="after")
+    def _credentials_have_a_place(self) -> Camera:
+        password, placed = bool(self.password.get_secret_value()), self._has_places
+        if placed and not self.username and _USERNAME in self.source:
+            raise ValueError(f"source says where username and password go, but there is no username for {_USERNAME}")
+        if placed and password != (_PASSWORD in self.source):
+            lacks = f"no password for {_PASSWORD}" if not password else f"no {_PASSWORD} for the password"
+            raise ValueError(f"source says where username and password go, but there is {lacks}")
+        if not self.username and not placed and password:
+            raise ValueError("a password is given without a username; add username")
+        if self.username and not placed and scheme_of(self.source) not in SCHEMES:
+            raise ValueError(
+                "username and password go into a URL, and source is none; write rtsp://... or http://..., "
+                f"put {_PASSWORD} where the password belongs, or remove them"
+            )
+        return self
+
+    @property
+    def _has_places(self) -> bool:
+        return _USERNAME in self.source or _PASSWORD in self.source
+
+    def source_with_credentials(self) -> str:
+        """`source` with `username` and `password` in its URL, or in its placeholders. Never show it."""
+        password = self.password.get_secret_value()
+        if self._has_places:
+            return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
+        if not self.username:
+            return self.source
+        # Not with urllib: it refuses a bracket in a password, and drops an empty query.
+        credentials = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
+        scheme, _, rest = self.source.partition("://")
+        address = re.split(r"[/?#]", rest, maxsplit=1)[0]
+        return f"{scheme}://{credentials}@{address.rpartition('@')[2]}{rest[len(address) :]}"
+
+
+def _filled(source: str, place: str, value: str) -> str:
+    """`value` at `place`: percent-encoded in a URL, quoted as the value of a GStreamer property."""
+    if source.startswith("gst:"):
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        source = source.replace(f"={place}", f'="{quoted}"')
+    return source.replace(place, quote(value, safe=""))
