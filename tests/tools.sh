@@ -29,7 +29,7 @@ if [ "${1:-}" = all ]; then
   file '/usr/lib/*/faketime/libfaketimeMT.so.1' libfaketime 'a clock that jumps'
   file '/usr/lib/python3/dist-packages/gi' python3-gi 'a real RTSP server'
   file '/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib' gir1.2-gst-rtsp-server-1.0 'a real RTSP server'
-  for plugins in base:videotestsrc good:rtp ugly:x264; do
+  for plugins in base:videotestsrc good:rtp good:mulaw good:jpeg ugly:x264 bad:x265; do
     file "/usr/lib/*/gstreamer-1.0/libgst${plugins#*:}.so" "gstreamer1.0-plugins-${plugins%:*}" 'a real RTSP server'
   done
 fi

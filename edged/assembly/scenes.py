@@ -63,9 +63,11 @@ def watched_cameras(settings: Settings, scenes: Mapping[str, SceneOptions]) -> t
         scenes: made of them by `scene_options`.
     """
     followed = settings.track.enabled
+    titles = {camera.name: camera.title for camera in settings.camera}
     return tuple(
         Watched(
             name,
+            title=titles.get(name, ""),
             labels=scene.shown,
             zones={zone.name: zone.labels or scene.shown for zone in scene.zones},
             lines={line.name: line.labels or scene.shown for line in scene.lines},

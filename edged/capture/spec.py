@@ -14,9 +14,11 @@ from edged.core.sources import ACCEPTED
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
+Transport = Literal["auto", "tcp", "udp", "multicast"]
 
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
+KEY_FRAMES_WITHIN_S = 30.0  # cameras that save bits send one every 10 or 20 s
 MAX_PIXELS = 1 << 28  # 805 MB per picture, more than any camera gives
 
 Source = Annotated[str, MaxLen(MAX_SOURCE_LENGTH)]
@@ -36,6 +38,12 @@ class ReadOptions:
         read_timeout_s: longest time between frames, seconds.
         frozen_after_s: a picture that does not change for so long is reported `frozen`; 0 = never.
         max_pixels: larger pictures are refused; limits the shared memory.
+        transport: of RTSP: `auto` takes TCP, and UDP or multicast where the camera refuses it.
+        verify: an https or rtsps camera must show a certificate for its name, from a trusted authority.
+        ca_file: PEM of the authorities to trust instead of the system's; empty: the system's.
+        decode: `keyframes` decodes only pictures that need no other: one every second or so, at a fraction of the cost.
+        fast_decode: leave out the loop filter of H.264 and H.265: cheaper, slightly coarser pictures.
+        deinterlace: `auto` takes one field of an interlaced picture, `off` takes it with its combs.
         decode_threads: of FFmpeg. More than one adds as many frames of delay to most streams.
         acceleration: `any` lets FFmpeg decode in hardware where it can.
     """
@@ -48,6 +56,12 @@ class ReadOptions:
     read_timeout_s: Annotated[float, Interval(ge=0.1, le=300.0)] = 4.0
     frozen_after_s: Annotated[float, Interval(ge=0.0, le=86_400.0)] = 20.0
     max_pixels: Annotated[int, Interval(ge=1, le=MAX_PIXELS)] = 36_000_000
+    transport: Transport = "auto"
+    verify: bool = True
+    ca_file: Annotated[str, MaxLen(MAX_SOURCE_LENGTH)] = ""
+    decode: Literal["all", "keyframes"] = "all"
+    fast_decode: bool = False
+    deinterlace: Literal["auto", "off"] = "auto"
     decode_threads: Annotated[int, Interval(ge=1, le=64)] = 1
     acceleration: Literal["none", "any"] = "none"
 
@@ -82,6 +96,11 @@ class CameraSpec(ReadOptions):
     def shown_source(self) -> str:
         """The source without user, password and query, for messages."""
         return redact(self.source)
+
+    @property
+    def silence_s(self) -> float:
+        """Longest time between pictures while bytes arrive, before that is worth a word, seconds."""
+        return self.read_timeout_s if self.decode == "all" else max(self.read_timeout_s, KEY_FRAMES_WITHIN_S)
 
     def __repr__(self) -> str:  # a traceback or debug line must not show a password
         return f"CameraSpec(name={self.name!r}, source={self.shown_source!r}, pace={self.pace!r}, fps={self.fps})"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
+from annotated_types import MaxLen
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from edged.capture.spec import ReadOptions, Source, require_source
@@ -39,6 +40,8 @@ class Camera(Section, ReadOptions, frozen=True):
     """`[[camera]]`: how to read it, and what."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
+    title: Annotated[str, MaxLen(100)] = ""
+    enabled: bool = True
     source: Annotated[Source, Field(repr=False), AfterValidator(_source)]
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -62,6 +65,16 @@ class Camera(Section, ReadOptions, frozen=True):
                 "username and password go into a URL, and source is none; write rtsp://... or http://..., "
                 f"put {_PASSWORD} where the password belongs, or remove them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit_the_source(self) -> Camera:
+        scheme = scheme_of(self.source)
+        if self.transport != "auto" and not scheme.startswith("rtsp"):
+            raise ValueError("transport is of rtsp:// and rtsps://, and source is neither; remove it")
+        if (self.ca_file or not self.verify) and scheme not in {"https", "rtsps"}:
+            key = "ca_file" if self.ca_file else "verify"
+            raise ValueError(f"{key} is about certificates of https:// and rtsps://, and source is neither; remove it")
         return self
 
     @property

@@ -9,9 +9,9 @@ _FORMAT = (
     "the format of a device is OpenCV's choice; another needs a pipeline, and an OpenCV with GStreamer: "
     'source = "gst:v4l2src device=/dev/video0 ! image/jpeg,width=1280,height=720 ! jpegdec ! videoconvert ! appsink"'
 )
-_TRANSPORT = 'RTSP is read over TCP; for UDP set OPENCV_FFMPEG_CAPTURE_OPTIONS="rtsp_transport;udp" in the environment'
+_TRANSPORT = 'did you mean "transport"? It is "auto", "tcp", "udp" or "multicast"'
 _SENTENCES: dict[tuple[str, str], str] = {  # keys that other programs have and edged has not
-    **{("camera", key): _TRANSPORT for key in ("transport", "rtsp_transport", "protocol", "tcp", "udp")},
+    **{("camera", key): _TRANSPORT for key in ("rtsp_transport", "protocol", "tcp", "udp")},
     **{
         ("camera", key): _FORMAT
         for key in (
@@ -26,7 +26,7 @@ _SENTENCES: dict[tuple[str, str], str] = {  # keys that other programs have and 
             "size",
         )
     },
-    **{("camera", key): "put # before its lines to leave a camera out" for key in ("enabled", "disabled", "active")},
+    **{("camera", key): 'did you mean "enabled"?' for key in ("disabled", "active")},
     ("mqtt", "qos"): "it stands in [publish]",
     ("mqtt", "retain"): "state is retained, detections are not",
     ("model", "size"): "the bundle says it; provision another with [provision] size",
@@ -54,7 +54,10 @@ _OTHER_NAMES: dict[str, str] = {  # the first of them that the section has
     **dict.fromkeys(("nms", "iou_threshold", "nms_threshold", "overlap"), "iou"),
     **dict.fromkeys(("labels", "names", "objects"), "classes"),
     **dict.fromkeys(("max_det", "limit"), "max_detections"),
-    **dict.fromkeys(("id", "title", "label", "camera"), "name"),
+    **dict.fromkeys(("id", "label", "camera"), "name"),
+    **dict.fromkeys(("friendly_name", "display_name"), "title"),
+    **dict.fromkeys(("tls_verify", "verify_ssl", "insecure"), "verify insecure"),
+    **dict.fromkeys(("keyframes", "skip_frame"), "decode"),
 }
 _LIKE = 0.66  # difflib's ratio: "fsp" for "fps" is a typing error, a smaller one is another word
 

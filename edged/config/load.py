@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def load_settings(path: Path = CONFIG) -> Settings:
     """Settings from a file, overridden by `EDGED_SECTION__KEY`, secrets also from files and `$CREDENTIALS_DIRECTORY`.
 
-    From now on `redact` knows every secret in them.
+    From now on `redact` knows every secret in them. Cameras that are not enabled are checked and left out.
 
     Args:
         path: edged.toml.
@@ -63,7 +63,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
     _require_unlike_areas(settings, path=path, lines=lines)
     _require_unlike_prefixes(settings, path=path, lines=lines)
     _warn_of_exposed_secrets(settings, path=path, raw=raw, lines=lines)
-    return settings
+    return settings.model_copy(update={"camera": tuple(camera for camera in settings.camera if camera.enabled)})
 
 
 def _read(path: Path) -> Document:
@@ -140,6 +140,9 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _require_cameras(settings: Settings, *, path: Path, lines: dict[Key, int]) -> None:
     if not settings.camera:
         raise ConfigError(f"{path}: no [[camera]], nothing to do", remedy="add one with a name and a source")
+    if not any(camera.enabled for camera in settings.camera):
+        here = line_of(lines, ("camera", 0, "enabled"))
+        raise ConfigError(f"{path}:{here}: [[camera]] enabled: no camera is enabled, nothing to do")
     first_of: dict[str, int] = {}
     for index, camera in enumerate(settings.camera):
         first = first_of.setdefault(camera.name, index)

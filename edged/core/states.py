@@ -25,6 +25,8 @@ class CameraState:
         decoder: what reads it, e.g. `FFMPEG h264, software`; empty before the first opening.
         size_wh: of its newest frame, pixels; (0, 0) before the first.
         fps: frames per second that the source claims, 0 where unknown.
+        transport: of RTSP: `tcp`, `udp` or `multicast`; else empty.
+        key_interval_s: seconds between two key frames of the stream; 0 where unknown.
     """
 
     camera: str
@@ -35,6 +37,8 @@ class CameraState:
     decoder: str = ""
     size_wh: tuple[int, int] = (0, 0)
     fps: float = 0.0
+    transport: str = ""
+    key_interval_s: float = 0.0
 
     @property
     def alive(self) -> bool:

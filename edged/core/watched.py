@@ -30,6 +30,7 @@ class Watched:
 
     Attributes:
         camera: its name.
+        title: what people call it; empty: its name.
         labels: classes that are counted from the start: those that the configuration names, or all of a model that
             knows few; others are counted once they were seen.
         zones, lines: such classes of each zone and line, by its name.
@@ -39,6 +40,7 @@ class Watched:
     """
 
     camera: str
+    title: str = ""
     labels: tuple[str, ...] = ()
     zones: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

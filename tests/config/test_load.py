@@ -79,7 +79,11 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
             MINIMAL + "literalx = 1\n", "4: [[camera]] number 1 literalx: unknown key; allowed", id="literalx"
         ),
         pytest.param("[mqtt]\nfunction = 1\n" + MINIMAL, "2: [mqtt] function: unknown key; allowed", id="function"),
-        pytest.param(MINIMAL + 'transport = "udp"\n', "transport: unknown key; RTSP is read over TCP; for", id="udp"),
+        pytest.param(MINIMAL + "udp = true\n", 'udp: unknown key; did you mean "transport"? It is "auto"', id="udp"),
+        pytest.param(MINIMAL + 'transport = "udp"\n', "transport is of rtsp:// and rtsps://", id="transport"),
+        pytest.param(MINIMAL + "verify = false\n", "verify is about certificates of https://", id="verify"),
+        pytest.param(MINIMAL + 'ca_file = "x"\n', "ca_file is about certificates of https:// and", id="ca-file"),
+        pytest.param(MINIMAL + "enabled = false\n", "4: [[camera]] enabled: no camera is enabled", id="enabled"),
         pytest.param(MINIMAL + 'fourcc = "MJPG"\n', "fourcc: unknown key; the format of a device is", id="fourcc"),
         pytest.param(MINIMAL + 'url = "x"\n', 'url: unknown key; did you mean "source"?', id="url"),
         pytest.param("[mqtt]\nqos = 1\n" + MINIMAL, "[mqtt] qos: unknown key; it stands in [publish]", id="qos"),
@@ -279,3 +283,10 @@ def test_load_takes_the_tls_key_from_a_credential_and_no_empty_one(
     settings = load_settings(write(tmp_path, mqtt + MINIMAL))
     assert settings.mqtt.key_file == tmp_path / "mqtt-key"
     assert settings.mqtt.password.get_secret_value() == "of the file"
+
+
+def test_load_leaves_out_a_camera_that_is_not_enabled_but_checks_it(tmp_path: Path) -> None:
+    off = '[[camera]]\nname = "roof"\nsource = "roof.mp4"\nenabled = false\n'
+    assert [camera.name for camera in load_settings(write(tmp_path, off + MINIMAL)).camera] == ["gate"]
+    assert "3: [[camera]] number 1 source" in refused(tmp_path, off.replace("roof.mp4", "ftp://roof") + MINIMAL)
+    assert "taken by the camera" in refused(tmp_path, off.replace('"roof"', '"gate"') + MINIMAL)

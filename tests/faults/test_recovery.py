@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.boxes import Box, write_video
 from tests.brokers import Broker, Subscriber, free_port, wait_for
-from tests.capture.test_streams import rtsp_server
+from tests.capture.rtsp import rtsp_server
 from tests.faults.processes import descendants
 
 RTSP = "edged/box/rtsp/detections"
@@ -67,13 +67,13 @@ def captured_at(subscriber: Subscriber, topic: str) -> float:
 
 def test_fault_rtsp_server_gone_is_heard_and_its_return_too(tmp_path: Path, broker: Broker) -> None:
     port = free_port()
-    with rtsp_server(tmp_path, port) as server, two_cameras(tmp_path, broker, rtsp=port) as (_, subscriber):
+    with rtsp_server(port) as server, two_cameras(tmp_path, broker, rtsp=port) as (_, subscriber):
         before = len(subscriber.payloads(FILE))
         server.kill()
         server.wait()
         detected_s = await_status(subscriber, "rtsp", b"offline")
         time.sleep(3)
-        with rtsp_server(tmp_path, port):
+        with rtsp_server(port):
             recovered_s = await_messages(subscriber, RTSP, 1)
             kept = rate(subscriber, before)
             print(f"row 1: detected {detected_s:.1f} s, back {recovered_s:.1f} s, other camera {kept:.2f} frames/s")  # noqa: T201
@@ -83,7 +83,7 @@ def test_fault_rtsp_server_gone_is_heard_and_its_return_too(tmp_path: Path, brok
 
 def test_fault_rtsp_stream_that_stalls_is_heard_and_its_return_too(tmp_path: Path, broker: Broker) -> None:
     port = free_port()
-    with rtsp_server(tmp_path, port) as server, two_cameras(tmp_path, broker, rtsp=port) as (_, subscriber):
+    with rtsp_server(port) as server, two_cameras(tmp_path, broker, rtsp=port) as (_, subscriber):
         server.send_signal(signal.SIGSTOP)
         detected_s = await_status(subscriber, "rtsp", b"offline")
         silent_s = time.time() - captured_at(subscriber, RTSP)

@@ -90,6 +90,11 @@ def test_counts_of_labels_zones_and_lines_are_read_from_objects() -> None:
     assert set(unknown.values()) == {"None"}, "a line that is not there is not 0: totals only grow"
 
 
+def test_camera_is_called_by_its_title() -> None:
+    assert camera_message(TOPICS, Watched("gate", title="Hof, Tor"))["device"]["name"] == "Hof, Tor"
+    assert camera_message(TOPICS, Watched("gate"))["device"]["name"] == "gate"
+
+
 @pytest.mark.parametrize("label", ['say "a"', "back\\slash", "{{ 1 }}", "a'b", "%}", "ä", "\n", "\N{CAT}"])
 def test_any_class_name_can_be_counted(label: str) -> None:
     entities = camera_message(TOPICS, Watched("gate", labels=(label,)))["components"]

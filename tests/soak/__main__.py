@@ -21,8 +21,8 @@ import pytest
 
 from tests.boxes import Box, write_video
 from tests.brokers import Broker, free_port, wait_for
+from tests.capture.rtsp import rtsp_server
 from tests.capture.support import mjpeg_server
-from tests.capture.test_streams import rtsp_server
 from tests.faults.processes import descendants, open_files, resident_mb, threads
 from tests.soak.faults import Faults
 from tests.soak.witness import Witness
@@ -56,11 +56,11 @@ def holding(box: Box) -> Holding:
     return Holding(time.monotonic(), resident_mb(pid), children_mb, open_files(pid), threads(pid), count)
 
 
-def rtsp_starter(folder: Path, port: int) -> Callable[[], subprocess.Popen[str]] | None:
+def rtsp_starter(port: int) -> Callable[[], subprocess.Popen[str]] | None:
     """Starts the RTSP camera's server; None where GStreamer's server is not installed."""
 
     def start() -> subprocess.Popen[str]:
-        context = rtsp_server(folder, port)
+        context = rtsp_server(port)
         process = context.__enter__()  # ended by Faults, which kills it: that is its fault
         running.append(context)  # a context that is collected would end it
         return process
@@ -95,7 +95,7 @@ def soak(folder: Path, minutes: float) -> bool:
         "max_inflight_messages 0"))  # fmt: skip
     broker.start()
     rtsp_port = free_port()
-    start_rtsp = rtsp_starter(folder, rtsp_port)
+    start_rtsp = rtsp_starter(rtsp_port)
     witness = Witness(broker.port)
     outbox = json.dumps(str(folder / "outbox"))
     device = f"soak-{os.getpid()}"  # one box a name and machine: tests may run beside us

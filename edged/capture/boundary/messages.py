@@ -17,6 +17,8 @@ from edged.capture.spec import MAX_FPS
 
 MAX_PACKET = 16_384
 MAX_TEXT = 2_000  # bytes of a reason
+MAX_LETTERS = 100  # of a name of a decoder
+MAX_KEY_INTERVAL_S = 86_400.0
 _FRAME = struct.Struct("<BBHHIIQQIII")
 _PULSE = struct.Struct("<BIII")
 _WANT = struct.Struct("<BII")
@@ -260,5 +262,18 @@ def _parse_info(text: bytes) -> StreamInfo:
     fps = float(raw["fps"])
     if not 0 <= fps <= MAX_FPS:
         raise ValueError(f"fps {fps}")
-    decoder = "".join(letter if letter.isprintable() else "?" for letter in str(raw["decoder"])[:100])
-    return StreamInfo(decoder=decoder, live=bool(raw["live"]), fps=fps, may_freeze=bool(raw["may_freeze"]))
+    key_interval_s = float(raw["key_interval_s"])
+    if not 0 <= key_interval_s <= MAX_KEY_INTERVAL_S:
+        raise ValueError(f"key frames every {key_interval_s} s")
+    return StreamInfo(
+        decoder=_printable(raw["decoder"]),
+        live=bool(raw["live"]),
+        fps=fps,
+        may_freeze=bool(raw["may_freeze"]),
+        transport=_printable(raw["transport"]),
+        key_interval_s=key_interval_s,
+    )
+
+
+def _printable(text: object) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:MAX_LETTERS])

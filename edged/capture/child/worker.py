@@ -27,7 +27,7 @@ from edged.capture.child.fingerprint import fingerprint
 from edged.capture.child.resolve import resolve
 from edged.capture.sources.decoder_log import DecoderLog, damaged
 from edged.capture.sources.reader import FrameReader, Moment
-from edged.capture.sources.stream import RefusedError
+from edged.capture.sources.stream import RefusedError, StreamInfo
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.redact import redact
@@ -73,6 +73,7 @@ class Worker:
         self._log = log
         self._slots: SlotWindow | None = None
         self._size_wh = (0, 0)
+        self._info: StreamInfo | None = None
         self._print = b""  # of the first picture of a pair
         self._pair_due_s = 0.0
         self._missed = 0
@@ -90,13 +91,21 @@ class Worker:
         with contextlib.closing(FrameReader(self._spec, idle=self._idle, awaits=self._await)) as reader:
             self._reader = reader
             self._watched = reader.info.may_freeze and self._spec.frozen_after_s > 0
-            self._send(pack_opened(reader.info))
+            self._tell_info()
             while (moment := reader.advance()) is not None:
+                self._tell_info()
                 self._deliver(moment)
                 self._pulse_if_silent()
             self._read_log()
             self._send(pack_pulse(self._tally()))
             self._send(pack_ended())
+
+    def _tell_info(self) -> None:
+        """Say what is being read, and again where more of it is known."""
+        info = self._reader.info
+        if info != self._info:
+            self._info = info
+            self._send(pack_opened(info))
 
     def _deliver(self, moment: Moment) -> None:
         """Put one grabbed frame into a slot and announce it, or count it as missed or bad."""
@@ -191,7 +200,7 @@ class Worker:
         """The source sends, but no picture: report that if it lasts, so that this process does not count as hung."""
         self._listen(0.0)
         if time.monotonic() - self._spoke_s >= PULSE_S:
-            if silent_s >= self._spec.read_timeout_s:
+            if silent_s >= self._spec.silence_s:
                 self._send(pack_awaits(reason))
             self._pulse()
 

@@ -151,8 +151,9 @@ class Camera:
         elif isinstance(message, Want):
             self._give_slots(process, sock, message.size_wh)
         elif isinstance(message, Opened):
-            process.opened = True
-            self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
+            if not process.opened:  # said again where more is known
+                process.opened = True
+                self._watch = FrozenWatch(self.spec.frozen_after_s if message.info.may_freeze else 0.0)
             self._status.opened(message.info)
         elif isinstance(message, Awaits):
             self._set_state("opening" if self.state.state == "opening" else "offline", message.reason)

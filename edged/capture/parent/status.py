@@ -34,8 +34,14 @@ class CameraStatus:
         tell(self.state)
 
     def opened(self, info: StreamInfo) -> None:
-        """Note decoder and rate; reported with the next change."""
-        self.state = replace(self.state, decoder=info.decoder, fps=info.fps)
+        """Note decoder, rate and the like; reported with the next change."""
+        self.state = replace(
+            self.state,
+            decoder=info.decoder,
+            fps=info.fps,
+            transport=info.transport,
+            key_interval_s=info.key_interval_s,
+        )
 
     def change(
         self, name: CameraStateName, reason: str, *, reconnects: int, size_wh: tuple[int, int] | None = None

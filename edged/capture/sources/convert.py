@@ -23,9 +23,14 @@ _UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.RO
 
 
 class Converter:
-    """Converts frames one after the other. Filters are built again when the frames' format changes."""
+    """Converts frames one after the other. Filters are built again when the frames' format changes.
 
-    def __init__(self) -> None:
+    Args:
+        deinterlace: of an interlaced frame take one field; else the frame as it is.
+    """
+
+    def __init__(self, *, deinterlace: bool = True) -> None:
+        self._deinterlace = deinterlace
         self._kind: tuple[object, ...] = ()
         self._graph = Graph()  # kept here: its filters do not keep it alive
         self._entry: FilterContext | None = None
@@ -58,7 +63,7 @@ class Converter:
         source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=_TICK)
         form = graph.add("format", "pix_fmts=bgr24")
         sink = graph.add("buffersink")
-        if frame.interlaced_frame:
+        if frame.interlaced_frame and self._deinterlace:
             field = graph.add("field", "type=top")
             source.link_to(field)
             field.link_to(form)

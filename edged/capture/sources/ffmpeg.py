@@ -10,6 +10,7 @@ import errno
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import av
 from av.packet import Packet
@@ -52,19 +53,21 @@ class FfmpegStream:
         self._awaits = awaits
         self._max_pixels = spec.max_pixels
         self._read_timeout_s = spec.read_timeout_s
-        self._container = open_container(spec, kind, self._location)
+        opened = open_container(spec, kind, self._location)
+        self._container = opened.container
         try:
             self._track = open_track(self._container, spec, self._location)
-            self._info = self._describe(kind)
+            self._info = self._describe(kind, opened.transport)
         except BaseException:
             self.close()
             raise
         self._packets = self._read_packets()
         self._ready: list[VideoFrame] = []
-        self._converter = Converter()
+        self._converter = Converter(deinterlace=spec.deinterlace == "auto")
         self._frame: VideoFrame | None = None
         self._grabbed = 0
         self._pieces = 0
+        self._key_s: float | None = None  # where the latest key frame was
         self._first_s: float | None = None
         self._position_s = 0.0
         self._jumped = False
@@ -76,7 +79,7 @@ class FfmpegStream:
 
     @property
     def info(self) -> StreamInfo:
-        """What is being read."""
+        """What is being read; with the second key frame their interval is known, too."""
         return self._info
 
     @property
@@ -112,6 +115,7 @@ class FfmpegStream:
         self._frame = self._ready.pop(0)
         self._follow_position(self._frame)
         self._judge(self._frame)
+        self._measure_keys(self._frame)
         self._grabbed += 1
         self._synced = True
         return True
@@ -205,6 +209,13 @@ class FfmpegStream:
         elif frame.key_frame:
             self._lost_at_s = -math.inf
 
+    def _measure_keys(self, frame: VideoFrame) -> None:
+        if not frame.key_frame or self._info.key_interval_s:
+            return
+        before_s, self._key_s = self._key_s, self._position_s
+        if before_s is not None and before_s < self._key_s:
+            self._info = replace(self._info, key_interval_s=self._key_s - before_s)
+
     def _ended(self) -> bool:
         if self._info.live:
             raise CameraError(f"{self._location}: the stream ended")
@@ -218,7 +229,7 @@ class FfmpegStream:
             )
         return False
 
-    def _describe(self, kind: Kind) -> StreamInfo:
+    def _describe(self, kind: Kind, transport: str) -> StreamInfo:
         track, fps = self._track, rate_of(self._track)
         if track.width * track.height > self._max_pixels:
             raise CameraError(f"{self._location}: {_too_large(track.width, track.height, self._max_pixels)}")
@@ -227,7 +238,8 @@ class FfmpegStream:
         live = kind is not Kind.VIDEO and not stored
         way = "hardware" if track.codec_context.is_hwaccel else "software"
         decoder = f"FFMPEG {track.codec_context.name}, {way}"
-        return StreamInfo(decoder=decoder, live=live, fps=fps if live else fps or DEFAULT_FPS, may_freeze=True)
+        rate = fps if live else fps or DEFAULT_FPS
+        return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=transport)
 
     def _follow_position(self, frame: VideoFrame) -> None:
         claimed = frame.time if frame.pts is not None else None

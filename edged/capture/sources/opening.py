@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+from dataclasses import dataclass
 
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
@@ -11,22 +13,34 @@ from av.container.input import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream as Track
 
+from edged.capture.sources.authorities import authorities
 from edged.capture.sources.kinds import Kind
 from edged.capture.sources.stream import OpenError, OpenFileError, RefusedError
+from edged.capture.sources.transport import OPTIONS, descriptors, transport_of
 from edged.capture.spec import MAX_FPS, CameraSpec
 from edged.core.errors import CameraError, DamagedFile
 from edged.core.sources import lower_scheme, scheme_of
 
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# Over UDP every lost packet damages the picture. `fpsprobesize;0`: to guess the rate of a stream FFmpeg would read
-# twenty frames before it gives the first: 4 s at 5 frames per second.
-_RTSP = "rtsp_transport;tcp|fpsprobesize;0"
+_SECURE = frozenset({"https", "rtsps"})
 # Of a broken JPEG this decoder makes a picture that is partly grey or old, unless told to fail.
 _STRICT = frozenset({"mjpeg"})
 _GUESSES = {
     Kind.NETWORK: "no answer in time, refused, or nothing that FFmpeg can decode",
     Kind.VIDEO: "no video that FFmpeg can decode (damaged, audio only, or not a video)",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open file or address.
+
+    Attributes:
+        container: FFmpeg's.
+        transport: of RTSP: `tcp`, `udp` or `multicast`; else empty.
+    """
+
+    container: InputContainer
+    transport: str
 
 
 def _quiet() -> None:
@@ -38,7 +52,7 @@ def _quiet() -> None:
         logger.addHandler(logging.NullHandler())
 
 
-def open_container(spec: CameraSpec, kind: Kind, location: str) -> InputContainer:
+def open_container(spec: CameraSpec, kind: Kind, location: str) -> Opened:
     """Open a file or address; FFmpeg prints nothing from now on.
 
     Args:
@@ -52,12 +66,18 @@ def open_container(spec: CameraSpec, kind: Kind, location: str) -> InputContaine
     _quiet()
     # An absolute path cannot be taken for a protocol.
     address = os.path.abspath(spec.source) if kind is Kind.VIDEO else lower_scheme(spec.source)
+    if kind is Kind.VIDEO and os.path.exists(address) and os.path.getsize(address) == 0:
+        raise DamagedFile(f"{location!r} is empty (0 bytes)")
+    before = descriptors()
+    container = _open(address, spec, kind, location)
+    return Opened(container, transport_of(before) if scheme_of(address).startswith("rtsp") else "")
+
+
+def _open(address: str, spec: CameraSpec, kind: Kind, location: str) -> InputContainer:
     try:
-        if kind is Kind.VIDEO and os.path.getsize(address) == 0:
-            raise DamagedFile(f"{location!r} is empty (0 bytes)")
         return av.open(
             address,
-            options=_options(spec, kind),
+            options=options_of(spec),
             metadata_errors="replace",
             timeout=(spec.open_timeout_s, spec.read_timeout_s),
             hwaccel=_acceleration() if spec.acceleration == "any" else None,
@@ -67,6 +87,15 @@ def open_container(spec: CameraSpec, kind: Kind, location: str) -> InputContaine
     except (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError) as exc:
         raise RefusedError(f"{location} cannot be opened: {exc.strerror}") from exc
     except av.FFmpegError as exc:
+        if exc.errno == errno.EPROTONOSUPPORT and spec.transport != "auto":
+            refused = f"{location} cannot be opened: it does not offer RTSP over {spec.transport}"
+            raise OpenError(refused, remedy='set transport to one that it offers, or to "auto"') from exc
+        secure = scheme_of(spec.source) in _SECURE
+        if secure and "certificate" in (why := _last_words(exc)):
+            untrusted = f"{location} cannot be opened: its certificate is not accepted: {why}"
+            raise OpenError(
+                untrusted, remedy="name its authority's certificate in ca_file, or say verify = false"
+            ) from exc
         raise _open_error(kind)(f"{location} cannot be opened: {_cause(exc, kind)}") from exc
     except OSError as exc:
         raise CameraError(f"{location!r} cannot be opened: {exc.strerror}") from exc
@@ -79,18 +108,31 @@ def _open_error(kind: Kind) -> type[CameraError]:
 def _cause(exc: av.FFmpegError, kind: Kind) -> str:
     if not isinstance(exc, av.error.InvalidDataError):
         return str(exc.strerror)
-    detail = " ".join(str(exc.log[-1]).split()) if exc.log else ""  # level, name, text; PyAV's stubs say otherwise
+    detail = _last_words(exc)
     return f"{_GUESSES[kind]}: {detail}" if detail else _GUESSES[kind]
 
 
-def _options(spec: CameraSpec, kind: Kind) -> dict[str, str]:
+def _last_words(exc: av.FFmpegError) -> str:
+    """The last line that FFmpeg logged; empty where there is none."""
+    return " ".join(str(exc.log[-1]).split()) if exc.log else ""  # level, name, text; PyAV's stubs say otherwise
+
+
+def options_of(spec: CameraSpec) -> dict[str, str]:
+    """FFmpeg's options to open an address or file with.
+
+    Raises:
+        CameraError: the file of authorities cannot be read.
+    """
     options: dict[str, str] = {}
-    if kind is Kind.NETWORK:
+    scheme = scheme_of(spec.source)
+    if scheme:
         # Opening must not wait for a distant key frame: `grab` does, and reports what it waits for.
         options["analyzeduration"] = str(int(spec.open_timeout_s / 2 * 1e6))
-    if scheme_of(spec.source).startswith("rtsp"):
-        pairs = (pair.partition(";") for pair in os.environ.get(_OPTIONS, _RTSP).split("|"))
-        options.update({key: value for key, _, value in pairs if key})
+    if scheme.startswith("rtsp"):
+        # To guess the rate of a stream FFmpeg would read twenty frames before it gives the first: 4 s at 5 a second.
+        options |= {**OPTIONS[spec.transport], "fpsprobesize": "0"}
+    if scheme in _SECURE and spec.verify:
+        options |= {"tls_verify": "1", "ca_file": authorities(spec)}
     return options
 
 
@@ -107,8 +149,12 @@ def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Tr
     if track.codec_context is None:
         raise CameraError(f"{location}: this FFmpeg has no decoder for its video")
     track.codec_context.thread_count = spec.decode_threads
-    if track.codec_context.name in _STRICT:
-        track.codec_context.options = {"err_detect": "explode"}
+    options = {"err_detect": "explode"} if track.codec_context.name in _STRICT else {}
+    if spec.fast_decode:
+        options["skip_loop_filter"] = "all"
+    track.codec_context.options = options
+    if spec.decode == "keyframes":
+        track.codec_context.skip_frame = "NONKEY"
     return track
 
 

@@ -30,12 +30,16 @@ class StreamInfo:
         live: frames come at their own time and cannot wait.
         fps: frames per second that the source claims; 0 where unknown.
         may_freeze: a picture that stands still means that something broke.
+        transport: of RTSP: `tcp`, `udp` or `multicast`; else empty.
+        key_interval_s: between the first two key frames; 0 where there was no second yet.
     """
 
     decoder: str
     live: bool
     fps: float
     may_freeze: bool
+    transport: str = ""
+    key_interval_s: float = 0.0
 
 
 class Stream(Protocol):
@@ -43,7 +47,7 @@ class Stream(Protocol):
 
     @property
     def info(self) -> StreamInfo:
-        """What is being read."""
+        """What is being read; some of it is known only after a while."""
         ...
 
     @property

@@ -98,7 +98,7 @@ def camera_message(topics: Topics, watched: Watched, *, gone: Mapping[str, str] 
     return {
         "device": {
             "identifiers": [f"{node(topics)}/{watched.camera}"],
-            "name": watched.camera,
+            "name": watched.title or watched.camera,
             "manufacturer": "edged",
             "model": "camera",
             "via_device": node(topics),
