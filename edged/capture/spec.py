@@ -29,11 +29,12 @@ class ReadOptions:
     """How to read a camera: the keys of `[[camera]]` that are capture's, with their ranges and defaults.
 
     Attributes:
-        fps: most frames per second; 0 = the source's own rate. Pictures play at this rate (0 = one per second).
+        fps: most frames per second; 0 = the source's own rate. Pictures play, and are fetched, at this rate (0 = one a
+            second).
         rotate: degrees clockwise.
         pace: of files: `realtime` plays at the file's own rate and drops frames like a camera, `fast` reads as fast as
             frames are consumed and drops none. Streams and devices are always realtime.
-        loop: a file or folder starts again at its end.
+        loop: a file or folder starts again at its end; a single picture behind an address is fetched again.
         open_timeout_s: longest time to open the source, seconds.
         read_timeout_s: longest time between frames, seconds.
         frozen_after_s: a picture that does not change for so long is reported `frozen`; 0 = never.

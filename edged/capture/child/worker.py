@@ -80,6 +80,7 @@ class Worker:
         self._damaged = 0
         self._told = FrameTally(0, 0, 0)
         self._spoke_s = time.monotonic()
+        self._complained_s = 0.0
 
     def work(self) -> None:
         """Read and deliver frames until the source ends.
@@ -199,10 +200,11 @@ class Worker:
     def _await(self, reason: str, silent_s: float) -> None:
         """The source sends, but no picture: report that if it lasts, so that this process does not count as hung."""
         self._listen(0.0)
-        if time.monotonic() - self._spoke_s >= PULSE_S:
-            if silent_s >= self._spec.silence_s:
-                self._send(pack_awaits(reason))
-            self._pulse()
+        now_s = time.monotonic()
+        if silent_s >= self._spec.silence_s and now_s - self._complained_s >= PULSE_S:
+            self._complained_s = now_s
+            self._send(pack_awaits(reason))
+        self._pulse_if_silent()
 
     def _send(self, packet: bytes) -> None:
         self._sock.sendall(packet)

@@ -83,6 +83,11 @@ class FfmpegStream:
         return self._info
 
     @property
+    def is_snapshot(self) -> bool:
+        """Whether the address gives a single picture, to be asked for again and again."""
+        return scheme_of(self._location) in {"http", "https"} and self._container.format.name.endswith("_pipe")
+
+    @property
     def position_s(self) -> float:
         """Media time of the grabbed frame, seconds from the first; decreases only after `seek`."""
         return self._position_s

@@ -55,7 +55,20 @@ def read_picture(path: str, *, max_pixels: int) -> Pixels:
         DataError: unreadable, empty, no picture, truncated, damaged or larger than `max_pixels`.
     """
     where = repr(path)
-    data = _read_file(path, where)
+    return decode_picture(_read_file(path, where), where, max_pixels=max_pixels)
+
+
+def decode_picture(data: bytes, where: str, *, max_pixels: int) -> Pixels:
+    """The picture in a file's bytes, (H, W, 3) uint8 BGR, turned upright as its EXIF data says.
+
+    Args:
+        data: the file.
+        where: it comes from, for messages.
+        max_pixels: a larger one is refused.
+
+    Raises:
+        DataError: empty, no picture, truncated, damaged or too large.
+    """
     width, height = picture_size(data, where)
     if width * height > max_pixels:
         raise DataError(f"{where}: {width}x{height} pixels, the limit is {max_pixels} in all", remedy="scale it down")

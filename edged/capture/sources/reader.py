@@ -26,12 +26,13 @@ _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_
 Awaits = Callable[[str, float], None]
 
 
-def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
+def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None], rest: Callable[[float, str], None]) -> Stream:
     """Open what the camera's source names.
 
     Args:
         spec: the camera.
         awaits: told what a live stream is waiting for, while bytes arrive that hold no picture.
+        rest: waits some seconds, may return early; told what for, where that is worth a word.
 
     Raises:
         CameraError: it cannot be opened.
@@ -47,7 +48,13 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None]) -> Stream:
     if kind in {Kind.NETWORK, Kind.VIDEO}:
         from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns need no FFmpeg
 
-        return FfmpegStream(spec, kind, awaits=awaits)
+        stream = FfmpegStream(spec, kind, awaits=awaits)
+        if not stream.is_snapshot:
+            return stream
+        from edged.capture.sources.snapshots import SnapshotStream  # noqa: PLC0415 - 18 MB that few cameras need
+
+        stream.close()
+        return SnapshotStream(spec, rest=rest)
     return VideoStream(spec, kind)
 
 
@@ -80,7 +87,7 @@ class FrameReader:
         self._awaits = awaits
         self._good_s = time.monotonic()
         self._failing = False
-        self._stream = open_stream(spec, awaits=self._await)
+        self._stream = self._open()
         self._pacer = self._new_pacer()
         self._offset_s = 0.0  # media time of earlier rounds of a loop
         self._scratch: Pixels | None = None
@@ -187,9 +194,18 @@ class FrameReader:
         self._offset_s += self._stream.position_s + 1 / self._stream.info.fps
         self._damaged_before += self._stream.damaged
         self._stream.close()
-        self._stream = open_stream(self._spec, awaits=self._await)  # seeking is inexact in some containers
+        self._stream = self._open()  # seeking is inexact in some containers
         self._round_good = self._round_bad = 0
         return self._stream.grab()
+
+    def _open(self) -> Stream:
+        return open_stream(self._spec, awaits=self._await, rest=self._rest)
+
+    def _rest(self, seconds: float, reason: str) -> None:
+        """A camera is asked again later, because that is its rate or because it wants it so."""
+        if reason:
+            self._awaits(reason, time.monotonic() - self._good_s)
+        self._idle(seconds)
 
     def _await(self, reason: str) -> None:
         """A live stream sends but gives no picture: report it, or raise CameraError after `LOST_AFTER_S`."""
