@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "sinks": {"core"},
     "assembly": {"core", "config", "feed", "pinning", "sinks"} | STAGES,
     "oneshot": {"core", "config", "assembly", "annotate"} | STAGES,
-    "check": {"core", "config", "assembly"} | STAGES,
+    "check": {"core", "config", "assembly", "jpeg"} | STAGES,
     "pinning": set(),
     "daemon": {"core", "config", "assembly", "pipeline", "health", "logs", "instance"},
     "demo": {"core"},
@@ -57,6 +57,7 @@ OWNERS = {  # a heavy import may stand only below these paths
     "tensorrt": ("edged/gpu", "plugins", "provisioning"),
     "cuda": ("edged/gpu", "plugins", "provisioning"),
     "pynvml": ("edged/gpu",),
+    "requests": ("edged/capture/sources",),
     "onnxruntime": ("edged/cpu", "provisioning", "edged/bench"),
     "lap": ("edged/analysis",),
     "cv2": (

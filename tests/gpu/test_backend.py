@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edged import check
 from edged.assembly.model import LoadedModel, load_model
+from edged.check import parts as check
 from edged.config import load_settings
 from edged.config.schema import Engine, Model
 from edged.core.bundle import MANIFEST, Bundle

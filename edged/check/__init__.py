@@ -1,0 +1,1 @@
+"""`edged check`: tries each part for real."""
