@@ -15,7 +15,7 @@ from edged.capture.sources.kinds import Kind
 from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, UsageError
-from edged.core.sources import is_path
+from edged.core.sources import is_path, scheme_of
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
@@ -173,7 +173,8 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
     if every_s <= 0:
         raise UsageError(f"the interval between frames must be positive, got {every_s:g} s")
     try:
-        spec = CameraSpec("sample", source, loop=False, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
+        again = bool(scheme_of(source))  # a camera that gives a picture for each request is asked for each
+        spec = CameraSpec("sample", source, loop=again, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     with closing(FrameReader(spec)) as reader:

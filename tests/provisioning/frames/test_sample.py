@@ -18,6 +18,7 @@ from edged.core.types import Pixels
 from provisioning.frames.frameset import FrameSet, uses
 from provisioning.frames.sample import Distinct, sample
 from provisioning.frames.sources import strata
+from tests.capture.snapshot_server import snapshot_server
 from tests.capture.videos import write_pictures
 
 WH = (96, 64)
@@ -94,7 +95,7 @@ def test_sample_of_a_video_of_many_frames_gives_those_it_names(
     pictures = [picture(number) for number in range(900)]
     video = write_pictures(tmp_path / name, "libx264", "yuv420p", pictures, options=options)
     taken = sample([str(video)], tmp_path / "out", count=2, verification=0)
-    assert len(taken.frames) == 2
+    assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
     for frame in taken.frames:
         pixels = cv2.imread(str(tmp_path / "out" / frame.file))
         assert pixels is not None
@@ -106,7 +107,7 @@ def test_sample_leaves_near_duplicates_out(tmp_path: Path, caplog: pytest.LogCap
     video = write_video(tmp_path / "v.avi", [1] * 30 + [2] * 30)
     with caplog.at_level(logging.WARNING):
         taken = sample([str(video)], tmp_path / "out", count=8, verification=0)
-    assert len(taken.frames) == 2
+    assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
     assert taken.skipped["near-duplicate"] > 5
     assert "2 of 8 frames" in caplog.text
 
@@ -242,6 +243,13 @@ def test_sample_of_a_stream_hides_its_password(stream: str, tmp_path: Path) -> N
     taken = sample([stream], tmp_path / "out", count=5, verification=1, every_s=0.001)
     assert len(taken.frames) == 6
     assert "secret" not in (tmp_path / "out" / "frames.json").read_text()
+
+
+def test_sample_of_a_camera_that_gives_a_picture_for_each_request(tmp_path: Path) -> None:
+    with snapshot_server() as server:
+        address = f"http://127.0.0.1:{server.port}/snap.jpg"
+        taken = sample([address], tmp_path / "out", count=2, verification=0, every_s=0.1)
+    assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
 
 
 def test_sample_of_a_stream_that_ends_keeps_what_came(
