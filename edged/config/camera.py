@@ -16,6 +16,7 @@ from edged.config.watching import Line, Mask, Zone
 from edged.core.names import require_camera_name
 from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
 
+MOST_TITLE = 100  # letters
 # Placeholders in a source that has no usual place for them.
 _USERNAME, _PASSWORD = "{username}", "{password}"
 
@@ -40,7 +41,7 @@ class Camera(Section, ReadOptions, frozen=True):
     """`[[camera]]`: how to read it, and what."""
 
     name: Annotated[str, AfterValidator(_camera_name)]
-    title: Annotated[str, MaxLen(100)] = ""
+    title: Annotated[str, MaxLen(MOST_TITLE)] = ""
     enabled: bool = True
     source: Annotated[Source, Field(repr=False), AfterValidator(_source)]
     username: str = ""

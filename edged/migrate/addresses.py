@@ -20,6 +20,7 @@ _PASSWORD = re.compile(
     r".*(?:pas|pwd|psw|psd|secret|tok|auth|cred|sign).*|p|pw|sid|session(?:-?id)?|(?:.*-)?key|sig", re.IGNORECASE
 )
 _USER = re.compile(r"u|user(?:-?name|-?id)?|usr|login(?:-?use|-?name|-?user)?|account", re.IGNORECASE)
+_UDP = re.compile(r"preset-rtsp-udp|-rtsp_transport\s+udp\b")
 _AMBIGUOUS = (
     "its address holds an @ behind its host, so that the end of the password cannot be told;"
     " write @ / ? # of a password as %40 %2F %3F %23 there, or write source and username by hand"
@@ -72,6 +73,19 @@ def camera_address(camera: Section, go2rtc: Section) -> Address:
     if address.source.startswith("/") and not address.source.startswith("/dev/"):
         remarks += ("a path inside Frigate's container: it must be there for edged, too",)
     return replace(address, remarks=(*remarks, *address.remarks), variables=variables)
+
+
+def is_over_udp(camera: Section, ffmpeg: Section) -> bool:
+    """Whether Frigate has RTSP's pictures come over UDP.
+
+    Args:
+        camera: of Frigate's `cameras`, with an input for detection.
+        ffmpeg: of the file; holds where the camera says nothing.
+    """
+    for section in (_detect_input(camera), camera.section("ffmpeg"), ffmpeg):
+        if (given := section.words("input_args")) is not None:
+            return bool(_UDP.search(" ".join(given)))
+    return False
 
 
 def other_inputs(camera: Section) -> int:

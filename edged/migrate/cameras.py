@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from edged.config.camera import Camera
-from edged.migrate.addresses import Address, camera_address, other_inputs
+from edged.config.camera import MOST_TITLE, Camera
+from edged.core.sources import scheme_of
+from edged.migrate.addresses import Address, camera_address, is_over_udp, other_inputs
 from edged.migrate.areas import Picture, mask_lines, zone_lines
 from edged.migrate.names import edged_names
 from edged.migrate.reasons import reason_of
@@ -33,6 +34,7 @@ class FrigateCamera:
         own: its own keys.
         objects: its own, and those of the whole file that it does not have.
         address: where it is read.
+        over_udp: RTSP's pictures come over UDP.
         picture: that it is detected on.
         fps: of detection.
         tracked: labels.
@@ -44,6 +46,7 @@ class FrigateCamera:
     own: Section
     objects: Section
     address: Address
+    over_udp: bool
     picture: Picture
     fps: float
     tracked: tuple[str, ...]
@@ -69,12 +72,13 @@ def _read(root: Section, given: str, name: str, camera: Section) -> FrigateCamer
     detect = camera.section("detect").over(root.section("detect"))
     objects = camera.section("objects").over(root.section("objects"))
     tracked = objects.words("track")
-    address, left_out = Address(""), _switched_off(root, camera, detect)
+    address, over_udp, left_out = Address(""), False, _switched_off(root, camera, detect)
     if tracked == ():
         left_out = left_out or "Frigate looks for nothing on it (objects.track is empty)"
     try:
         address = camera_address(camera, root.section("go2rtc"))
         _require_accepted(name, address)
+        over_udp = scheme_of(address.source).startswith("rtsp") and is_over_udp(camera, root.section("ffmpeg"))
     except LeftOut as exc:
         left_out = left_out or str(exc)
     width, height = (detect.number(side, least=1, most=_MOST_PIXELS) or 0.0 for side in ("width", "height"))
@@ -84,6 +88,7 @@ def _read(root: Section, given: str, name: str, camera: Section) -> FrigateCamer
         own=camera,
         objects=objects,
         address=address,
+        over_udp=over_udp,
         picture=Picture(width, height),
         fps=fps_of(detect),
         tracked=("person",) if tracked is None else tracked,
@@ -129,10 +134,14 @@ def _lines(camera: FrigateCamera) -> Iterator[str]:
     if camera.given != camera.name:
         yield remark(f"camera {camera.given!r} of Frigate: names are a-z 0-9 _ -")
     yield setting("name", camera.name)
+    if title := camera.own.text("friendly_name").strip():
+        yield setting("title", title[:MOST_TITLE])
     if camera.address.source:
         yield from _source_lines(camera.name, camera.address)
     else:
         yield remark('source = "..."')
+    if camera.over_udp:
+        yield setting("transport", "udp")
     if others := other_inputs(camera.own):
         yield remark(f"ffmpeg.inputs: edged reads the stream for detect alone, {others} more in Frigate")
     yield setting("fps", camera.fps)

@@ -17,7 +17,7 @@ _DRAWS_NOTHING = "edged draws no time into pictures; the event says it"
 _RESTREAM = "edged passes no video on; keep go2rtc for that"
 _SPEED = "edged measures no speed"
 _NO_NAME = "edged has the name alone"
-_FFMPEG = "edged has no options of FFmpeg; it reads RTSP over TCP and finds the format itself"
+_FFMPEG = "edged has no options of FFmpeg; it finds transport and format itself"
 _UNKNOWN = "edged has nothing like it"
 
 _GENERAL = {
@@ -41,7 +41,6 @@ _GENERAL = {
 _CAMERA = {
     **_GENERAL,
     "best_image_timeout": "edged keeps the best picture of each object, however old",
-    "friendly_name": _NO_NAME,
     "mqtt": "the pictures that edged sends over MQTT are those of [snapshots]",
     "snapshots": "[snapshots] holds for all cameras",
     "onvif": "edged moves no cameras",
@@ -65,7 +64,7 @@ _MASK = (
 )
 # What other modules read.
 _READ = {"version", "cameras", "objects", "detect", "mqtt", "logger", "snapshots", "ffmpeg", "model", "detectors"}
-_READ_OF_CAMERA = {"enabled", "name", "ffmpeg", "detect", "objects", "zones", "motion"}
+_READ_OF_CAMERA = {"enabled", "name", "friendly_name", "ffmpeg", "detect", "objects", "zones", "motion"}
 
 
 def general_remarks(root: Section, *, fps: float) -> list[str]:

@@ -172,3 +172,18 @@ def test_the_input_for_detect_is_taken(tmp_path: Path) -> None:
         "# camera both is left out: 2 of its 2 inputs have the role detect, expected one",
         "# camera empty is left out: it has no ffmpeg.inputs",
     )
+
+
+def test_rtsp_over_udp_and_the_name_for_people_are_taken_over(tmp_path: Path) -> None:
+    text = """
+        ffmpeg: {input_args: preset-rtsp-udp}
+        cameras:
+          one: {friendly_name: Front door, ffmpeg: {inputs: [{path: 'rtsp://cam/a'}]}}
+          two: {ffmpeg: {inputs: [{path: 'rtsp://cam/b', input_args: preset-rtsp-generic}]}}
+          three: {ffmpeg: {input_args: [-rtsp_transport, udp], inputs: [{path: 'rtsp://cam/c'}]}}
+          four: {ffmpeg: {inputs: [{path: 'http://cam/d'}]}}
+    """
+    made = migrated(tmp_path, text)
+    assert [camera.transport for camera in made.settings.camera] == ["udp", "auto", "udp", "auto"]
+    assert [camera.title for camera in made.settings.camera] == ["Front door", "", "", ""]
+    assert "input_args" not in made.text.replace("# ffmpeg.input_args: edged", "")

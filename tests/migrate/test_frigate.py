@@ -134,7 +134,7 @@ def test_what_edged_does_not_have_is_said_with_what_to_do(tmp_path: Path) -> Non
         "# go2rtc: edged reads each camera itself; keep go2rtc for others who watch",
         "# environment_vars: edged reads its own environment, as EDGED_MQTT__PASSWORD",
         '# ffmpeg.hwaccel_args: edged decodes without hardware; acceleration = "any" in [[camera]] lets FFmpeg use it',
-        "# ffmpeg.retry_interval: edged has no options of FFmpeg; it reads RTSP over TCP and finds the format itself",
+        "# ffmpeg.retry_interval: edged has no options of FFmpeg; it finds transport and format itself",
         "# detect.stationary.threshold: see stationary_s in [track] (50 frames at 5 a second are 10 s)",
         "# detect.stationary.interval: edged has nothing like it",
         "# snapshots.retain.objects: edged keeps pictures of all classes for max_days, and removes the oldest first",
