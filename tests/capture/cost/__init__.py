@@ -1,0 +1,1 @@
+"""What a camera's stream costs the processor: see `__main__.py`."""
