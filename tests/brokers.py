@@ -46,18 +46,25 @@ def free_port() -> int:
 
 @dataclass
 class Broker:
-    """One mosquitto; `settings` are lines of mosquitto.conf(5) beyond listener and anonymous access."""
+    """One mosquitto; `settings` are lines of mosquitto.conf(5) beyond listener and anonymous access.
+
+    With a `web_port` it listens there for WebSockets, too; `web_settings` are lines of that listener.
+    """
 
     folder: Path
     port: int
     settings: Sequence[str] = ("allow_anonymous true",)
     process: subprocess.Popen[bytes] | None = field(default=None)
+    web_port: int = 0
+    web_settings: Sequence[str] = ()
 
     def start(self) -> Broker:
         if MOSQUITTO is None:
             pytest.skip("mosquitto is not installed: no broker to test against (apt-get install mosquitto)")
         config = self.folder / "mosquitto.conf"
         lines = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", "user root", *self.settings]
+        if self.web_port:
+            lines += [f"listener {self.web_port} 127.0.0.1", "protocol websockets", *self.web_settings]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with (self.folder / "mosquitto.log").open("ab") as log:
             command = [MOSQUITTO, "-c", str(config), "-v"]
@@ -72,8 +79,16 @@ class Broker:
     def _listens(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"mosquitto ended: {self.log()[-2000:]}")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        for port in filter(None, (self.port, self.web_port)):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    return False
+        return True
+
+    @property
+    def box_port(self) -> int:
+        """Where a box connects: for WebSockets where the broker listens for them."""
+        return self.web_port or self.port
 
     def log(self) -> str:
         return (self.folder / "mosquitto.log").read_text(encoding="utf-8", errors="replace")

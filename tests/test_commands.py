@@ -215,6 +215,22 @@ def test_check_waits_for_a_distant_key_frame(tmp_path: Path) -> None:
     assert re.search(r"^ok    camera gate: .*, 160x120, .*FFMPEG h264", done.stdout, re.MULTILINE), done.stdout
 
 
+def test_check_names_a_broker_behind_a_websocket(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, free_port(), web_port=free_port()).start()
+    web = 'transport = "websockets"\npath = "/mqtt?signature=hunter2"'
+    try:
+        box = Box(tmp_path, broker.web_port, cameras={"gate": {"source": "test:"}}, mqtt=web)
+        done = run_edged("check", "--config", box.write())
+        assert f"ok    broker: ws://127.0.0.1:{broker.web_port}/mqtt, MQTT 3.1.1, not encrypted" in done.stdout
+        box.port = broker.port
+        wrong = run_edged("check", "--config", box.write())
+    finally:
+        broker.kill()
+    assert wrong.returncode == 69
+    assert f"FAIL  broker: broker ws://127.0.0.1:{broker.port}/mqtt closed the connection" in wrong.stdout
+    assert "hunter2" not in done.stdout + done.stderr + wrong.stdout + wrong.stderr
+
+
 def test_check_reports_a_refused_port(tmp_path: Path) -> None:
     port = free_port()
     done = run_edged("check", "--config", Box(tmp_path, port, cameras={"gate": {"source": "test:"}}).write())

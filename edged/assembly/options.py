@@ -12,8 +12,8 @@ from edged.core.options import shared
 from edged.core.paths import state_directory
 from edged.publish.options import DAY_S, MqttOptions, OutboxOptions, SessionOptions, TlsOptions
 
-MQTT_PORT = 1883
-MQTT_TLS_PORT = 8883
+# By transport and encryption.
+MQTT_PORTS = {("tcp", False): 1883, ("tcp", True): 8883, ("websockets", False): 80, ("websockets", True): 443}
 
 
 def camera_specs(cameras: Sequence[Camera]) -> list[CameraSpec]:
@@ -41,7 +41,7 @@ def mqtt_options(mqtt: Mqtt) -> MqttOptions:
         tls = TlsOptions(**shared(TlsOptions, mqtt)) if mqtt.uses_tls else None
         return MqttOptions(
             host=mqtt.host,
-            port=mqtt.port or (MQTT_TLS_PORT if tls else MQTT_PORT),
+            port=mqtt.port or MQTT_PORTS[mqtt.transport, tls is not None],
             username=mqtt.username,
             password=mqtt.password.get_secret_value(),
             tls=tls,

@@ -28,7 +28,6 @@ _SENTENCES: dict[tuple[str, str], str] = {  # keys that other programs have and 
     },
     **{("camera", key): 'did you mean "enabled"?' for key in ("disabled", "active")},
     ("mqtt", "qos"): "it stands in [publish]",
-    ("mqtt", "retain"): "state is retained, detections are not",
     ("model", "size"): "the bundle says it; provision another with [provision] size",
     ("model", "precision"): "it stands in [engine]",
     ("model", "device"): "it stands in [engine]",

@@ -62,7 +62,7 @@ def describe(error: ErrorDetails, *, path: Path, lines: dict[Key, int], override
         return f"{where}: {name}: unknown key; {hint(section, str(key[-1]), _keys_at(key[:-1]))}"
     if error["type"] == "missing":
         return f"{where}: {name}: missing; it has no default"
-    secret = "password" in str(key[-1]) or key[-1] in {"source", "host"}
+    secret = "password" in str(key[-1]) or key[-1] in {"source", "host", "path"}
     return f"{where}: {name}: {in_words(error, secret=secret)}"
 
 

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Interval
+from annotated_types import Interval, MaxLen
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -29,10 +29,13 @@ from edged.publish.options import (
     OUTBOX_MAX_DAYS,
     OUTBOX_MAX_MB,
     PORTS,
+    WEBSOCKETS,
     SessionOptions,
     TlsOptions,
+    require_alpn,
     require_host,
     require_pair,
+    require_path,
     require_user,
 )
 from edged.publish.topics import Topics
@@ -61,6 +64,21 @@ def _prefix(value: str) -> str:
 
 def _frigate_prefix(value: str) -> str:
     return _prefix(value) if value else ""
+
+
+def _alpn(value: object) -> object:
+    """One name or several."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _alpn_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    require_alpn(value)
+    return value
+
+
+def _path(value: str) -> str:
+    require_path(value)
+    return value
 
 
 def _broker_host(value: str) -> str:
@@ -105,7 +123,9 @@ class Mqtt(Section, SessionOptions, TlsOptions, frozen=True):
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
     prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
+    path: Annotated[str, MaxLen(4096), AfterValidator(_path)] = "/mqtt"
     tls: bool | None = None
+    alpn: Annotated[tuple[str, ...], BeforeValidator(_alpn), AfterValidator(_alpn_names)] = ()
 
     @property
     def is_loopback(self) -> bool:
@@ -131,6 +151,14 @@ class Mqtt(Section, SessionOptions, TlsOptions, frozen=True):
                 f"{self.host} is another machine: say tls = true (recommended), or tls = false to send "
                 "detections and password in the clear"
             )
+        if self.alpn and not self.uses_tls:
+            raise ValueError("alpn is part of TLS, which is off: say tls = true, or remove alpn")
+        return self
+
+    @model_validator(mode="after")
+    def _path_has_a_websocket(self) -> Mqtt:
+        if self.path != SessionOptions.path and self.transport != WEBSOCKETS:
+            raise ValueError(f'path is that of a WebSocket: say transport = "{WEBSOCKETS}", or remove path')
         return self
 
     @property

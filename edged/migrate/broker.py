@@ -11,7 +11,7 @@ from edged.migrate.remarks import each_remark
 from edged.migrate.sections import Section
 from edged.migrate.toml import remark, setting, settings
 
-_FRIGATE_PORT = 1883  # Frigate's default, with TLS, too; edged's is 8883 then
+_FRIGATE_PORT = 1883  # Frigate's default, always; edged's is another with TLS and with WebSockets
 _MOST_QOS = 1
 _VARIABLE = re.compile(r"\{(FRIGATE_\w+)\}")
 _READ = {
@@ -58,8 +58,10 @@ def _session(mqtt: Section) -> tuple[dict[str, object], list[str]]:
         remarks.append(
             "Frigate did without MQTT (enabled: false); edged says what it sees over MQTT alone: name a broker"
         )
-    if (transport := mqtt.text("transport")) and transport != "tcp":
-        remarks.append("transport: edged speaks MQTT over TCP alone: name the broker's MQTT port")
+    if (transport := mqtt.text("transport")) == "websockets":
+        table |= {"transport": transport, "port": _FRIGATE_PORT}
+    elif transport and transport != "tcp":
+        remarks.append('transport: edged knows "tcp" and "websockets": name the broker\'s port for one of them')
     if host := mqtt.text("host"):
         table["host"] = host
     else:
@@ -92,7 +94,7 @@ def _encryption(mqtt: Section) -> tuple[dict[str, object], list[str]]:
         remarks.append("tls_client_cert and tls_client_key go together; Frigate ignores one without the other")
     if mqtt.number("port") is None:
         table["port"] = _FRIGATE_PORT
-        remarks.append("port: Frigate's default; edged's is 8883 with TLS")
+        remarks.append("port: Frigate's default; edged's is another with TLS")
     if insecure:
         table["insecure"] = True
         remarks.append(

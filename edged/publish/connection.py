@@ -16,30 +16,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edged.publish.faults import KEEP_ALIVE_TIMEOUT, connect_failure, no_answer, refusal
+from edged.publish.client import MAX_INFLIGHT, Will, make_client
+from edged.publish.faults import KEEP_ALIVE_TIMEOUT, Silence, connect_failure, no_answer, refusal
 from edged.publish.options import MAX_MQTT_PAYLOAD_BYTES, MqttOptions
+from edged.publish.websocket import WebSocket
 
-# Unacknowledged QoS 1 messages at once: enough for 1000 messages per second at 60 ms round trip.
-MAX_INFLIGHT = 64
 # More would only hold stale detections in the kernel when the broker freezes.
 _SEND_BUFFER_BYTES = 256 * 1024
 _TICK_S = 1.0
-# Largest packet that is read: acknowledgements, and messages like edged's own, of which a camera's announcement to
-# Home Assistant is the largest. A broker must not fill the memory.
-MOST_INCOMING_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """The last will: the broker publishes it, retained, when this client is lost."""
-
-    topic: str
-    payload: bytes
+_MOST_FILTERS = 8  # in one packet: AWS IoT Core takes no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +46,7 @@ class Connection:
         options: the broker.
         client_id: of this client.
         will: None for no last will.
-        context: TLS; None for plain TCP.
+        context: TLS; None for none.
     """
 
     def __init__(
@@ -65,7 +54,7 @@ class Connection:
     ) -> None:
         self._options = options
         self._client_id = client_id
-        self._client = _client(options, client_id=client_id, will=will, context=context)
+        self._client = make_client(options, client_id=client_id, will=will, context=context)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._poll = select.poll()
@@ -79,6 +68,8 @@ class Connection:
         self.largest_bytes = 0  # largest payload sent
         self.received = 0
         self.granted: bool | None = None
+        self._unanswered = 0  # packets that ask for subscriptions
+        self._forbidden = False  # one of these
 
     def open(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Connect and wait for the broker's answer; gives up early when `stop` gives True.
@@ -100,13 +91,16 @@ class Connection:
         if self._answer is None:
             closed = bool(self.lost)
             self.abort()
-            raise no_answer(self._options, closed=closed, detail=self._transport_error)
+            silence = Silence(closed=closed, http=self._client.heard_http, detail=self._transport_error)
+            raise no_answer(self._options, silence)
         if self._answer.is_failure:
             self.abort()
             raise refusal(self._answer, self._options, client_id=self._client_id)
 
     def _tune(self) -> None:
         sock = self._client.socket()
+        if isinstance(sock, WebSocket):
+            sock = sock.stream
         if isinstance(sock, socket.socket):
             # A detection must not wait for the acknowledgement of the one before it (Nagle's algorithm).
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,7 +140,10 @@ class Connection:
 
         self._client.on_message = note
         self._client.on_subscribe = self._on_subscribe
-        self._client.subscribe([(each, 0) for each in filters])
+        parts = [filters[at : at + _MOST_FILTERS] for at in range(0, len(filters), _MOST_FILTERS)]
+        self._unanswered = len(parts)
+        for part in parts:
+            self._client.subscribe([(each, 0) for each in part])
 
     def step(self, timeout_s: float) -> None:
         """Wait for the network, then `process`."""
@@ -161,7 +158,7 @@ class Connection:
         self._poll.register(self._socket_fd, select.POLLIN | (select.POLLOUT if self.congested else 0))
         if wake_fd >= 0:
             self._poll.register(wake_fd, select.POLLIN)
-        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        return isinstance(sock, (ssl.SSLSocket, WebSocket)) and sock.pending() > 0
 
     def wait(self, pending: bool, timeout_s: float) -> int:  # noqa: FBT001 - the result of `watch`
         """Wait for poll events of the socket and return them. Only meanwhile may another thread `send`."""
@@ -226,51 +223,10 @@ class Connection:
         self.acknowledged.append((packet_id, int(reason.value)))
 
     def _on_subscribe(self, _client: object, _data: object, _mid: int, codes: list[ReasonCode], _: object) -> None:
-        self.granted = not any(code.is_failure for code in codes)
+        self._unanswered -= 1
+        self._forbidden = self._forbidden or any(code.is_failure for code in codes)
+        self.granted = None if self._unanswered else not self._forbidden
 
     def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._transport_error = text
-
-
-class _Client(paho.Client):
-    """paho's client, except that it closes the socket of a failed TLS handshake at once and bounds what it reads."""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > MOST_INCOMING_BYTES:
-            raise ConnectionError(f"a packet of {bufsize} bytes, at most {MOST_INCOMING_BYTES} are taken")
-        return super()._sock_recv(bufsize)
-
-    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        if self._ssl_context is None:
-            raise ValueError("TLS without a context")
-        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
-        try:
-            wrapped.settimeout(self.connect_timeout)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
-
-
-def _client(options: MqttOptions, *, client_id: str, will: Will | None, context: ssl.SSLContext | None) -> paho.Client:
-    """A configured paho client that neither connects nor reconnects by itself."""
-    version = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
-    client = _Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False)
-    client.connect_timeout = options.connect_timeout_s
-    client.max_inflight_messages_set(2 * MAX_INFLIGHT)
-    if options.username:
-        client.username_pw_set(options.username, options.password or None)
-    if context is not None:
-        client.tls_set_context(context)
-        if options.tls is not None and options.tls.insecure:
-            client.tls_insecure_set(True)  # noqa: FBT003 - paho's signature
-    if will is not None:
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
-    limits = None
-    if version == MQTTProtocolVersion.MQTTv5:
-        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        limits.MaximumPacketSize = MOST_INCOMING_BYTES
-    client.connect_async(options.host, options.port, keepalive=options.keepalive_s, properties=limits)
-    return client

@@ -17,7 +17,7 @@ from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
 from edged.core.watched import Watched
 from edged.publish.cameras import OFFLINE, ONLINE, CameraStates
-from edged.publish.connection import Will
+from edged.publish.client import Will
 from edged.publish.counters import MessageTally, PublishCounters
 from edged.publish.events import EventMessages
 from edged.publish.home_assistant.announcer import Announcer

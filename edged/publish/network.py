@@ -17,7 +17,8 @@ from collections.abc import Callable
 from edged.core.errors import BrokerError
 from edged.core.pulse import Pulse
 from edged.publish.backoff import Backoff
-from edged.publish.connection import Connection, Will
+from edged.publish.client import Will
+from edged.publish.connection import Connection
 from edged.publish.counters import MessageTally
 from edged.publish.faults import KEEP_ALIVE_TIMEOUT, SESSION_TAKEN_OVER, BrokerRefusal
 from edged.publish.mailbox import Mailbox, Outgoing

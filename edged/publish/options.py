@@ -14,10 +14,13 @@ from edged.core.options import require_valid
 
 MAX_MQTT_PAYLOAD_BYTES = 268_435_455
 MAX_PORT = 65535
+WEBSOCKETS = "websockets"
 PORTS = Interval(ge=1, le=MAX_PORT)
 DAY_S = 86_400
 OUTBOX_MAX_MB, MOST_OUTBOX_MB = 1000, 1 << 30  # default and largest
 OUTBOX_MAX_DAYS, MOST_OUTBOX_DAYS = 7.0, 3650
+_MOST_ALPN_BYTES = 255  # RFC 7301
+_PATH = re.compile(r"/[!-~]*")  # printable ASCII without spaces
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
@@ -30,19 +33,22 @@ class TlsOptions:
         cert_file: PEM of the client's certificate; None sends none.
         key_file: PEM of its key, unencrypted; needs `cert_file`.
         insecure: accept any certificate: encrypted, but the other side may be anybody.
+        alpn: protocols that the handshake offers, best first, as `x-amzn-mqtt-ca`; none for none.
 
     Raises:
-        ValueError: one of certificate and key without the other.
+        ValueError: one of certificate and key without the other, or a protocol that has no such name.
     """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
     insecure: bool = False
+    alpn: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_valid(self)
         require_pair(self)
+        require_alpn(self.alpn)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +59,15 @@ class SessionOptions:
         client_id: empty stands for `edged-<device>`; must be unique at the broker.
         protocol: MQTT version.
         keepalive_s: a broker that is silent for twice this long counts as lost.
+        transport: `websockets` puts MQTT into a WebSocket, with TLS where that is on.
+        path: of the WebSocket, with its query.
     """
 
     client_id: Annotated[str, MaxLen(128)] = ""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     keepalive_s: Annotated[int, Interval(ge=1, le=3600)] = 10
+    transport: Literal["tcp", "websockets"] = "tcp"
+    path: Annotated[str, MaxLen(4096)] = "/mqtt"
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,8 @@ class MqttOptions(SessionOptions):
         port: 1..65535.
         username: empty connects without credentials.
         password: never shown.
-        tls: None speaks plain TCP.
-        connect_timeout_s: for each of TCP, TLS and the broker's answer.
+        tls: None does not encrypt.
+        connect_timeout_s: for each of TCP, TLS, the WebSocket and the broker's answer.
         queue_messages: most messages that wait for the network; then the oldest is dropped.
         max_payload_bytes: a larger message is sent without its least confident detections.
         reconnect_min_s, reconnect_max_s: first and longest delay of the back-off, which doubles, with jitter.
@@ -99,11 +109,19 @@ class MqttOptions(SessionOptions):
             if getattr(self, key) < self.reconnect_min_s:
                 raise ValueError(f"{key} must be at least reconnect_min_s, {self.reconnect_min_s:g} s")
         require_user(self.username, self.password)
+        require_path(self.path)
+
+    @property
+    def authority(self) -> str:
+        """`host:port`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def address(self) -> str:
-        """`host:port`, for messages."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """`host:port`, or `ws://host:port/path`, for messages; without the path's query, which may hold a signature."""
+        if self.transport != WEBSOCKETS:
+            return self.authority
+        return f"{'ws' if self.tls is None else 'wss'}://{self.authority}{self.path.partition('?')[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +160,19 @@ def require_pair(tls: TlsOptions) -> None:
         )
 
 
+def require_alpn(alpn: tuple[str, ...]) -> None:
+    """Raise ValueError unless each is a name of a protocol, 1 to 255 printable ASCII letters without spaces."""
+    for name in alpn:
+        if not (name.isascii() and name.isprintable() and name and " " not in name and len(name) <= _MOST_ALPN_BYTES):
+            raise ValueError(f'alpn holds names of protocols, as "x-amzn-mqtt-ca", got {name[:_MOST_ALPN_BYTES]!r}')
+
+
+def require_path(path: str) -> None:
+    """Raise ValueError unless `path` can stand in a WebSocket's address; the message does not quote it."""
+    if not _PATH.fullmatch(path) or "#" in path:
+        raise ValueError('path must begin with "/" and hold neither spaces nor "#"; other letters as %20')
+
+
 def require_user(username: str, password: str) -> None:
     """Raise ValueError for a password without a user name."""
     if password and not username:
@@ -156,8 +187,6 @@ def require_host(host: str) -> None:
     if _is_host(host):
         return
     scheme, _, rest = host.rpartition("://")
-    if scheme.lower() in {"ws", "wss"}:
-        raise ValueError("MQTT over WebSockets is not supported: name the broker and its MQTT port")
     problem = (
         f"{scheme}:// does not belong there: " if scheme.isalnum() else "the name or address alone belongs there: "
     )
@@ -166,8 +195,9 @@ def require_host(host: str) -> None:
     name, port = _split_port(rest.rpartition("@")[2].partition("/")[0])
     if _is_host(name) and (not port or 0 < int(port) <= MAX_PORT):
         more = f", port = {port}" if port else ""
-        tls = ", tls = true" if scheme.lower() in {"mqtts", "ssl", "tls"} else ""
-        raise ValueError(f'{problem}say host = "{name}"{more}{tls}')
+        tls = ", tls = true" if scheme.lower() in {"mqtts", "ssl", "tls", "wss"} else ""
+        web = f', transport = "{WEBSOCKETS}", and its path' if scheme.lower() in {"ws", "wss"} else ""
+        raise ValueError(f'{problem}say host = "{name}"{more}{tls}{web}')
     # A text with a colon or @ may hold a password.
     got = "" if {":", "@"} & set(host) else f", got {host!r}"
     raise ValueError(f"the broker's name or address is expected{got}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edged.core.errors import ConfigError
-from edged.publish.options import MqttOptions, TlsOptions
+from edged.publish.options import WEBSOCKETS, MqttOptions, TlsOptions
 
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL's x509_vfy.h.
 _NAME_MISMATCH = frozenset({62, 64})
@@ -34,9 +34,12 @@ def tls_context(options: TlsOptions) -> ssl.SSLContext:
 
 def _trusting(options: TlsOptions) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=options.ca_file)
+        context = ssl.create_default_context(cafile=options.ca_file)
     except (ssl.SSLError, OSError) as exc:
         raise ConfigError(f"TLS ca_file {options.ca_file} holds no certificate in PEM form: {exc}") from exc
+    if options.alpn:
+        context.set_alpn_protocols(list(options.alpn))
+    return context
 
 
 def _load_client_certificate(context: ssl.SSLContext, options: TlsOptions) -> None:
@@ -81,7 +84,11 @@ def describe_tls_failure(exc: ssl.SSLError, options: MqttOptions) -> tuple[str, 
         )
     reason = exc.reason or str(exc)
     if reason == "WRONG_VERSION_NUMBER" or "EOF" in reason:
-        return f"broker {options.address} does not speak TLS on this port", "use its TLS port, often 8883"
+        usual = 443 if options.transport == WEBSOCKETS else 8883
+        return f"broker {options.address} does not speak TLS on this port", f"use its TLS port, often {usual}"
+    if "NO_APPLICATION_PROTOCOL" in reason and options.tls is not None:
+        offered = ", ".join(options.tls.alpn) or "none"
+        return f"broker {options.address} takes no protocol of those offered: {offered}", "check [mqtt] alpn"
     if "ALERT" in reason:
         return (
             f"broker {options.address} refused this client in the TLS handshake: {reason.lower().replace('_', ' ')}",

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edged.core.names import is_name
 from edged.core.redact import redact
 from edged.feed.wire import Message
+from edged.publish.client import make_client
 from edged.publish.options import MqttOptions
 from edged.publish.tls import tls_context
 
@@ -46,12 +46,8 @@ class Fleet:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = False
         self.connected = False
-        protocol = MQTTProtocolVersion.MQTTv5 if options.protocol == "5" else MQTTProtocolVersion.MQTTv311
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id=options.client_id, protocol=protocol)
-        if options.username:
-            self._client.username_pw_set(options.username, options.password)
-        if options.tls is not None:
-            self._client.tls_set_context(tls_context(options.tls))
+        context = None if options.tls is None else tls_context(options.tls)
+        self._client = make_client(options, client_id=options.client_id, context=context, reconnects=True)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
@@ -59,7 +55,6 @@ class Fleet:
     def start(self) -> None:
         """Connect, and keep trying; to be called in the event loop."""
         self._loop = asyncio.get_running_loop()
-        self._client.connect_async(self._options.host, self._options.port, keepalive=self._options.keepalive_s)
         self._client.loop_start()
 
     def stop(self) -> None:

@@ -181,5 +181,5 @@ def _described(error: ErrorDetails, path: Path | None, document: Document) -> st
         near = difflib.get_close_matches(str(key[-1]), keys, n=1)
         return f"{where}: {name}: unknown key; {f'did you mean {near[0]!r}?' if near else ', '.join(keys)}"
     # A whole section may hold a secret.
-    secret = len(key) < 2 or any(word in str(key[-1]) for word in ("token", "password", "host"))  # noqa: PLR2004
+    secret = len(key) < 2 or any(word in str(key[-1]) for word in ("token", "password", "host", "path"))  # noqa: PLR2004
     return f"{where}: {name}: {in_words(error, secret=secret)}"

@@ -51,6 +51,17 @@ def given(made: Migrated) -> dict[str, object]:
         ),
         pytest.param("host: h\nuser: nvr\npassword: x", {"host": "h", "tls": False, "username": "nvr"}, id="user"),
         pytest.param("host: h\nclient_id: nvr", {"host": "h", "tls": False, "client_id": "nvr"}, id="client"),
+        pytest.param(
+            "host: localhost\nport: 9001\ntransport: websockets",
+            {"host": "localhost", "port": 9001, "transport": "websockets"},
+            id="websockets",
+        ),
+        pytest.param(
+            "host: localhost\ntransport: websockets",
+            {"host": "localhost", "port": 1883, "transport": "websockets"},
+            id="websockets-on-frigates-port",
+        ),
+        pytest.param("host: localhost\ntransport: tcp", {"host": "localhost"}, id="tcp"),
         pytest.param("enabled: false", {}, id="without"),
         pytest.param("host: mqtt://me:Hidden1@h", {}, id="address-for-a-name"),
         pytest.param("host: localhost\nport: 99999", {"host": "localhost"}, id="port-that-cannot-be"),
@@ -82,7 +93,7 @@ def test_broker(tmp_path: Path, keys: str, expected: dict[str, object]) -> None:
             "enabled: false",
             "# Frigate did without MQTT (enabled: false); edged says what it sees over MQTT alone: name a broker",
         ),
-        ("transport: websockets", "# transport: edged speaks MQTT over TCP alone: name the broker's MQTT port"),
+        ("transport: unix", '# transport: edged knows "tcp" and "websockets": name the broker\'s port for one of them'),
         (
             "tls_insecure: true",
             "# tls_insecure: left out; Frigate speaks no TLS without tls_ca_certs",

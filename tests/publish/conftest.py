@@ -12,14 +12,26 @@ from typing import Any
 import pytest
 
 from edged.publish.mqtt import MqttPublisher
-from tests.brokers import Broker
+from tests.brokers import Broker, free_port
 from tests.gates import Gate
 
 
+@pytest.fixture(params=["tcp", "websockets"])
+def transport(broker: Broker, request: pytest.FixtureRequest) -> str:
+    """What the publisher speaks over; `broker.box_port` is where it finds it."""
+    if request.param == "websockets":
+        broker.stop()
+        broker.web_port = free_port()
+        broker.start()
+    return str(request.param)
+
+
 @pytest.fixture
-def gate(broker: Broker) -> Iterator[Gate]:
+def gate(broker: Broker, request: pytest.FixtureRequest) -> Iterator[Gate]:
     """The way of the publisher to the broker; the subscriber goes directly."""
-    with Gate(broker.port) as gate:
+    if "transport" in request.fixturenames:
+        request.getfixturevalue("transport")
+    with Gate(broker.box_port) as gate:
         yield gate
 
 

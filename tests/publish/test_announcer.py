@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.watched import Watched
-from edged.publish.connection import MOST_INCOMING_BYTES
+from edged.publish.client import MOST_INCOMING_BYTES
 from edged.publish.home_assistant.announcer import Announcer
 from edged.publish.home_assistant.earlier import MIGRATE, earlier_topics
 from edged.publish.home_assistant.messages import box_topic, camera_message, camera_topic

@@ -46,8 +46,10 @@ def test_broker_absent_at_start_drops_and_counts_then_connects(
     assert ours.counters().last_error == ""
 
 
-def test_broker_down_durable_messages_wait_and_arrive_in_order(broker: Broker, gate: Gate, tmp_path: Path) -> None:
-    ours = publisher(gate.port, durable=tmp_path / "outbox")
+def test_broker_down_durable_messages_wait_and_arrive_in_order(
+    broker: Broker, gate: Gate, tmp_path: Path, transport: str
+) -> None:
+    ours = publisher(gate.port, durable=tmp_path / "outbox", transport=transport)
     connected(ours)
     with Subscriber(broker.port) as seen:
         publish_all(ours, 100)
@@ -90,8 +92,10 @@ def test_broker_that_took_but_did_not_confirm_gets_it_again(
     ours.close()
 
 
-def test_broker_killed_in_load_gets_again_what_it_did_not_confirm(broker: Broker, gate: Gate, tmp_path: Path) -> None:
-    ours = publisher(gate.port, durable=tmp_path / "outbox")
+def test_broker_killed_in_load_gets_again_what_it_did_not_confirm(
+    broker: Broker, gate: Gate, tmp_path: Path, transport: str
+) -> None:
+    ours = publisher(gate.port, durable=tmp_path / "outbox", transport=transport)
     sent = 0
     with Subscriber(broker.port) as seen:
         for _ in range(3):
@@ -142,8 +146,10 @@ def test_broker_killed_keeps_what_it_confirmed_where_it_saves_it(
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_broker_frozen_is_noticed_and_blocks_nothing(broker: Broker, tmp_path: Path, *, durable: bool) -> None:
-    settings = options(broker.port, queue_messages=200, keepalive_s=1)
+def test_broker_frozen_is_noticed_and_blocks_nothing(
+    broker: Broker, tmp_path: Path, transport: str, *, durable: bool
+) -> None:
+    settings = options(broker.box_port, queue_messages=200, keepalive_s=1, transport=transport)
     ours = MqttPublisher(settings, ORIGIN, outbox=outbox_options(tmp_path / "outbox") if durable else None)
     connected(ours)
     broker.freeze()
@@ -171,8 +177,8 @@ def test_broker_frozen_is_noticed_and_blocks_nothing(broker: Broker, tmp_path: P
     ours.close()
 
 
-def test_broker_frozen_close_is_quick_and_leaves_the_will(broker: Broker, tmp_path: Path) -> None:
-    ours = publisher(broker.port, durable=tmp_path / "outbox")
+def test_broker_frozen_close_is_quick_and_leaves_the_will(broker: Broker, tmp_path: Path, transport: str) -> None:
+    ours = publisher(broker.box_port, durable=tmp_path / "outbox", transport=transport)
     connected(ours)
     wait_for(lambda: ours.counters().acknowledged)
     broker.freeze()
@@ -183,7 +189,7 @@ def test_broker_frozen_close_is_quick_and_leaves_the_will(broker: Broker, tmp_pa
     broker.thaw()
     with Subscriber(broker.port) as seen:
         wait_for(lambda: seen.last(f"{BASE}/status") == b"offline")
-        again = publisher(broker.port, durable=tmp_path / "outbox")
+        again = publisher(broker.box_port, durable=tmp_path / "outbox", transport=transport)
         wait_for(lambda: again.counters().connected and not again.counters().waiting)
         again.close()
 
@@ -199,8 +205,8 @@ def test_broker_unreachable_close_is_quick() -> None:
         assert not ours._network._thread.is_alive(), "an attempt to connect outlives its time-out"
 
 
-def test_broker_slow_network_drops_oldest_and_stays_bounded(broker: Broker, gate: Gate) -> None:
-    ours = MqttPublisher(options(gate.port, queue_messages=100, keepalive_s=60), ORIGIN)
+def test_broker_slow_network_drops_oldest_and_stays_bounded(broker: Broker, gate: Gate, transport: str) -> None:
+    ours = MqttPublisher(options(gate.port, queue_messages=100, keepalive_s=60, transport=transport), ORIGIN)
     connected(ours)
     with Subscriber(broker.port) as seen:
         wait_for(lambda: seen.last(f"{BASE}/status"))
@@ -222,8 +228,10 @@ def test_broker_slow_network_drops_oldest_and_stays_bounded(broker: Broker, gate
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_broker_half_open_connection_is_replaced(broker: Broker, gate: Gate, tmp_path: Path, protocol: str) -> None:
-    ours = publisher(gate.port, durable=tmp_path / "outbox", keepalive_s=1, protocol=protocol)
+def test_broker_half_open_connection_is_replaced(
+    broker: Broker, gate: Gate, tmp_path: Path, transport: str, protocol: str
+) -> None:
+    ours = publisher(gate.port, durable=tmp_path / "outbox", keepalive_s=1, protocol=protocol, transport=transport)
     connected(ours)
     with Subscriber(broker.port) as seen:
         gate.upstream = gate.downstream = False  # packets vanish, nobody says so

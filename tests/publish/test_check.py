@@ -183,8 +183,13 @@ def test_check_broker_tls_file_that_is_no_pem_is_a_configuration_error(tmp_path:
         ({"host": "mqtt://x:secret"}, "address is expected$"),
         (
             {"host": "wss://u:secret@x/mqtt"},
-            "^MQTT over WebSockets is not supported: name the broker and its MQTT port$",
+            '^credentials have .*: say host = "x", tls = true, transport = "websockets", and its path$',
         ),
+        ({"host": "ws://x:8080"}, '^ws:// .*: say host = "x", port = 8080, transport = "websockets", and its path$'),
+        ({"path": "mqtt?token=hidden"}, 'begin with "/" and hold neither spaces nor "#"; other letters as %20$'),
+        ({"path": "/a b"}, "neither spaces"),
+        ({"path": "/\r\nX: y"}, "neither spaces"),
+        ({"transport": "unix"}, "tcp or websockets"),
         ({"host": "x:99999"}, "address is expected$"),
         ({"host": "a..b"}, "address is expected, got 'a..b'"),
         ({"host": "a" * 64}, "address is expected, got 'aaa"),
@@ -210,6 +215,27 @@ def test_mqtt_options_impossible_value_is_named(wrong: dict[str, object], messag
 )
 def test_mqtt_options_name_or_address_is_taken(host: str) -> None:
     assert MqttOptions(host).host == host
+
+
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [
+        ({}, "box:1883"),
+        ({"transport": "websockets", "port": 8080}, "ws://box:8080/mqtt"),
+        ({"transport": "websockets", "path": "/a?X-Signature=hidden"}, "ws://box:1883/a"),
+        ({"transport": "websockets", "tls": TlsOptions(), "port": 443}, "wss://box:443/mqtt"),
+        ({"transport": "websockets", "host": "::1"}, "ws://[::1]:1883/mqtt"),
+    ],
+    ids=str,
+)
+def test_mqtt_options_address_says_transport_and_hides_the_query(more: dict[str, Any], address: str) -> None:
+    assert MqttOptions(**{"host": "box", **more}).address == address
+
+
+@pytest.mark.parametrize("alpn", ["", "a b", "ä", "x" * 256, "a\n"])
+def test_tls_options_what_is_no_protocol_is_named(alpn: str) -> None:
+    with pytest.raises(ValueError, match='alpn holds names of protocols, as "x-amzn-mqtt-ca"'):
+        TlsOptions(alpn=("mqtt", alpn))
 
 
 def test_tls_options_half_a_pair_is_named() -> None:

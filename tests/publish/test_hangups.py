@@ -18,7 +18,7 @@ from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, Subscriber, free_port, wait_for
 from tests.publish.deliveries import connected, deliveries, first_sights
 from tests.publish.results import BASE, DETECTIONS, ORIGIN, options, outbox_options, publisher, result
-from tests.publish.test_network import puback, scripted
+from tests.publish.scripted import puback, scripted
 
 LIMITED = [
     pytest.param("max_packet_size 2000", "3.1.1", id="max_packet_size, 3.1.1"),  # hangs up

@@ -15,7 +15,8 @@ import pytest
 from edged.core.states import CameraState, DeviceInfo
 from edged.core.watched import Watched
 from edged.publish import leftovers
-from edged.publish.connection import MOST_INCOMING_BYTES, Connection
+from edged.publish.client import MOST_INCOMING_BYTES
+from edged.publish.connection import Connection
 from edged.publish.home_assistant.messages import box_topic
 from edged.publish.leftovers import MOST_LOST
 from edged.publish.mqtt import MqttPublisher
@@ -24,7 +25,7 @@ from tests.brokers import Broker, Subscriber, free_port, wait_for, write_passwor
 from tests.gates import Gate
 from tests.publish.deliveries import connected, retain
 from tests.publish.results import BASE, ORIGIN, counts, options, publisher, result
-from tests.publish.test_network import puback, scripted
+from tests.publish.scripted import puback, scripted
 
 NOW = result().meta.captured_at
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
-import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,88 +14,10 @@ from edged.publish.connection import Connection
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, wait_for
 from tests.publish.results import ORIGIN, options, outbox_options, publisher, result
+from tests.publish.scripted import puback, scripted
 
-CONNACK = bytes([0x20, 3, 0, 0, 0])
-SESSION_TAKEN_OVER = b"\xe0\x06\x8e\x04\x1f\x00\x01x"  # with a reason, without which paho 2.0 reads no code
 NOT_AUTHORIZED, PAYLOAD_INVALID = 0x87, 0x99
-
-
-class Scripted:
-    """A server of MQTT 5 that accepts everybody; `answer` says what follows each QoS 1 message, None hangs up.
-
-    It hangs up, too, on packets whose first byte is `hang_up_on`.
-    """
-
-    def __init__(
-        self, answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK, hang_up_on: int = -1
-    ) -> None:
-        self.answer = answer
-        self.hang_up_on = hang_up_on
-        self.connack = connack
-        self.connects = 0
-        self.serving: list[threading.Thread] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self.listener.getsockname()[1])
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connects += 1
-            self.serving.append(threading.Thread(target=self._serve, args=[client], daemon=True))
-            self.serving[-1].start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, client.makefile("rb") as stream:
-            client.sendall(self.connack)
-            while (reply := self._reply(stream)) is not None:
-                client.sendall(reply)
-
-    def _reply(self, stream: object) -> bytes | None:
-        read: Callable[[int], bytes] = stream.read  # type: ignore[attr-defined]
-        try:
-            kind = read(1)[0]
-            length = shift = 0
-            while True:
-                byte = read(1)[0]
-                length |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-            body = read(length)
-        except (IndexError, OSError):
-            return None
-        if kind == self.hang_up_on:
-            return None
-        if kind & 0xF6 != 0x32:
-            return b"\xd0\0" if kind == 0xC0 else b""
-        end = 2 + struct.unpack("!H", body[:2])[0]
-        return self.answer(body[2:end], struct.unpack("!H", body[end : end + 2])[0])
-
-    def close(self) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for thread in (self.thread, *self.serving):
-            thread.join(10)
-
-
-@contextmanager
-def scripted(
-    answer: Callable[[bytes, int], bytes | None], *, connack: bytes = CONNACK, hang_up_on: int = -1
-) -> Iterator[Scripted]:
-    server = Scripted(answer, connack=connack, hang_up_on=hang_up_on)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def puback(packet_id: int, code: int = 0) -> bytes:
-    return struct.pack("!BBHBB", 0x40, 4, packet_id, code, 0)
+SESSION_TAKEN_OVER = b"\xe0\x06\x8e\x04\x1f\x00\x01x"  # with a reason, without which paho 2.0 reads no code
 
 
 def answering(code: int) -> Callable[[bytes, int], bytes | None]:

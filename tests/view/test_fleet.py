@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from paho.mqtt import publish
 
-from tests.brokers import Broker, wait_for
+from tests.brokers import Broker, free_port, wait_for
 from tests.view.looking import View, walking_box
 
 
@@ -16,8 +17,13 @@ def boxes(view: View) -> dict[str, dict[str, Any]]:
     return {each["device"]: each for each in view.json("/api/fleet")["boxes"]}
 
 
-def test_boxes_come_work_and_go(broker: Broker, tmp_path: Path) -> None:
-    config = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}'
+@pytest.mark.parametrize("transport", ["tcp", "websockets"])
+def test_boxes_come_work_and_go(broker: Broker, tmp_path: Path, transport: str) -> None:
+    if transport == "websockets":
+        broker.stop()
+        broker.web_port = free_port()
+        broker.start()
+    config = f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.box_port}\ntransport = "{transport}"'
     with (
         walking_box(tmp_path, broker.port) as box,
         View(tmp_path, None, options=("--fleet",), config=config) as view,

@@ -13,7 +13,7 @@ from edged.core.states import CameraState, DeviceInfo, Statistics
 from edged.core.types import FrameResult
 from edged.core.watched import Watched
 from edged.publish.cameras import OFFLINE, ONLINE
-from edged.publish.connection import Will
+from edged.publish.client import Will
 from edged.publish.counters import MessageTally
 from edged.publish.frigate.payload import frigate_event
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, ready_made
