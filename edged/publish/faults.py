@@ -153,8 +153,11 @@ def no_answer(options: MqttOptions, silence: Silence) -> BrokerError:
 
 def _suspicion(options: MqttOptions) -> str:
     if options.transport == WEBSOCKETS:
-        encrypted = "not speak TLS" if options.tls is not None else "expect TLS"
-        return f'it may be an MQTT port, which wants [mqtt] transport = "tcp", or {encrypted}'
+        problem = 'it may be an MQTT port, which wants [mqtt] transport = "tcp"'
+        if options.tls is None:
+            return f"{problem}, or expect TLS"
+        whom = "this client certificate" if options.tls.cert_file else "a client without certificate"
+        return f"{problem}, or not accept {whom}: check cert_file and key_file"
     if options.tls is not None:
         return "it may not speak TLS on this port, or not be an MQTT broker"
     return "it may expect TLS, or not be an MQTT broker"

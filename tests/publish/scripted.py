@@ -13,6 +13,7 @@ from typing import BinaryIO
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 0x10, 0x30, 0x82, 0xC0
 CONNACK = bytes([0x20, 3, 0, 0, 0])
 PINGRESP = b"\xd0\0"
+SESSION_TAKEN_OVER = b"\xe0\x06\x8e\x04\x1f\x00\x01x"  # with a reason, without which paho 2.0 reads no code
 _QOS_1 = 0x02
 
 

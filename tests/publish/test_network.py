@@ -14,10 +14,9 @@ from edged.publish.connection import Connection
 from edged.publish.mqtt import MqttPublisher
 from tests.brokers import Broker, wait_for
 from tests.publish.results import ORIGIN, options, outbox_options, publisher, result
-from tests.publish.scripted import puback, scripted
+from tests.publish.scripted import SESSION_TAKEN_OVER, puback, scripted
 
 NOT_AUTHORIZED, PAYLOAD_INVALID = 0x87, 0x99
-SESSION_TAKEN_OVER = b"\xe0\x06\x8e\x04\x1f\x00\x01x"  # with a reason, without which paho 2.0 reads no code
 
 
 def answering(code: int) -> Callable[[bytes, int], bytes | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +13,17 @@ import pytest
 
 from edged.core.errors import BrokerError, ConfigError
 from edged.publish.check import check_broker
+from edged.publish.connection import Connection
 from edged.publish.faults import BrokerRefusal
 from edged.publish.options import MqttOptions, TlsOptions
 from tests.brokers import Broker, Certificates, Subscriber, free_port, make_certificates, wait_for
 from tests.holdups import FairTime
+from tests.publish.clouds import server_tls
 from tests.publish.deliveries import connected, deliveries, publish_all
 from tests.publish.results import DETECTIONS, options, publisher
-from tests.publish.web import upgrade, web_server
+from tests.publish.scripted import CONNACK, SESSION_TAKEN_OVER
+from tests.publish.web import server_frame, upgrade, web_server
+from tests.publish.wire import BINARY
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +109,7 @@ def test_a_port_for_websockets_addressed_with_mqtt_is_named(web_broker: Broker) 
         check_broker(options(web_broker.web_port))
 
 
-@pytest.mark.parametrize("pause_s", [None, 0.02], ids=["silent", "dripping"])
+@pytest.mark.parametrize("pause_s", [None, 0.002], ids=["silent", "dripping"])
 def test_a_handshake_that_does_not_end_times_out(pause_s: float | None) -> None:
     over = threading.Event()
 
@@ -134,6 +139,26 @@ def test_a_websocket_behind_which_nobody_speaks_mqtt_times_out() -> None:
         over.set()
 
 
+def test_packets_of_one_frame_are_read_one_after_the_other() -> None:
+    """Where the first is read nothing more arrives: what is left must not wait for the next arrival."""
+    over = threading.Event()
+
+    def accept_and_take_over(client: socket.socket, asked: bytes) -> None:
+        client.sendall(upgrade(asked))
+        client.recv(4096)
+        client.sendall(server_frame(BINARY, CONNACK + SESSION_TAKEN_OVER))
+        over.wait(10)
+
+    with web_server(accept_and_take_over) as port:
+        connection = Connection(over_web(port), client_id="x", will=None, context=None)
+        connection.open()
+        assert connection.lost_code == 0
+        connection.step(0.2)
+        assert connection.lost_code == SESSION_TAKEN_OVER[2]
+        connection.abort()
+        over.set()
+
+
 def test_a_websocket_over_tls_is_verified(tmp_path: Path, certificates: Certificates) -> None:
     ca = certificates.file("ca.pem")
     secured = (f"cafile {ca}", f"certfile {certificates.file('server.pem')}",
@@ -156,6 +181,24 @@ def test_a_websocket_over_tls_is_verified(tmp_path: Path, certificates: Certific
     finally:
         box.close()
         broker.kill()
+
+
+def test_a_server_that_resets_the_handshake_for_want_of_a_certificate_is_named(certificates: Certificates) -> None:
+    """In TLS 1.3 a refused client learns of it after the handshake, and not always by an alert."""
+    context = server_tls(certificates)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            with context.wrap_socket(listener.accept()[0], server_side=True) as client:
+                client.recv(4096)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        helper = threading.Thread(target=reset)
+        helper.start()
+        wss = over_web(listener.getsockname()[1], host="localhost", tls=TlsOptions(certificates.file("ca.pem")))
+        with pytest.raises(BrokerError, match=r"wss://localhost:\d+/mqtt .* not accept a client without certificate"):
+            check_broker(wss)
+        helper.join(5)
 
 
 def test_a_websocket_over_tls_to_a_plain_port_is_named(web_broker: Broker) -> None:
