@@ -48,7 +48,7 @@ def sequences(server: Cloud) -> list[int]:
 def test_aws_takes_all_that_a_box_says(
     iot_core: Cloud, certificates: Certificates, tmp_path: Path, protocol: str
 ) -> None:
-    watched = [Watched("gate", ("person",))]
+    watched = [Watched("gate", labels=("person",))]
     ours = MqttPublisher(
         thing(iot_core, certificates, protocol=protocol), ORIGIN, outbox=outbox_options(tmp_path), cameras=watched,
         discovery_prefix="homeassistant",
