@@ -95,7 +95,7 @@ def test_sample_of_a_video_of_many_frames_gives_those_it_names(
     pictures = [picture(number) for number in range(900)]
     video = write_pictures(tmp_path / name, "libx264", "yuv420p", pictures, options=options)
     taken = sample([str(video)], tmp_path / "out", count=2, verification=0)
-    assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
+    assert len(taken.frames) == 2
     for frame in taken.frames:
         pixels = cv2.imread(str(tmp_path / "out" / frame.file))
         assert pixels is not None
@@ -107,7 +107,7 @@ def test_sample_leaves_near_duplicates_out(tmp_path: Path, caplog: pytest.LogCap
     video = write_video(tmp_path / "v.avi", [1] * 30 + [2] * 30)
     with caplog.at_level(logging.WARNING):
         taken = sample([str(video)], tmp_path / "out", count=8, verification=0)
-    assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
+    assert len(taken.frames) == 2
     assert taken.skipped["near-duplicate"] > 5
     assert "2 of 8 frames" in caplog.text
 
