@@ -137,6 +137,7 @@ def _mqtt(
         mqtt_options(settings.mqtt),
         speaker,
         prefix=settings.mqtt.prefix,
+        topic=settings.mqtt.topic,
         qos=publish.qos,
         empty_frames=publish.detections == "all",
         outbox=outbox_options(publish, device=settings.device.id),

@@ -62,6 +62,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
     _require_cameras(settings, path=path, lines=lines)
     _require_unlike_areas(settings, path=path, lines=lines)
     _require_unlike_prefixes(settings, path=path, lines=lines)
+    _require_topics_for_others(settings, path=path, lines=lines)
     _warn_of_exposed_secrets(settings, path=path, raw=raw, lines=lines)
     return settings.model_copy(update={"camera": tuple(camera for camera in settings.camera if camera.enabled)})
 
@@ -171,6 +172,19 @@ def _require_unlike_prefixes(settings: Settings, *, path: Path, lines: dict[Key,
         here = line_of(lines, ("publish", "frigate_prefix"))
         problem = f'edged\'s own topics begin with "{own}/"; name another, as "frigate"'
         raise ConfigError(f"{path}:{here}: [publish] frigate_prefix: {problem}")
+
+
+def _require_topics_for_others(settings: Settings, *, path: Path, lines: dict[Key, int]) -> None:
+    """Raise ConfigError where Home Assistant's or Frigate's topics are wanted of a broker that does not take them."""
+    mqtt, publish = settings.mqtt, settings.publish
+    reason = "[mqtt] topic is set, so that no other topics are used" if mqtt.topic else "[mqtt] retain is false"
+    if not mqtt.topic and mqtt.retain:
+        return
+    for key, whose in (("home_assistant", "Home Assistant's"), ("frigate_prefix", "Frigate's")):
+        if getattr(publish, key):
+            here = line_of(lines, ("publish", key))
+            problem = f"{whose} topics are apart from others, and retained, but {reason}; remove one of them"
+            raise ConfigError(f"{path}:{here}: [publish] {key}: {problem}")
 
 
 def _warn_of_exposed_secrets(settings: Settings, *, path: Path, raw: Mapping[str, Any], lines: dict[Key, int]) -> None:

@@ -38,7 +38,8 @@ from edged.publish.options import (
     require_path,
     require_user,
 )
-from edged.publish.topics import Topics
+from edged.publish.template import require_template, tells_apart
+from edged.publish.topics import PREFIX, Topics
 
 
 def _devices(value: object) -> tuple[str, ...]:
@@ -60,6 +61,11 @@ def _durable(value: object) -> object:
 
 def _prefix(value: str) -> str:
     return Topics(device="any", prefix=value).prefix
+
+
+def _topic(value: str) -> str:
+    require_template(value)
+    return value
 
 
 def _frigate_prefix(value: str) -> str:
@@ -122,7 +128,8 @@ class Mqtt(Section, SessionOptions, TlsOptions, frozen=True):
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
-    prefix: Annotated[str, AfterValidator(_prefix)] = "edged"
+    prefix: Annotated[str, AfterValidator(_prefix)] = PREFIX
+    topic: Annotated[str, AfterValidator(_topic)] = ""
     path: Annotated[str, MaxLen(4096), AfterValidator(_path)] = "/mqtt"
     tls: bool | None = None
     alpn: Annotated[tuple[str, ...], BeforeValidator(_alpn), AfterValidator(_alpn_names)] = ()
@@ -159,6 +166,17 @@ class Mqtt(Section, SessionOptions, TlsOptions, frozen=True):
     def _path_has_a_websocket(self) -> Mqtt:
         if self.path != SessionOptions.path and self.transport != WEBSOCKETS:
             raise ValueError(f'path is that of a WebSocket: say transport = "{WEBSOCKETS}", or remove path')
+        return self
+
+    @model_validator(mode="after")
+    def _topic_fits(self) -> Mqtt:
+        if self.topic and self.prefix != PREFIX:
+            raise ValueError("topic and prefix are both given: write the prefix into topic, and remove it")
+        if self.topic and self.retain and not tells_apart(self.topic):
+            raise ValueError(
+                "the broker retains one message a topic, and this topic is the same for several states: say "
+                "retain = false, or put {camera} and {kind} into topic"
+            )
         return self
 
     @property

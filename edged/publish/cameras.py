@@ -28,6 +28,7 @@ class CameraStates:
         names: the present cameras; nothing is published about others. None: every camera that has a state.
         retain: sets the retained payload of a topic; an empty payload removes it.
         origin: what messages name as their origin now.
+        json_only: leave out what is not JSON, the word `online` and pictures: the topic does not say of what they are.
 
     Raises:
         ValueError: a name that no camera may have.
@@ -40,7 +41,9 @@ class CameraStates:
         names: Iterable[str] | None,
         retain: Callable[[str, bytes], None],
         origin: Callable[[], Origin],
+        json_only: bool = False,
     ) -> None:
+        self._json_only = json_only
         self._topics = topics
         self._origin = origin
         self._retain = retain
@@ -71,7 +74,8 @@ class CameraStates:
             if not state.alive:
                 self._counts[name] = replace(counts, available=False, as_of=state.since)
             self._say_objects(name)
-        self._retain(self._topics.camera_status(name), ONLINE if state.alive else OFFLINE)
+        if not self._json_only:
+            self._retain(self._topics.camera_status(name), ONLINE if state.alive else OFFLINE)
         self._retain(self._topics.camera_health(name), encode(health_payload(state, device=self._topics.device)))
 
     def objects(self, counts: ObjectCounts) -> None:
@@ -92,7 +96,8 @@ class CameraStates:
     def snapshot(self, snapshot: Snapshot) -> None:
         """Publish a picture."""
         with self._lock:
-            if self._ended or (self._names is not None and snapshot.camera not in self._names):
+            known = self._names is None or snapshot.camera in self._names
+            if self._ended or self._json_only or not known:
                 return
             topic = self._topics.snapshot(snapshot.camera, snapshot.label)
             self._pictures.setdefault(snapshot.camera, set()).add(topic)
@@ -117,7 +122,8 @@ class CameraStates:
     def _of(self, name: str) -> list[str]:
         """All retained topics of a camera; last its health, by which a later start recognises it as this device's."""
         topics = self._topics
-        return [topics.camera_objects(name), topics.camera_status(name), topics.camera_health(name)]
+        status = [] if self._json_only else [topics.camera_status(name)]
+        return [topics.camera_objects(name), *status, topics.camera_health(name)]
 
     def tidy(self, held: Iterable[str]) -> set[str]:
         """Remove from the broker what it retains of cameras that are not configured; returns those topics.

@@ -27,7 +27,7 @@ _HTTP = b"H"  # its first letter; in MQTT the first byte of a packet that no ser
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """The last will: the broker publishes it, retained, when this client is lost."""
+    """The last will: the broker publishes it, retained where `options.retain` is set, when this client is lost."""
 
     topic: str
     payload: bytes
@@ -109,7 +109,7 @@ def make_client(
         if options.tls is not None and options.tls.insecure:
             client.tls_insecure_set(True)  # noqa: FBT003 - paho's signature
     if will is not None:
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.will_set(will.topic, will.payload, qos=1, retain=options.retain)
     limits = None
     if options.protocol == "5":
         limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]

@@ -9,6 +9,14 @@ LOSSES_IN_A_ROW = 3  # with the same message; one or two may be a broker that re
 LOSSES_ONCE_PROVED = 2  # of a broker known to do so; one may be due to an earlier message whose answer was not read
 
 
+_PACKET_OVERHEAD_BYTES = 16  # fixed header, topic length, packet id, empty properties
+
+
+def packet_bytes(topic: str, payload: bytes) -> int:
+    """Upper bound of the size of a message's packet."""
+    return len(topic.encode()) + len(payload) + _PACKET_OVERHEAD_BYTES
+
+
 class SizeGuard:
     """Suspects a size, holds such messages back, and is sure only when a smaller message gets through.
 

@@ -34,8 +34,10 @@ from edged.publish.payload import (
     frame_payload,
     info_payload,
     stats_payload,
+    status_payload,
 )
 from edged.publish.sender import Sender
+from edged.publish.template import router
 from edged.publish.tls import tls_context
 from edged.publish.topics import Topics
 
@@ -56,6 +58,8 @@ class MqttPublisher:
         options: the broker.
         origin: device, model and session that messages name.
         prefix: levels of every topic before the device.
+        topic: a template for every topic instead (`edged/publish/template.py`): all that is sent is JSON then, without
+            pictures and without the states that are a word. Empty: edged's own topics.
         qos: of detections, 0 or 1; of those that the outbox keeps always 1.
         empty_frames: also publish frames without detections.
         outbox: keep messages on disk until the broker has confirmed them; None: do not.
@@ -68,7 +72,7 @@ class MqttPublisher:
     Raises:
         ConfigError: TLS files or the outbox's directory cannot be used.
         EdgedError: another process holds the outbox.
-        ValueError: a device id, prefix or camera name that cannot be part of a topic.
+        ValueError: a device id, prefix, template or camera name that cannot be part of a topic.
     """
 
     def __init__(  # noqa: PLR0913 - each says something of its own
@@ -77,6 +81,7 @@ class MqttPublisher:
         origin: Origin,
         *,
         prefix: str = "edged",
+        topic: str = "",
         qos: Literal[0, 1] = 0,
         empty_frames: bool = True,
         outbox: OutboxOptions | None = None,
@@ -90,11 +95,13 @@ class MqttPublisher:
         self._empty_frames = empty_frames
         self._closed = False
         self.topics = Topics(origin.device, prefix)
+        self._json_only = bool(topic)
         self._cameras = CameraStates(
             self.topics,
             names=None if cameras is None else [each.camera for each in cameras],
             retain=self._retain,
             origin=lambda: self._origin,
+            json_only=self._json_only,
         )
         context = None if options.tls is None else tls_context(options.tls)
         self._tally = MessageTally()
@@ -108,12 +115,18 @@ class MqttPublisher:
         self._network = Network(
             options,
             client_id=name,
-            will=Will(self.topics.status, OFFLINE),
+            will=Will(self.topics.status, self._status(OFFLINE)),
             context=context,
             mailbox=self._mailbox,
-            sender=Sender(options, mailbox=self._mailbox, outbox=self._outbox, tally=self._tally),
+            sender=Sender(
+                options,
+                mailbox=self._mailbox,
+                outbox=self._outbox,
+                tally=self._tally,
+                route=router(self.topics, topic),
+            ),
             tally=self._tally,
-            on_connected=(lambda: None) if cameras is None else self._search.begin,
+            on_connected=self._search.begin if cameras is not None and options.retain and not topic else (lambda: None),
         )
         self._announcer = Announcer(
             self.topics,
@@ -124,7 +137,7 @@ class MqttPublisher:
         )
         self._durable_detections = outbox is not None and outbox.detections
         self._events = EventMessages(self.topics, send=self._network.send, outbox=self._outbox, on_carried=on_carried)
-        self._retain(self.topics.status, ONLINE)
+        self._retain(self.topics.status, self._status(ONLINE))
         if self._outbox is not None:
             self._outbox.start(
                 on_ready=self._network.wake, on_open=lambda journal: self._events.carry(journal, self._origin)
@@ -222,7 +235,7 @@ class MqttPublisher:
         self._announcer.close()
         self._search.stop(0)
         self._cameras.end()
-        self._mailbox.set_state(RetainedState(self.topics.status, OFFLINE))
+        self._mailbox.set_state(RetainedState(self.topics.status, self._status(OFFLINE)))
         if self._outbox is not None:
             self._outbox.shut()
             self._send_last(self._outbox)
@@ -260,8 +273,14 @@ class MqttPublisher:
         self._tally.add("truncated")
         return encoded
 
+    def _status(self, word: bytes) -> bytes:
+        return encode(status_payload(word.decode(), self._origin)) if self._json_only else word
+
     def _retain(self, topic: str, payload: bytes) -> None:
-        self._mailbox.set_state(RetainedState(topic, payload))
+        state = RetainedState(topic, payload)
+        self._mailbox.set_state(state)
+        if not (payload or self._options.retain):
+            self._mailbox.forget(state)  # the broker holds nothing that could be removed
         self._network.wake()
 
 

@@ -151,7 +151,8 @@ class Network:
 
     def _attempt(self, backoff: Backoff) -> float:
         """Make one connection and serve it to its end; returns the seconds to wait before the next."""
-        connection = Connection(self._options, client_id=self._client_id, will=self._will, context=self._context)
+        will = Will(self._sender.route(self._will.topic), self._will.payload)
+        connection = Connection(self._options, client_id=self._client_id, will=will, context=self._context)
         try:
             connection.open(stop=lambda: self._closing)
             began = time.monotonic()

@@ -61,6 +61,7 @@ class SessionOptions:
         keepalive_s: a broker that is silent for twice this long counts as lost.
         transport: `websockets` puts MQTT into a WebSocket, with TLS where that is on.
         path: of the WebSocket, with its query.
+        retain: ask the broker to keep states, so that who subscribes later hears them.
     """
 
     client_id: Annotated[str, MaxLen(128)] = ""
@@ -68,6 +69,7 @@ class SessionOptions:
     keepalive_s: Annotated[int, Interval(ge=1, le=3600)] = 10
     transport: Literal["tcp", "websockets"] = "tcp"
     path: Annotated[str, MaxLen(4096)] = "/mqtt"
+    retain: bool = True
 
 
 @dataclass(frozen=True)

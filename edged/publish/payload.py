@@ -153,6 +153,11 @@ def health_payload(state: CameraState, *, device: str) -> Payload:
     }
 
 
+def status_payload(status: str, origin: Origin) -> Payload:
+    """`edged.status/1`: whether the device is connected, for brokers where the topic does not say of what a word is."""
+    return {"schema": "edged.status/1", "device": origin.device, "session": origin.session, "status": status}
+
+
 def info_payload(info: DeviceInfo, origin: Origin) -> Payload:
     """`edged.info/1`: what runs on the device. Cameras by name only: their addresses hold secrets."""
     return {

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from edged.publish.connection import Connection
 from edged.publish.counters import MessageTally
 from edged.publish.faults import FAILED, HOPELESS
-from edged.publish.hangups import SizeGuard
+from edged.publish.hangups import SizeGuard, packet_bytes
 from edged.publish.mailbox import Mailbox, Outgoing, RetainedState, TooLargeError
 from edged.publish.options import MqttOptions
 from edged.publish.outbox import Outbox
 
 logger = logging.getLogger(__name__)
-
-_PACKET_OVERHEAD_BYTES = 16  # fixed header, topic length, packet id, empty properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +45,20 @@ class Sender:
         mailbox: states and messages.
         outbox: durable messages; None where there are none.
         tally: counts everything.
+        route: gives the topic on which a message is sent, from its own.
     """
 
-    def __init__(self, options: MqttOptions, *, mailbox: Mailbox, outbox: Outbox | None, tally: MessageTally) -> None:
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        mailbox: Mailbox,
+        outbox: Outbox | None,
+        tally: MessageTally,
+        route: Callable[[str], str] = str,
+    ) -> None:
         self._options = options
+        self.route = route
         self._mailbox = mailbox
         self._outbox = outbox
         self._tally = tally
@@ -128,11 +137,12 @@ class Sender:
         state = self._mailbox.next_state()
         if state is None:
             return False
-        size, most = _size(state.topic, state.payload), connection.limits.packet_bytes
+        topic = self.route(state.topic)
+        size, most = packet_bytes(topic, state.payload), connection.limits.packet_bytes
         if size > most:
             self._drop("too_large", state.topic, TooLargeError(f"{size} bytes, the broker takes {most}"))
         elif not self._states_guard.refuses(size):
-            self._hand_over(connection, state.topic, state.payload, state)
+            self._hand_over(connection, topic, state.payload, state)
         elif self._states_guard.sure:
             self._drop("too_large", state.topic, TooLargeError(f"the broker hung up on {size} bytes"))
         else:
@@ -166,15 +176,16 @@ class Sender:
         return True
 
     def _send_one(self, connection: Connection, message: Outgoing) -> None:
+        topic = self.route(message.topic)
         try:
-            most = min(self._options.max_payload_bytes, _room(connection, message.topic))
+            most = min(self._options.max_payload_bytes, connection.limits.packet_bytes - packet_bytes(topic, b""))
             payload = message.encode(most)
-            if message.qos and self._guard.refuses(_size(message.topic, payload)):
-                payload = message.encode(self._guard.largest_passed - _size(message.topic, b""))
+            if message.qos and self._guard.refuses(packet_bytes(topic, payload)):
+                payload = message.encode(self._guard.largest_passed - packet_bytes(topic, b""))
         except Exception as exc:  # noqa: BLE001 - one bad message must not hold up the rest
             self._drop("too_large" if isinstance(exc, TooLargeError) else "invalid", message.topic, exc)
         else:
-            self._hand_over(connection, message.topic, payload, message if message.qos else None)
+            self._hand_over(connection, topic, payload, message if message.qos else None)
 
     def _send_durable(self, connection: Connection) -> bool:
         if self._outbox is None or self._paused():
@@ -182,7 +193,8 @@ class Sender:
         row = self._outbox.take()
         if row is None:
             return False
-        size, most = _size(row.topic, row.payload), connection.limits.packet_bytes
+        topic = self.route(row.topic)
+        size, most = packet_bytes(topic, row.payload), connection.limits.packet_bytes
         if size > most:
             self._drop("too_large", row.topic, TooLargeError(f"{size} bytes, the broker takes {most}"))
             self._outbox.acknowledge(row.delivery)
@@ -190,7 +202,7 @@ class Sender:
             self._held.append(_Held(row.delivery, row.topic, size))
             self._give_up_held()
         else:
-            self._hand_over(connection, row.topic, row.payload, _Durable(row.delivery))
+            self._hand_over(connection, topic, row.payload, _Durable(row.delivery))
         return True
 
     def _give_up_held(self) -> None:
@@ -215,11 +227,11 @@ class Sender:
 
     def _hand_over(self, connection: Connection, topic: str, payload: bytes, record: _InFlight | None) -> None:
         """Send; `record` is what the broker's confirmation is for, None for QoS 0."""
-        retain = isinstance(record, RetainedState)
+        retain = isinstance(record, RetainedState) and self._options.retain
         packet_id = connection.send(topic, payload, qos=0 if record is None else 1, retain=retain)
         if record is not None:
             # Without a packet id the connection is lost: kept under a free key, to be put back with the others.
-            self._in_flight[packet_id or -1 - len(self._in_flight)] = record, _size(topic, payload)
+            self._in_flight[packet_id or -1 - len(self._in_flight)] = record, packet_bytes(topic, payload)
         elif not packet_id:
             self._tally.drop("offline")
             return
@@ -284,13 +296,3 @@ class Sender:
         self._tally.last_error = self.refusal
         logger.log(logging.DEBUG if self.refusal == self._logged else logging.WARNING, "%s", self.refusal)
         self._logged = self.refusal
-
-
-def _size(topic: str, payload: bytes) -> int:
-    """Upper bound of the packet's size, bytes."""
-    return len(topic.encode()) + len(payload) + _PACKET_OVERHEAD_BYTES
-
-
-def _room(connection: Connection, topic: str) -> int:
-    """Largest payload that the broker accepts on this topic, bytes."""
-    return connection.limits.packet_bytes - _size(topic, b"")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edged.core.names import require_name
 
+PREFIX = "edged"
 _PREFIX = re.compile(r"[^\s+#/$\x00-\x1f][^+#\x00-\x1f]*(?<!/)")
 
 
@@ -31,7 +32,7 @@ class Topics:
     """
 
     device: str
-    prefix: str = "edged"
+    prefix: str = PREFIX
 
     def __post_init__(self) -> None:
         require_name("device id", self.device)

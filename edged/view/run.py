@@ -80,6 +80,13 @@ async def _serve(settings: ViewSettings, socket: Callable[[], Path] | None, *, f
 
 
 def _fleet(settings: ViewSettings, viewers: Viewers) -> Fleet:
+    """What listens to the broker.
+
+    Raises:
+        ConfigError: TLS files cannot be used, or the broker has none of the topics that tell boxes apart.
+    """
+    if settings.mqtt.topic:
+        raise ConfigError("[mqtt] topic: --fleet reads edged's own topics", remedy="remove it, and name their prefix")
     return Fleet(
         mqtt_options(settings.mqtt), prefix=settings.mqtt.prefix, on_change=lambda known: viewers.say("fleet", known)
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from paho.mqtt import publish
 
+from tests.boxes import run_edged
 from tests.brokers import Broker, free_port, wait_for
 from tests.view.looking import View, walking_box
 
@@ -36,6 +37,13 @@ def test_boxes_come_work_and_go(broker: Broker, tmp_path: Path, transport: str) 
         assert view.ask("/readyz")[0] == 200, "a fleet is looked at, no daemon of this machine is needed"
         assert box.stop() == 0
         wait_for(lambda: not boxes(view)["box"]["online"], what="it is offline")
+
+
+def test_topics_that_do_not_tell_boxes_apart_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "view.toml").write_text('[mqtt]\ntopic = "a/{camera}/{kind}"\n')
+    done = run_edged("view", "--fleet", "--config", tmp_path / "view.toml", cwd=tmp_path)
+    assert done.returncode == 78
+    assert "[mqtt] topic: --fleet reads edged's own topics; remove it, and name their prefix" in done.stderr
 
 
 def test_nonsense_from_the_broker_is_passed_over(broker: Broker, tmp_path: Path) -> None:

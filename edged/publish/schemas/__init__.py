@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("detections", "events", "health", "info", "objects", "stats")
+NAMES = ("detections", "events", "health", "info", "objects", "stats", "status")
 
 
 def load(name: str) -> dict[str, Any]:
