@@ -34,7 +34,7 @@ USER = f"{HUB}/{DEVICE}/?api-version=2021-04-12"
 TOKEN = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2FEdge%3A1&sig=vSgHBMUG%3D&se=1456481802"
 EVENTS = f"devices/{DEVICE}/messages/events/"
 BAG = EVENTS + "$.ct=application%2Fjson&$.ce=utf-8&camera={camera}&kind={kind}"
-WATCHED = [Watched("gate", ("person",)), Watched("yard")]
+WATCHED = [Watched("gate", labels=("person",)), Watched("yard")]
 
 
 @pytest.fixture(scope="module")
