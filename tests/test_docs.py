@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.assembly.options import mqtt_options
 from edged.assembly.parts import FIXED_SECTIONS
 from edged.config import Settings, load_settings
 from edged.publish.topics import Topics
@@ -14,6 +15,7 @@ from edged.publish.topics import Topics
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MESSAGES = (ROOT / "docs" / "messages.md").read_text()
+BROKERS = (ROOT / "docs" / "brokers.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 USER_DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 LONGEST_README = 1000  # words
@@ -47,6 +49,15 @@ def test_configuration_in_readme_is_accepted(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "gate-password").write_text("secret\n")
     config.chmod(0o600)
     assert [camera.name for camera in load_settings(config).camera] == ["gate"]
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", BROKERS, flags=re.DOTALL))
+def test_configurations_of_brokers_are_accepted(tmp_path: Path, example: str) -> None:
+    config = tmp_path / "edged.toml"
+    (tmp_path / "sas-token").write_text("SharedAccessSignature sr=a&sig=b&se=c\n")
+    text = example.replace("/etc/edged/sas-token", f"{tmp_path}/sas-token")
+    config.write_text(f'{text}\n[[camera]]\nname = "gate"\nsource = "gate.mp4"\n')
+    assert mqtt_options(load_settings(config).mqtt).tls
 
 
 def test_readme_is_short_and_leads_to_every_page() -> None:
