@@ -18,6 +18,7 @@ Transport = Literal["auto", "tcp", "udp", "multicast"]
 
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
+MAX_KEY_INTERVAL_S = 86_400.0
 KEY_FRAMES_WITHIN_S = 30.0  # cameras that save bits send one every 10 or 20 s
 MAX_PIXELS = 1 << 28  # 805 MB per picture, more than any camera gives
 

@@ -71,6 +71,10 @@ class Camera(Section, ReadOptions, frozen=True):
     @model_validator(mode="after")
     def _keys_fit_the_source(self) -> Camera:
         scheme = scheme_of(self.source)
+        if self.transport in {"udp", "multicast"} and scheme == "rtsps":
+            raise ValueError(f'transport is "{self.transport}", but rtsps:// comes over TCP; remove it')
+        if self.ca_file and not self.verify:
+            raise ValueError("verify = false takes any certificate, so that ca_file is not used; remove one of them")
         if self.transport != "auto" and not scheme.startswith("rtsp"):
             raise ValueError("transport is of rtsp:// and rtsps://, and source is neither; remove it")
         if (self.ca_file or not self.verify) and scheme not in {"https", "rtsps"}:

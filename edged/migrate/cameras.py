@@ -78,7 +78,7 @@ def _read(root: Section, given: str, name: str, camera: Section) -> FrigateCamer
     try:
         address = camera_address(camera, root.section("go2rtc"))
         _require_accepted(name, address)
-        over_udp = scheme_of(address.source).startswith("rtsp") and is_over_udp(camera, root.section("ffmpeg"))
+        over_udp = scheme_of(address.source) == "rtsp" and is_over_udp(camera, root.section("ffmpeg"))
     except LeftOut as exc:
         left_out = left_out or str(exc)
     width, height = (detect.number(side, least=1, most=_MOST_PIXELS) or 0.0 for side in ("width", "height"))

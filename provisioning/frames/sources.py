@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,10 +174,12 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
     if every_s <= 0:
         raise UsageError(f"the interval between frames must be positive, got {every_s:g} s")
     try:
-        again = bool(scheme_of(source))  # a camera that gives a picture for each request is asked for each
-        spec = CameraSpec("sample", source, loop=again, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
+        spec = CameraSpec("sample", source, loop=False, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
+    if scheme_of(source) in {"http", "https"}:  # a camera that gives a picture for each request is asked again
+        with closing(FrameReader(spec)) as reader:
+            spec = replace(spec, loop=reader.info.live)
     with closing(FrameReader(spec)) as reader:
         index = 0
 

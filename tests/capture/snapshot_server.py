@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import re
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from tests.capture.videos import jpeg
@@ -28,7 +30,9 @@ class SnapshotServer(http.server.ThreadingHTTPServer):
         self.password = ""  # of the user joe
         self.digest = False
         self.refusals: list[tuple[int, dict[str, str]]] = []  # answers instead of pictures, the next first
+        self.refuses_ours: list[tuple[int, dict[str, str]]] = []  # the same, but FFmpeg gets its picture
         self.endless = False
+        self.stream = False  # pictures without an end, and without a word between them
         self.connections = 0
         self.asked_s: list[float] = []  # when, by whom a picture or an answer in its place was given
         self.not_modified = 0
@@ -54,19 +58,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(401, {"WWW-Authenticate": way}, b"who are you?")
             return
         ours.asked_s.append(time.monotonic())
+        by_us = "python" in self.headers.get("User-Agent", "")
         if ours.refusals:
             self._answer(*ours.refusals.pop(0), b"")
+        elif ours.refuses_ours and by_us:
+            status, headers = ours.refuses_ours.pop(0)
+            self._answer(status, headers, None if status == HTTPStatus.NOT_MODIFIED else b"")
+        elif ours.stream:
+            self._drip(ours.picture, "video/x-motion-jpeg")
         elif ours.tag and self.headers.get("If-None-Match") == ours.tag:
             ours.not_modified += 1
             self._answer(304, {"ETag": ours.tag}, None)
-        elif ours.endless and "python" in self.headers.get("User-Agent", ""):
-            self.send_response(200)
-            self.end_headers()
-            while True:
-                self.wfile.write(b"x")
-                time.sleep(0.05)
+        elif ours.endless and by_us:
+            self._drip(b"x", "image/jpeg")
         else:
             self._answer(200, {"Content-Type": ours.kind} | ({"ETag": ours.tag} if ours.tag else {}), ours.picture)
+
+    def _drip(self, piece: bytes, kind: str) -> None:
+        """Send a piece 20 times a second, until nobody listens."""
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(piece)
+                time.sleep(0.05)
+        self.close_connection = True
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes | None) -> None:
         self.send_response(status)

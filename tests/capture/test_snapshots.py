@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edged.capture.cameras import Cameras
@@ -35,6 +37,12 @@ def refusal(spec: CameraSpec) -> str:
         return recorder.wait_for("gate", "offline").reason
 
 
+def noisy_jpeg() -> bytes:
+    """As large as those of cameras; FFmpeg is less sure of it than of a small one."""
+    noise = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    return cv2.imencode(".jpg", noise)[1].tobytes()
+
+
 def test_snapshots_come_at_the_rate_over_one_connection_one_request_each() -> None:
     with snapshot_server() as server, watching(camera(server)) as cameras:
         wait_for_frame(cameras)
@@ -49,6 +57,41 @@ def test_snapshots_come_at_the_rate_over_one_connection_one_request_each() -> No
     assert (state.decoder, state.fps) == ("HTTP snapshots, OpenCV", 10.0)
 
 
+def test_snapshot_of_a_real_size_is_one_and_asked_for_at_its_rate() -> None:
+    with snapshot_server() as server:
+        server.picture = noisy_jpeg()
+        spec = camera(server, source=f"http://127.0.0.1:{server.port}/snapshot.jpg", fps=2.0)
+        with watching(spec) as cameras:
+            wait_for_frame(cameras)
+            assert cameras.states()["gate"].decoder == "HTTP snapshots, OpenCV"
+            asked = len(server.asked_s)
+            take_until(cameras, lambda: len(server.asked_s) >= asked + 3)
+            assert server.asked_s[-1] - server.asked_s[-3] > 0.7
+
+
+def test_snapshot_camera_that_is_busy_at_the_second_request_is_waited_for() -> None:
+    with snapshot_server() as server:
+        server.refuses_ours = [(503, {"Retry-After": "1"})]
+        with watching(camera(server)) as cameras:
+            wait_for_frame(cameras)
+            assert cameras.counters()["gate"].reconnects == 0
+        assert not server.refuses_ours
+
+
+def test_snapshot_camera_that_says_unchanged_before_it_gave_a_picture_is_no_camera() -> None:
+    with snapshot_server() as server:
+        server.refuses_ours = [(304, {})]
+        assert "HTTP 304, not modified, before there was a picture" in refusal(camera(server))
+
+
+def test_pictures_without_an_end_are_a_stream() -> None:
+    with snapshot_server() as server:
+        server.picture, server.stream = noisy_jpeg(), True
+        with watching(camera(server, fps=0.0)) as cameras:
+            take_until(cameras, lambda: cameras.counters()["gate"].captured > 5)
+            assert cameras.states()["gate"].decoder == "FFMPEG mjpeg, software"
+
+
 def test_snapshot_that_changes_is_seen_and_its_size_too() -> None:
     with snapshot_server() as server, watching(camera(server)) as cameras:
         wait_for_frame(cameras)
@@ -58,15 +101,16 @@ def test_snapshot_that_changes_is_seen_and_its_size_too() -> None:
     assert frames and number_of(last.pixels) == 40
 
 
-def test_snapshot_that_has_not_changed_is_not_sent_again_and_is_frozen_in_the_end() -> None:
+@pytest.mark.parametrize(("fps", "after_s"), [(20.0, 1.0), (2.0, 2.0)], ids=["often", "rarely"])
+def test_snapshot_that_has_not_changed_is_not_sent_again_and_is_frozen_in_the_end(fps: float, after_s: float) -> None:
     recorder = Recorder()
-    with snapshot_server() as server, watching(camera(server, fps=20.0, frozen_after_s=1.0), recorder) as cameras:
+    with snapshot_server() as server, watching(camera(server, fps=fps, frozen_after_s=after_s), recorder) as cameras:
         server.tag = '"1"'
         take_until(cameras, lambda: server.not_modified > 5)
         recorder.wait_for("gate", "frozen")
         assert cameras.counters()["gate"].captured > 5
         server.picture, server.tag = jpeg(2), '"2"'
-        take_until(cameras, lambda: server.not_modified > 20)
+        take_until(cameras, lambda: number_of(wait_for_frame(cameras).pixels) == 2)
 
 
 @pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])

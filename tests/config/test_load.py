@@ -14,6 +14,8 @@ from edged.core.errors import ConfigError
 from provisioning.recipe.settings import ProvisionSettings
 from tests.config.files import MINIMAL, refused, write
 
+SECURE = MINIMAL.replace("gate.mp4", "rtsps://10.0.0.9/s")
+
 
 def test_load_one_camera_is_enough(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, MINIMAL))
@@ -83,6 +85,8 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param(MINIMAL + 'transport = "udp"\n', "transport is of rtsp:// and rtsps://", id="transport"),
         pytest.param(MINIMAL + "verify = false\n", "verify is about certificates of https://", id="verify"),
         pytest.param(MINIMAL + 'ca_file = "x"\n', "ca_file is about certificates of https:// and", id="ca-file"),
+        pytest.param(SECURE + 'transport = "udp"\n', "but rtsps:// comes over TCP; remove it", id="rtsps"),
+        pytest.param(SECURE + 'verify = false\nca_file = "x"\n', "verify = false takes any certificate, so", id="any"),
         pytest.param(MINIMAL + "enabled = false\n", "4: [[camera]] enabled: no camera is enabled", id="enabled"),
         pytest.param(MINIMAL + 'fourcc = "MJPG"\n', "fourcc: unknown key; the format of a device is", id="fourcc"),
         pytest.param(MINIMAL + 'url = "x"\n', 'url: unknown key; did you mean "source"?', id="url"),

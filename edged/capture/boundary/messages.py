@@ -13,12 +13,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from edged.capture.sources.stream import StreamInfo
-from edged.capture.spec import MAX_FPS
+from edged.capture.spec import MAX_FPS, MAX_KEY_INTERVAL_S
 
 MAX_PACKET = 16_384
 MAX_TEXT = 2_000  # bytes of a reason
 MAX_LETTERS = 100  # of a name of a decoder
-MAX_KEY_INTERVAL_S = 86_400.0
 _FRAME = struct.Struct("<BBHHIIQQIII")
 _PULSE = struct.Struct("<BIII")
 _WANT = struct.Struct("<BII")

@@ -74,6 +74,7 @@ class Worker:
         self._slots: SlotWindow | None = None
         self._size_wh = (0, 0)
         self._info: StreamInfo | None = None
+        self._reader: FrameReader | None = None  # while it opens there is none
         self._print = b""  # of the first picture of a pair
         self._pair_due_s = 0.0
         self._missed = 0
@@ -103,7 +104,7 @@ class Worker:
 
     def _tell_info(self) -> None:
         """Say what is being read, and again where more of it is known."""
-        info = self._reader.info
+        info = self._open.info
         if info != self._info:
             self._info = info
             self._send(pack_opened(info))
@@ -112,7 +113,7 @@ class Worker:
         """Put one grabbed frame into a slot and announce it, or count it as missed or bad."""
         self._listen(0.0)
         while self._slots is not None and not self._slots.free:
-            if not self._reader.waits:
+            if not self._open.waits:
                 self._missed += 1
                 return
             self._idle(PULSE_S)
@@ -137,6 +138,12 @@ class Worker:
         self._send(pack_frame(frame))
 
     @property
+    def _open(self) -> FrameReader:
+        if self._reader is None:
+            raise CameraError("internal: nothing is open")
+        return self._reader
+
+    @property
     def _window(self) -> SlotWindow:
         if self._slots is None:
             raise CameraError("internal: no slots")
@@ -145,8 +152,8 @@ class Worker:
     def _retrieve(self) -> Pixels:
         """Decode the frame, straight into the next free slot if the size is as before."""
         if self._slots is None:
-            return self._reader.retrieve(None)
-        return self._reader.retrieve(self._slots.view(min(self._slots.free), self._size_wh))
+            return self._open.retrieve(None)
+        return self._open.retrieve(self._slots.view(min(self._slots.free), self._size_wh))
 
     def _place(self, pixels: Pixels) -> int:
         """Return the slot that holds the picture; copies it only if the decoder did not write there."""
@@ -167,20 +174,24 @@ class Worker:
 
     def _same_as_before(self, pixels: Pixels, now_s: float) -> bool | None:
         """Whether this picture's sample equals that of the one before; None where they are not compared."""
-        if self._print:
-            before, self._print = self._print, b""
-            return before == fingerprint(pixels)
-        if self._watched and now_s >= self._pair_due_s:
+        due = self._watched and now_s >= self._pair_due_s
+        if not (due or self._print):
+            return None
+        before, ours = self._print, fingerprint(pixels)
+        if due:  # where pictures are rarer than pairs, each is compared with the one before
             self._pair_due_s = now_s + self._spec.frozen_after_s / PAIRS
-            self._print = fingerprint(pixels)
-        return None
+        self._print = ours if due else b""
+        return before == ours if before else None
 
     def _read_log(self) -> None:
         self._damaged += damaged(self._log.fresh())
 
     def _tally(self) -> FrameTally:
         """Counts since the last packet."""
-        now = FrameTally(self._missed, self._reader.skipped, self._reader.bad + self._reader.damaged + self._damaged)
+        if self._reader is None:
+            return FrameTally(0, 0, 0)
+        bad = self._reader.bad + self._reader.damaged + self._damaged
+        now = FrameTally(self._missed, self._reader.skipped, bad)
         told, self._told = self._told, now
         return FrameTally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
 

@@ -143,7 +143,6 @@ class Camera:
 
     def _handle(self, process: CameraProcess, sock: socket.socket, message: FromChild) -> None:
         now_s = time.monotonic()
-        process.deadline_s = now_s + self.spec.read_timeout_s + GRACE_S
         if isinstance(message, NewFrame):
             self._take_frame(process, message, now_s)
         elif isinstance(message, FrameTally):
@@ -163,6 +162,8 @@ class Camera:
             process.outcome = message
             if isinstance(message, Lost):  # reported at once: the child may still be resolving a name
                 self._set_state("offline", message.reason)
+        patience_s = self.spec.read_timeout_s if process.opened else self.spec.open_timeout_s
+        process.deadline_s = now_s + patience_s + GRACE_S
 
     def _take_frame(self, process: CameraProcess, new: NewFrame, now_s: float) -> None:
         home = process.home

@@ -17,6 +17,12 @@ _SYSTEMS = (
 )
 
 
+REMEDY = (
+    "name its authority's certificate in ca_file (for a single command in the environment's SSL_CERT_FILE), "
+    "or say verify = false"
+)
+
+
 def authorities(spec: CameraSpec) -> str:
     """Path of a PEM file: the camera's own `ca_file`, else the system's.
 

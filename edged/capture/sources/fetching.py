@@ -1,4 +1,4 @@
-"""One GET for one picture: a bounded answer in bounded time, or an error in our own words."""
+"""One GET for one picture: an answer of bounded size, or an error in our own words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from urllib.parse import unquote
 
 import requests
 
+from edged.capture.sources.authorities import REMEDY
 from edged.capture.sources.pictures import MAX_FILE_BYTES
 from edged.capture.sources.stream import OpenError
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
-from edged.core.sources import lower_scheme
+from edged.core.sources import lower_scheme, scheme_of
 
 MAX_REST_S = 3600.0  # a camera may ask for; a longer rest is a mistake
 _PIECE_BYTES = 65_536
@@ -36,6 +37,10 @@ class Answer:
 
     content: bytes | None
     validators: dict[str, str]
+
+
+class Endless(CameraError):
+    """An answer that does not say where it ends, and not that it is a picture: a stream."""
 
 
 class NotNow(Exception):
@@ -78,7 +83,7 @@ def fetch(
     Raises:
         NotNow: later.
         Refused: not without other credentials.
-        CameraError: no answer in time, or one that is no picture.
+        CameraError: no answer, none of its pieces in time, or one that is no picture.
     """
     where, timeout_s = spec.shown_source, spec.read_timeout_s
     until_s = time.monotonic() + timeout_s
@@ -91,14 +96,15 @@ def fetch(
                 return Answer(None, validators or headers)
             return Answer(_content(response, where, until_s), validators)
     except requests.Timeout as exc:
-        raise OpenError(f"{where}: no answer within {spec.read_timeout_s:g} s") from exc
+        raise OpenError(f"{where}: no answer within {timeout_s:g} s") from exc
     except requests.exceptions.SSLError as exc:
-        raise OpenError(
-            f"{where}: its certificate is not accepted: {_innermost(exc)}",
-            remedy="name its authority's certificate in ca_file, or say verify = false",
-        ) from exc
+        led = "" if scheme_of(spec.source) == "https" else "it leads to an https address, "
+        remedy = REMEDY if not led else "write that address as source"
+        raise OpenError(f"{where}: {led}its certificate is not accepted: {_words(exc)}", remedy=remedy) from exc
     except (requests.RequestException, ValueError) as exc:  # ValueError: an address that is none
-        raise OpenError(f"{where}: {_innermost(exc)}") from exc
+        if isinstance(_innermost(exc), TimeoutError):
+            raise OpenError(f"{where}: no answer within {timeout_s:g} s") from exc
+        raise OpenError(f"{where}: {_words(exc)}") from exc
 
 
 def _require_picture(response: requests.Response, where: str) -> None:
@@ -110,6 +116,9 @@ def _require_picture(response: requests.Response, where: str) -> None:
     if status not in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED}:
         raise CameraError(f"{where}: HTTP {status} {response.reason}")
     kind = response.headers.get("Content-Type", "")
+    ends = "Content-Length" in response.headers or status == HTTPStatus.NOT_MODIFIED
+    if not ends and not kind.startswith("image/"):
+        raise Endless(f"{where}: expected a picture, got an answer without an end")
     if kind.startswith(("text/", "multipart/")):
         raise CameraError(f"{where}: expected a picture, got {kind}")
 
@@ -139,12 +148,18 @@ def _until(date: str) -> float:
     return (parsedate_to_datetime(date) - datetime.now(timezone.utc)).total_seconds()
 
 
-def _innermost(exc: BaseException) -> str:
-    """The system's or TLS's own words at the bottom of a chain of exceptions; those above quote the whole address."""
+def _innermost(exc: BaseException) -> Any:  # noqa: ANN401 - any exception, with attributes of its own
+    """The exception at the bottom of a chain; those above quote the whole address."""
     found: Any = exc
     while (below := getattr(found, "reason", None) or found.__cause__ or found.__context__) is not None:
         if isinstance(below, str):
             break
         found = below
+    return found
+
+
+def _words(exc: BaseException) -> str:
+    """The system's or TLS's own words for what went wrong."""
+    found = _innermost(exc)
     words = getattr(found, "verify_message", "") or getattr(found, "strerror", "") or type(found).__name__
     return str(words)

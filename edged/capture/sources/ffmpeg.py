@@ -22,7 +22,7 @@ from edged.capture.sources.kinds import Kind
 from edged.capture.sources.opening import open_container, open_track, rate_of
 from edged.capture.sources.packets import Packets
 from edged.capture.sources.stream import StreamInfo
-from edged.capture.spec import CameraSpec
+from edged.capture.spec import MAX_KEY_INTERVAL_S, CameraSpec
 from edged.core.errors import CameraError, DamagedFile, DataError
 from edged.core.sources import scheme_of
 from edged.core.types import Pixels
@@ -84,8 +84,9 @@ class FfmpegStream:
 
     @property
     def is_snapshot(self) -> bool:
-        """Whether the address gives a single picture, to be asked for again and again."""
-        return scheme_of(self._location) in {"http", "https"} and self._container.format.name.endswith("_pipe")
+        """Whether the address seems to give a single picture, to be asked for again and again."""
+        form = self._container.format.name
+        return scheme_of(self._location) in {"http", "https"} and (form == "image2" or form.endswith("_pipe"))
 
     @property
     def position_s(self) -> float:
@@ -219,7 +220,7 @@ class FfmpegStream:
             return
         before_s, self._key_s = self._key_s, self._position_s
         if before_s is not None and before_s < self._key_s:
-            self._info = replace(self._info, key_interval_s=self._key_s - before_s)
+            self._info = replace(self._info, key_interval_s=min(self._key_s - before_s, MAX_KEY_INTERVAL_S))
 
     def _ended(self) -> bool:
         if self._info.live:

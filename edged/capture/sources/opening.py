@@ -13,7 +13,7 @@ from av.container.input import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream as Track
 
-from edged.capture.sources.authorities import authorities
+from edged.capture.sources.authorities import REMEDY, authorities
 from edged.capture.sources.kinds import Kind
 from edged.capture.sources.stream import OpenError, OpenFileError, RefusedError
 from edged.capture.sources.transport import OPTIONS, descriptors, transport_of
@@ -93,9 +93,7 @@ def _open(address: str, spec: CameraSpec, kind: Kind, location: str) -> InputCon
         secure = scheme_of(spec.source) in _SECURE
         if secure and "certificate" in (why := _last_words(exc)):
             untrusted = f"{location} cannot be opened: its certificate is not accepted: {why}"
-            raise OpenError(
-                untrusted, remedy="name its authority's certificate in ca_file, or say verify = false"
-            ) from exc
+            raise OpenError(untrusted, remedy=REMEDY) from exc
         raise _open_error(kind)(f"{location} cannot be opened: {_cause(exc, kind)}") from exc
     except OSError as exc:
         raise CameraError(f"{location!r} cannot be opened: {exc.strerror}") from exc
@@ -130,7 +128,7 @@ def options_of(spec: CameraSpec) -> dict[str, str]:
         options["analyzeduration"] = str(int(spec.open_timeout_s / 2 * 1e6))
     if scheme.startswith("rtsp"):
         # To guess the rate of a stream FFmpeg would read twenty frames before it gives the first: 4 s at 5 a second.
-        options |= {**OPTIONS[spec.transport], "fpsprobesize": "0"}
+        options |= {**OPTIONS["tcp" if scheme == "rtsps" else spec.transport], "fpsprobesize": "0"}
     if scheme in _SECURE and spec.verify:
         options |= {"tls_verify": "1", "ca_file": authorities(spec)}
     return options

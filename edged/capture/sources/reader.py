@@ -51,10 +51,16 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None], rest: Callab
         stream = FfmpegStream(spec, kind, awaits=awaits)
         if not stream.is_snapshot:
             return stream
+        from edged.capture.sources.fetching import Endless  # noqa: PLC0415 - with requests
         from edged.capture.sources.snapshots import SnapshotStream  # noqa: PLC0415 - 18 MB that few cameras need
 
         stream.close()
-        return SnapshotStream(spec, rest=rest)
+        rest(0.0, "")  # a sign of life: this was the first of two fetches
+        try:
+            return SnapshotStream(spec, rest=rest)
+        except Endless:
+            rest(0.0, "")
+            return FfmpegStream(spec, kind, awaits=awaits)
     return VideoStream(spec, kind)
 
 

@@ -45,6 +45,7 @@ class SnapshotStream:
         self._unchanged: dict[str, str] = {}  # headers that ask whether there is another picture
         self._due_s = time.monotonic()
         self._given = 0
+        self._data = b""
         self.damaged = 0
         try:
             self._data = self._ask()
@@ -107,6 +108,8 @@ class SnapshotStream:
                 self._log_in(exc)
             else:
                 self._unchanged = answer.validators
+                if answer.content is None and not self._data:
+                    raise CameraError(f"{self._location}: HTTP 304, not modified, before there was a picture")
                 return self._data if answer.content is None else answer.content
 
     def _log_in(self, refused: Refused) -> None:
