@@ -63,7 +63,8 @@ def test_cameras_realtime_counts_every_frame_exactly_once() -> None:
     assert counters.dropped["superseded"] > 0
     assert counters.captured == counters.taken + sum(counters.dropped.values())
     assert counters.captured + counters.skipped == 200
-    assert sequences == sorted(set(sequences)) and sequences[-1] == counters.captured - 1
+    assert sequences == sorted(set(sequences))
+    assert 0 <= counters.captured - 1 - sequences[-1] <= counters.dropped["no_slot"], "the last may find no slot"
 
 
 def test_cameras_without_a_free_slot_counts_and_goes_on() -> None:

@@ -216,8 +216,8 @@ class FfmpegStream:
             self._lost_at_s = -math.inf
 
     def _measure_keys(self, frame: VideoFrame) -> None:
-        if not frame.key_frame or self._info.key_interval_s:
-            return
+        if not frame.key_frame or frame.is_corrupt or self._info.key_interval_s:
+            return  # of a picture that came in parts each part is a damaged key frame
         before_s, self._key_s = self._key_s, self._position_s
         if before_s is not None and before_s < self._key_s:
             self._info = replace(self._info, key_interval_s=min(self._key_s - before_s, MAX_KEY_INTERVAL_S))
