@@ -29,6 +29,7 @@ PLAIN: dict[str, Any] = {
     "certificate": "",
     "key": "",
     "shared": False,
+    "groups": "224.3.0",  # of multicast, without their last number
 }
 
 
@@ -61,11 +62,15 @@ def camera(port: int, *, name: str = "gate", user: str = "", **options: Any) -> 
 
 
 @contextmanager
-def other_machine() -> Iterator[tuple[str, list[str]]]:
-    """A network namespace beside ours, reached by a pair of interfaces: its address, and a command to run in it."""
+def other_machine() -> Iterator[tuple[str, str, list[str]]]:
+    """A network namespace beside ours, reached by a pair of interfaces.
+
+    Yields its address, groups of multicast that come from there, and a command to run in it.
+    """
     name = f"edged{os.getpid() % 100_000}"
     there = ["nsenter", f"--net=/run/netns/{name}"]  # `ip netns exec` would mount /sys anew, which not every root may
-    ours, theirs, net = f"{name}a", f"{name}b", f"10.213.{os.getpid() % 250}"
+    number = os.getpid() % 250
+    ours, theirs, net, groups = f"{name}a", f"{name}b", f"10.213.{number}", f"224.3.{number}"
     steps = [
         ["ip", "netns", "add", name],
         ["ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name],
@@ -74,13 +79,13 @@ def other_machine() -> Iterator[tuple[str, list[str]]]:
         [*there, "ip", "addr", "add", f"{net}.2/24", "dev", theirs],
         [*there, "ip", "link", "set", theirs, "up"],
         [*there, "ip", "route", "add", "224.0.0.0/4", "dev", theirs],
-        ["ip", "route", "add", "224.3.0.0/24", "dev", ours],
+        ["ip", "route", "add", f"{groups}.0/24", "dev", ours],
     ]
     try:
         for step in steps:
             done = subprocess.run(step, capture_output=True, text=True, check=False)
             if done.returncode:
                 pytest.skip(f"no second network here (needs root): {done.stderr.strip()}")
-        yield f"{net}.2", there
+        yield f"{net}.2", groups, there
     finally:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)

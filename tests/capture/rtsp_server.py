@@ -46,7 +46,7 @@ if options["protocols"]:
     )
 if "UDP_MCAST" in options["protocols"]:
     pool = Rtsp.RTSPAddressPool.new()
-    pool.add_range("224.3.0.0", "224.3.0.10", 5000, 5010, 1)
+    pool.add_range(options["groups"] + ".0", options["groups"] + ".10", 5000, 5010, 1)
     factory.set_address_pool(pool)
 if options["password"] or options["certificate"]:
     role, auth, token = "viewer", Rtsp.RTSPAuth(), Rtsp.RTSPToken()

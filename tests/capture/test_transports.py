@@ -50,7 +50,10 @@ def test_rtsp_transport_is_what_camera_and_configuration_agree_on(offered: str, 
 
 def test_rtsp_multicast_from_another_machine() -> None:
     port = free_port()
-    with other_machine() as (host, there), rtsp_server(port, inside=there, host=host, protocols=["UDP_MCAST"]):
+    with (
+        other_machine() as (host, groups, there),
+        rtsp_server(port, inside=there, host=host, groups=groups, protocols=["UDP_MCAST"]),
+    ):
         spec = CameraSpec(name="gate", source=f"rtsp://{host}:{port}/cam")
         assert seen(spec).transport == "multicast"
 
