@@ -32,7 +32,7 @@ def check_cameras(specs: Sequence[CameraSpec], *, pictures: Path | None) -> Iter
     Raises:
         OutputError: a picture cannot be written.
     """
-    watch = _Watch(specs)
+    watch = _Watch(specs, keeps_frames=pictures is not None)
     with closing(watch):
         watch.first_frames()
         watch.key_frames()
@@ -46,10 +46,11 @@ class _Watch:
     """The cameras for as long as they are looked at.
 
     Attributes:
-        frames: one of each camera that gave one, copied.
+        frames: where they are kept, the latest of each camera, copied.
     """
 
-    def __init__(self, specs: Sequence[CameraSpec]) -> None:
+    def __init__(self, specs: Sequence[CameraSpec], *, keeps_frames: bool) -> None:
+        self._keeps_frames = keeps_frames
         self._patience_s = max(spec.open_timeout_s + spec.read_timeout_s for spec in specs) + SLACK_S
         self._names = [spec.name for spec in specs]
         self._settled: dict[str, CameraState] = {}
@@ -90,7 +91,7 @@ class _Watch:
     def _look(self) -> None:
         """Take what comes; the first picture of a stream may be grey, a later one is as good as any."""
         frames = self._cameras.take(len(self._names), timeout_s=_LOOK_S)
-        for frame in frames:
+        for frame in frames if self._keeps_frames else ():
             self.frames[frame.meta.camera] = Frame(frame.meta, frame.pixels.copy())
         self._cameras.release(frames)
 

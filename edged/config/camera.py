@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from edged.capture.spec import ReadOptions, Source, require_source
 from edged.config.section import Section
 from edged.config.watching import Line, Mask, Zone
 from edged.core.names import require_camera_name
-from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of
+from edged.core.sources import ACCEPTED, SCHEMES, foreign_scheme, misspelt, scheme_of, without_credentials
 
 MOST_TITLE = 100  # letters
 # Placeholders in a source that has no usual place for them.
@@ -93,11 +92,9 @@ class Camera(Section, ReadOptions, frozen=True):
             return _filled(_filled(self.source, _USERNAME, self.username), _PASSWORD, password)
         if not self.username:
             return self.source
-        # Not with urllib: it refuses a bracket in a password, and drops an empty query.
         credentials = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
-        scheme, _, rest = self.source.partition("://")
-        address = re.split(r"[/?#]", rest, maxsplit=1)[0]
-        return f"{scheme}://{credentials}@{address.rpartition('@')[2]}{rest[len(address) :]}"
+        scheme, _, rest = without_credentials(self.source)[0].partition("://")
+        return f"{scheme}://{credentials}@{rest}"
 
 
 def _filled(source: str, place: str, value: str) -> str:

@@ -41,6 +41,17 @@ def misspelt(source: str) -> str:
     return ""
 
 
+def without_credentials(source: str) -> tuple[str, str]:
+    """A URL without user and password, and these as they stand there: `rtsp://u:p@host/x` -> `rtsp://host/x`, `u:p`.
+
+    Not with urllib: it refuses a bracket in a password, and drops an empty query.
+    """
+    scheme, _, rest = source.partition("://")
+    address = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    credentials, _, host = address.rpartition("@")
+    return f"{scheme}://{host}{rest[len(address) :]}", credentials
+
+
 def lower_scheme(source: str) -> str:
     """`source` with its scheme in lower case, as FFmpeg wants it: `RTSP://Host` -> `rtsp://Host`."""
     return scheme_of(source) + source[len(scheme_of(source)) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,7 +17,7 @@ from edged.capture.sources.pictures import MAX_FILE_BYTES
 from edged.capture.sources.stream import OpenError
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
-from edged.core.sources import lower_scheme, scheme_of
+from edged.core.sources import lower_scheme, scheme_of, without_credentials
 
 MAX_REST_S = 3600.0  # a camera may ask for; a longer rest is a mistake
 _PIECE_BYTES = 65_536
@@ -61,11 +60,9 @@ class Refused(Exception):
 
 def parted(source: str) -> tuple[str, tuple[str, str] | None]:
     """The address without credentials, and user and password where there are any."""
-    scheme, _, rest = lower_scheme(source).partition("://")
-    address = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    credentials, at, host = address.rpartition("@")
+    url, credentials = without_credentials(lower_scheme(source))
     user, _, password = credentials.partition(":")
-    return f"{scheme}://{host}{rest[len(address) :]}", (unquote(user), unquote(password)) if at else None
+    return url, (unquote(user), unquote(password)) if credentials else None
 
 
 def fetch(

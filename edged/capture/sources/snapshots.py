@@ -11,7 +11,7 @@ from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 from edged.capture.sources.authorities import authorities
 from edged.capture.sources.fetching import NotNow, Refused, fetch, parted
 from edged.capture.sources.pictures import DEFAULT_FPS, decode_picture
-from edged.capture.sources.stream import OpenError, RefusedError, StreamInfo
+from edged.capture.sources.stream import RefusedError, StreamInfo
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
 from edged.core.sources import scheme_of
@@ -133,7 +133,4 @@ class SnapshotStream:
     def _trusted(self) -> bool | str:
         if scheme_of(self._spec.source) != "https" or not self._spec.verify:
             return self._spec.verify
-        try:
-            return authorities(self._spec)
-        except CameraError as exc:
-            raise OpenError(str(exc)) from exc
+        return authorities(self._spec)
