@@ -10,7 +10,7 @@ HAS_SYSTEMD := $(shell command -v pkg-config >/dev/null && pkg-config --exists l
 # Each test starts programs: compiling them anew every time takes a tenth of the tests' time.
 unexport PYTHONDONTWRITEBYTECODE
 COMMA := ,
-DEV_EXTRAS := cpu,provision,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
+DEV_EXTRAS := cpu,train,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(if $(HAS_SYSTEMD),$(COMMA)systemd)
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
@@ -100,7 +100,7 @@ test-lowest: tools dev
 test-newest: tools dev
 	rm -rf $(VENV)-newest; $(PYTHON) -m venv $(VENV)-newest
 	$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check $(if $(HAS_NVIDIA),,--retries 1 --find-links '$(TORCH_WHEELS)') \
-	  --editable '.[cpu,provision,demo,view,dev,gpu-test]'
+	  --editable '.[cpu,train,demo,view,dev,gpu-test]'
 	$(VENV)-newest/bin/mypy
 	$(VENV)-newest/bin/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'
 
@@ -120,15 +120,15 @@ LOCKS := systemd/lock
 TORCH ?= 2.13.0
 lock: dev
 	@mkdir -p $(LOCKS)
-	@for extra in cpu view gpu systemd rtx rtx-cu12; do \
+	@for extra in cpu view provision gpu systemd rtx rtx-cu12; do \
 	  $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
 	    --generate-hashes --custom-compile-command 'make lock' \
 	    --extra $$extra $$([ $$extra = cpu ] || echo --constraints $(LOCKS)/cpu.txt) --output-file $(LOCKS)/$$extra.txt || exit 1; \
 	done
 	@echo 'torch==$(TORCH)' >$(VENV)/torch.txt
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
-	  --custom-compile-command 'make lock' --extra cpu --extra provision --extra demo --extra view --extra dev --extra gpu-test --extra systemd \
-	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/cpu.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
+	  --custom-compile-command 'make lock' --extra cpu --extra train --extra demo --extra view --extra dev --extra gpu-test --extra systemd \
+	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/provision.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
 	@# A Jetson's cuda-bindings are below 13, those of torch's CUDA build above: the lock leaves them alone there.
 	@sed -i "/^cuda-bindings/s/python_full_version < '3.11'$$/& and platform_machine != 'aarch64'/" $(DEV_LOCK)
 

@@ -1,71 +1,77 @@
 """Writes a network as ONNX, its graph built directly: the same weights always give the same bytes.
 
-Torch's own exporters are not used: the one over TorchScript is deprecated, the newer one needs onnxscript and its node
-names are not stable. YOLOv5 has nine kinds of layer, so this module builds the graph itself. It is as small as a
-simplifier makes it (onnxslim finds nothing to remove; a test checks this), and every node has its module's name.
+No exporter is used, and no torch: YOLOv5 has nine kinds of layer, and the network's description lists them. The graph
+is as small as a simplifier makes it (onnxslim finds nothing to remove; a test checks this), and every node has its
+module's name.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from edged.core.decode import head_names
 from edged.core.errors import EdgedError, UsageError
 from edged.core.manifest import MAX_SIDE
 from edged.cpu.processors import available_cores
 from edged.cpu.session import open_session
-from provisioning.model.blocks import C3, LEAKY_SLOPE, SPP, SPPF, Bottleneck, Concat, Conv, Detect
-from provisioning.model.network import Yolov5
+from provisioning.model import parts, reference
+from provisioning.model.description import Description
+from provisioning.model.folding import Array, focus_kernel, folded
+from provisioning.model.parts import LEAKY_SLOPE
 
 INPUT = "images"
 FREE_BATCH = "batch"
 OPSET = 17
 IR_VERSION = 8  # belongs to opset 17; TensorRT 8.5 and ONNX Runtime 1.20 read it
-MAX_DIFFERENCE = 1e-4  # largest difference of a probability between ONNX Runtime and torch
+MAX_DIFFERENCE = 1e-4  # largest difference of a probability between ONNX Runtime and the network itself
 
 
-def export_onnx(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str], opset: int = OPSET) -> bytes:
-    """The network as an ONNX file, without Detect's decode, verified against torch.
+def export_onnx(
+    description: Description,
+    state: Mapping[str, Array],
+    *,
+    input_wh: tuple[int, int],
+    names: Sequence[str],
+    opset: int = OPSET,
+) -> bytes:
+    """The network as an ONNX file, without Detect's decode, verified against the same network computed in numpy.
 
     The graph maps `images` (B, channels, H, W) float32, RGB in 0..1, to `p3`, `p4`, `p5`, each (B, A*(5+classes),
     H/stride, W/stride) float32 in 0..1. Normalisation is folded into the convolutions. Metadata: `stride` (the
     largest), `names` ({0: 'person', ...}), `strides` and `anchors` (JSON, network pixels).
 
     Args:
-        net: in training or evaluation mode; it is not changed.
+        description: of the network.
+        state: its weights by the names of a checkpoint, float32, as `description.weights()` lists them.
         input_wh: width and height in pixels, multiples of the largest stride, square or not.
         names: class names, by class id.
         opset: 13 or later.
 
     Raises:
         UsageError: an input size that is no multiple of the stride.
-        EdgedError: ONNX Runtime computes something else than torch.
+        EdgedError: ONNX Runtime computes something else than the network.
     """
-    check_input_size(input_wh, net.strides[-1])
-    fused = net.fused().float().cpu()
-    model = _model(fused, input_wh=input_wh, opset=opset)
+    check_input_size(input_wh, description.strides[-1])
+    model = _model(description, state, input_wh=input_wh, opset=opset)
     helper.set_model_props(
         model,
         {
-            "stride": str(net.strides[-1]),
+            "stride": str(description.strides[-1]),
             "names": str(dict(enumerate(names))),
-            "strides": json.dumps(net.strides),
-            "anchors": json.dumps(net.anchors.tolist()),
+            "strides": json.dumps(description.strides),
+            "anchors": json.dumps(description.anchors),
         },
     )
-    onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
-    _verify(content, fused, input_wh=input_wh)
+    del model  # as large as the file
+    _verify(content, description, state, input_wh=input_wh)
     return content
 
 
@@ -95,25 +101,24 @@ def check_input_size(input_wh: tuple[int, int], stride: int) -> None:
 class _Graph:
     """A graph under construction. Every method adds nodes and returns the name of the tensor they make."""
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
+    def __init__(self, graph: onnx.GraphProto, description: Description, state: Mapping[str, Array]) -> None:
+        self._graph = graph
+        self._activation = description.activation
+        self._state = state
 
     def add(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:  # noqa: ANN401 (onnx.helper's)
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        self._graph.node.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def constant(self, name: str, value: torch.Tensor | npt.NDArray[np.float32]) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(np.asarray(value)), name))
+    def constant(self, name: str, value: Array) -> str:
+        single = np.ascontiguousarray(value, dtype=np.float32)
+        self._graph.initializer.append(numpy_helper.from_array(single, name))
         return name
 
-    def conv2d(self, conv: nn.Conv2d, x: str, name: str) -> str:
-        inputs = [x, self.constant(f"{name}.weight", conv.weight.detach())]
-        if conv.bias is not None:
-            inputs.append(self.constant(f"{name}.bias", conv.bias.detach()))
-        pads = [int(side) for side in conv.padding] * 2
-        kernel, strides = list(conv.kernel_size), list(conv.stride)
-        return self.add("Conv", inputs, name, kernel_shape=kernel, pads=pads, strides=strides)
+    def conv2d(self, part: parts.Conv2d, kernel: Array, bias: Array, x: str, name: str) -> str:
+        inputs = [x, self.constant(f"{name}.weight", kernel), self.constant(f"{name}.bias", bias)]
+        pads, side = [part.padding] * 4, part.kernel
+        return self.add("Conv", inputs, name, kernel_shape=[side, side], pads=pads, strides=[part.stride] * 2)
 
     def max_pool(self, x: str, kernel: int, name: str) -> str:
         return self.add("MaxPool", [x], name, kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4, strides=[1, 1])
@@ -121,110 +126,124 @@ class _Graph:
     def concat(self, inputs: list[str], name: str) -> str:
         return self.add("Concat", inputs, name, axis=1)
 
-    def conv(self, module: Conv, x: str, name: str) -> str:
-        y = self.conv2d(module.conv, x, f"{name}.conv")
-        if isinstance(module.act, nn.ReLU):
-            return self.add("Relu", [y], f"{name}.act")
-        if isinstance(module.act, nn.LeakyReLU):
-            return self.add("LeakyRelu", [y], f"{name}.act", alpha=LEAKY_SLOPE)
-        return self.add("Mul", [y, self.add("Sigmoid", [y], f"{name}.sigmoid")], f"{name}.act")
+    def conv(self, part: parts.Conv, x: str, name: str) -> str:
+        y = self.conv2d(part.conv, *folded(self._state, name), x, f"{name}.conv")
+        return self.activated(y, name)
 
-    def c3(self, module: C3, x: str, name: str) -> str:
-        y = self.conv(module.cv1, x, f"{name}.cv1")
-        for index, block in enumerate(module.m):
-            if not isinstance(block, Bottleneck):
-                raise TypeError(f"a C3 of {type(block).__name__}")
+    def activated(self, y: str, name: str) -> str:
+        match self._activation:
+            case "relu":
+                return self.add("Relu", [y], f"{name}.act")
+            case "leaky_relu":
+                return self.add("LeakyRelu", [y], f"{name}.act", alpha=LEAKY_SLOPE)
+            case "silu":
+                return self.add("Mul", [y, self.add("Sigmoid", [y], f"{name}.sigmoid")], f"{name}.act")
+
+    def focus(self, part: parts.Focus, x: str, name: str) -> str:
+        kernel, bias = folded(self._state, f"{name}.conv")
+        whole = parts.Conv2d(part.inputs, part.outputs, kernel=6, stride=2, padding=2)
+        return self.activated(self.conv2d(whole, focus_kernel(kernel), bias, x, f"{name}.conv"), name)
+
+    def c3(self, part: parts.C3, x: str, name: str) -> str:
+        y = self.conv(part.branch, x, f"{name}.cv1")
+        for index, block in enumerate(part.m):
             inner = f"{name}.m.{index}"
             z = self.conv(block.cv2, self.conv(block.cv1, y, f"{inner}.cv1"), f"{inner}.cv2")
-            y = self.add("Add", [y, z], f"{inner}.add") if block.add else z
-        joined = self.concat([y, self.conv(module.cv2, x, f"{name}.cv2")], f"{name}.concat")
-        return self.conv(module.cv3, joined, f"{name}.cv3")
+            y = self.add("Add", [y, z], f"{inner}.add") if block.shortcut else z
+        joined = self.concat([y, self.conv(part.branch, x, f"{name}.cv2")], f"{name}.concat")
+        return self.conv(part.cv3, joined, f"{name}.cv3")
 
-    def pyramid(self, module: SPP | SPPF, x: str, name: str) -> str:
-        maps = [self.conv(module.cv1, x, f"{name}.cv1")]
-        if isinstance(module, SPP):
-            maps += [self.max_pool(maps[0], kernel, f"{name}.m.{i}") for i, kernel in enumerate(SPP.KERNELS)]
+    def pyramid(self, part: parts.SPP | parts.SPPF, x: str, name: str) -> str:
+        maps = [self.conv(part.cv1, x, f"{name}.cv1")]
+        if isinstance(part, parts.SPP):
+            maps += [self.max_pool(maps[0], kernel, f"{name}.m.{i}") for i, kernel in enumerate(parts.SPP_KERNELS)]
         else:
             for index in range(3):
-                maps.append(self.max_pool(maps[-1], 5, f"{name}.m.{index}"))
-        return self.conv(module.cv2, self.concat(maps, f"{name}.concat"), f"{name}.cv2")
+                maps.append(self.max_pool(maps[-1], parts.SPPF_KERNEL, f"{name}.m.{index}"))
+        return self.conv(part.cv2, self.concat(maps, f"{name}.concat"), f"{name}.cv2")
 
     def double(self, x: str, name: str) -> str:
         scales = self.constant(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
         mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.add("Resize", [x, "", scales], name, **mode)
 
-    def layer(self, module: nn.Module, inputs: list[str], name: str) -> str:
-        if isinstance(module, Conv):
-            return self.conv(module, inputs[0], name)
-        if isinstance(module, C3):
-            return self.c3(module, inputs[0], name)
-        if isinstance(module, (SPP, SPPF)):
-            return self.pyramid(module, inputs[0], name)
-        if isinstance(module, nn.Upsample):
-            return self.double(inputs[0], name)
-        if isinstance(module, Concat):
-            return self.concat(inputs, name)
-        raise TypeError(f"no ONNX form for {type(module).__name__}")
+    def layer(self, part: parts.Layer, inputs: list[str], name: str) -> str:
+        match part:
+            case parts.Conv():
+                return self.conv(part, inputs[0], name)
+            case parts.C3():
+                return self.c3(part, inputs[0], name)
+            case parts.SPPF() | parts.SPP():
+                return self.pyramid(part, inputs[0], name)
+            case parts.Focus():
+                return self.focus(part, inputs[0], name)
+            case parts.Double():
+                return self.double(inputs[0], name)
+            case parts.Concat():
+                return self.concat(inputs, name)
+            case parts.Detect():
+                return self.heads(part, inputs, name)
 
-    def heads(self, module: Detect, inputs: list[str], name: str) -> None:
-        for index, (conv, x, output) in enumerate(zip(module.m, inputs, head_names(len(inputs)), strict=True)):
-            if not isinstance(conv, nn.Conv2d):
-                raise TypeError(f"a head is a {type(conv).__name__}")
-            self.add("Sigmoid", [self.conv2d(conv, x, f"{name}.m.{index}")], output)
+    def heads(self, part: parts.Detect, inputs: list[str], name: str) -> str:
+        for index, (head, x, output) in enumerate(zip(part.m, inputs, head_names(len(inputs)), strict=True)):
+            inner = f"{name}.m.{index}"
+            kernel, bias = self._state[f"{inner}.weight"], self._state[f"{inner}.bias"]
+            self.add("Sigmoid", [self.conv2d(head, kernel, bias, x, inner)], output)
+        return name
 
 
-def _model(net: Yolov5, *, input_wh: tuple[int, int], opset: int) -> onnx.ModelProto:
-    graph, tensors = _Graph(), list[str]()
-    last = len(net.table) - 1
-    for index, (row, module) in enumerate(zip(net.table, net.model, strict=True)):
-        previous = tensors[-1] if tensors else INPUT
-        inputs = [previous if source == -1 else tensors[source] for source in row.source]
-        if index == last:
-            graph.heads(net.detect, inputs, f"model.{index}")
-        else:
-            tensors.append(graph.layer(module, inputs, f"model.{index}"))
+def _model(
+    description: Description, state: Mapping[str, Array], *, input_wh: tuple[int, int], opset: int
+) -> onnx.ModelProto:
+    """The model. Its graph is filled in place: onnx's helper would copy all weights twice."""
     width, height = input_wh
-    channels = net.anchors.shape[1] * (5 + net.classes)
-    shapes: list[list[str | int | None]] = [
-        [FREE_BATCH, channels, height // stride, width // stride] for stride in net.strides
-    ]
-    return helper.make_model(
+    strides = description.strides
+    shape: list[str | int | None] = [FREE_BATCH, description.channels, height, width]
+    made = helper.make_model(
         helper.make_graph(
-            graph.nodes,
-            f"yolov5{net.size}",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [FREE_BATCH, net.channels, height, width])],
+            [],
+            f"yolov5{description.size}",
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
             [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, s)
-                for name, s in zip(head_names(len(shapes)), shapes, strict=True)
+                helper.make_tensor_value_info(
+                    name,
+                    TensorProto.FLOAT,
+                    [FREE_BATCH, len(anchors) * (5 + description.classes), height // stride, width // stride],
+                )
+                for name, stride, anchors in zip(head_names(len(strides)), strides, description.anchors, strict=True)
             ],
-            initializer=graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
         producer_name="edged",
     )
+    graph, tensors = _Graph(made.graph, description, state), list[str]()
+    for index, (row, part) in enumerate(zip(description.table, description.layers(), strict=True)):
+        previous = tensors[-1] if tensors else INPUT
+        inputs = [previous if source == -1 else tensors[source] for source in row.source]
+        tensors.append(graph.layer(part, inputs, f"model.{index}"))
+    return made
 
 
-def _verify(content: bytes, net: Yolov5, *, input_wh: tuple[int, int]) -> None:
-    """Raise unless ONNX Runtime agrees with torch on a random picture."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(1, net.channels, input_wh[1], input_wh[0], generator=generator)
-    session = open_session(content, threads=available_cores(), where="the exported model")
-    got = cast("list[npt.NDArray[np.float32]]", session.run(None, {INPUT: images.numpy()}))
-    with torch.no_grad():
-        expected = net.sigmoid_maps(images)
+def _verify(content: bytes, description: Description, state: Mapping[str, Array], *, input_wh: tuple[int, int]) -> None:
+    """Raise unless ONNX Runtime agrees with the network on a random picture."""
+    width, height = input_wh
+    image = np.random.default_rng(0).random((description.channels, height, width), np.float32)
+    session = open_session(content, threads=available_cores(), where="the exported model", prepacked=False)
+    heads = cast("list[npt.NDArray[np.float32]]", session.run(None, {INPUT: image[None]}))
+    del session  # it holds the weights once more
+    got = [head[0] for head in heads]
+    expected = reference.sigmoid_maps(description, state, image)
     worst = _worst(got, expected)
     if worst <= MAX_DIFFERENCE:
         return
     # Some weights amplify float32 rounding beyond the limit in any runtime: compare with that rounding instead.
-    with torch.no_grad():
-        exact = copy.deepcopy(net).double().sigmoid_maps(images.double())
-    rounding = _worst([head.numpy() for head in expected], exact)
+    exact = reference.sigmoid_maps(description, state, image.astype(np.float64))
+    rounding = _worst(expected, exact)
     if not _worst(got, exact) <= 3 * rounding:  # NaN fails too
-        raise EdgedError(f"ONNX Runtime differs from torch by {worst:.2g} on the exported model, more than rounding")
+        raise EdgedError(f"ONNX Runtime differs from the network by {worst:.2g} on the exported model, beyond rounding")
 
 
-def _worst(got: Sequence[npt.NDArray[np.float32]], expected: Sequence[torch.Tensor]) -> float:
+def _worst(got: Sequence[Array], expected: Sequence[Array]) -> float:
     """The largest difference of any element; NaN if one is NaN."""
-    return float(np.max([np.abs(a - b.numpy()).max() for a, b in zip(got, expected, strict=True)]))
+    return float(np.max([np.abs(a - b).max() for a, b in zip(got, expected, strict=True)]))

@@ -86,12 +86,13 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
     require_name(name)
     checkpoint = read_checkpoint(path)
     digest = file_sha256(path)
-    content = export_onnx(checkpoint.network(), input_wh=input_wh, names=checkpoint.names)
+    description = checkpoint.description
+    content = export_onnx(description, checkpoint.state, input_wh=input_wh, names=checkpoint.names)
     manifest = Manifest(
         name=name,
-        architecture=f"yolov5{checkpoint.size}",
+        architecture=f"yolov5{description.size}",
         classes=checkpoint.names,
-        decode=GridDecode(checkpoint.anchors, checkpoint.strides),
+        decode=GridDecode(description.anchors, description.strides),
         input_wh=input_wh,
         licence=licence or _licence(path, digest, checkpoint.licence),
         files={},
@@ -99,7 +100,7 @@ def export_checkpoint(path: Path, *, name: str, input_wh: tuple[int, int], licen
             path,
             digest,
             origin=checkpoint.origin,
-            release=RELEASE_NAMES[checkpoint.release],
+            release=RELEASE_NAMES[description.release],
             trained=checkpoint.date,
         ),
     )

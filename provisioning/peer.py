@@ -15,9 +15,10 @@ import torch
 
 from edged.core.errors import DetectorError, EdgedError
 from edged.core.types import Thresholds
-from provisioning.evaluation.predictors import TorchPredictor
+from provisioning.evaluation.torch_predictor import TorchPredictor
 from provisioning.model.checkpoint import read_checkpoint
 from provisioning.model.network import Yolov5
+from provisioning.model.torch_checkpoint import network_of
 
 WARM_UP = 5
 
@@ -115,7 +116,7 @@ def _all(options: argparse.Namespace) -> list[PeerFigures]:
     width, _, height = options.frame.partition("x")
     figures = []
     for dtype in (torch.float32, torch.float16) if device.type == "cuda" else (torch.float32,):
-        model = read_checkpoint(options.weights).network().fused().to(device=device, dtype=dtype)
+        model = network_of(read_checkpoint(options.weights)).fused().to(device=device, dtype=dtype)
         for batch in map(int, options.batches.split(",")):
             figures.append(  # noqa: PERF401 - each takes seconds
                 measure(

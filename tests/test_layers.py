@@ -51,7 +51,11 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"core", "commands"},
 }
 OWNERS = {  # a heavy import may stand only below these paths
-    "torch": ("provisioning",),
+    "torch": (
+        "provisioning/training",
+        *(f"provisioning/model/{name}.py" for name in ("blocks", "network", "torch_checkpoint")),
+        *("provisioning/evaluation/measure.py", "provisioning/evaluation/torch_predictor.py", "provisioning/peer.py"),
+    ),
     "onnx": ("provisioning",),
     "onnx_graphsurgeon": ("provisioning",),
     "tensorrt": ("edged/gpu", "plugins", "provisioning"),
@@ -250,11 +254,13 @@ def test_importing_the_daemon_loads_nothing_of_training() -> None:
     assert not loaded_by("import edged.daemon") & {"torch", "matplotlib", "pandas", "onnx", "tensorrt", "cuda", "scipy"}
 
 
-def test_engines_are_built_and_verified_without_torch() -> None:
-    """They are on the device itself, where torch is not."""
+def test_only_training_needs_torch() -> None:
+    """Models are made on the device itself, where torch is not."""
     pytest.importorskip("onnx_graphsurgeon", reason="onnx-graphsurgeon is not installed")
-    needed = "import provisioning.commands.build, provisioning.build.bundle_engine, provisioning.build.tensorrt_maker"
-    assert not loaded_by(f"{needed}, provisioning.verify.checked, provisioning.frames.frameset") & {"torch"}
+    rooms = ("importing", "recipe.chain", "recipe.run", "build.bundle_engine", "build.tensorrt_maker", "verify.checked")
+    more = ("frames.sample", "quantize.for_cpu", "quantize.int8", "patch", "evaluation.measure", "fetching.fetch")
+    needed = ", ".join(f"provisioning.{name}" for name in (*rooms, *more))
+    assert not loaded_by(f"import {needed}") & {"torch"}
 
 
 def test_a_camera_process_does_without_the_configuration() -> None:

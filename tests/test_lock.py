@@ -17,9 +17,9 @@ else:
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = ("cpu", "view", "gpu", "systemd", "rtx", "rtx-cu12")
+EXTRAS = ("cpu", "view", "provision", "gpu", "systemd", "rtx", "rtx-cu12")
 LOCKS = {extra: ROOT / "systemd" / "lock" / f"{extra}.txt" for extra in EXTRAS} | {"dev": ROOT / "tests" / "lock.txt"}
-DEV_EXTRAS = ("cpu", "provision", "demo", "view", "dev", "test", "gpu-test", "systemd")
+DEV_EXTRAS = ("cpu", "provision", "train", "demo", "view", "dev", "test", "gpu-test", "systemd")
 
 
 def locked(lock: str) -> list[tuple[Requirement, int]]:
@@ -58,9 +58,9 @@ def test_lock_pins_one_version_by_hashes(extra: str) -> None:
 @pytest.mark.parametrize(
     "locks",
     [
-        ("cpu", "view", "gpu", "systemd", "rtx"),
-        ("cpu", "view", "systemd", "rtx-cu12"),
-        ("cpu", "view", "systemd", "dev"),
+        ("cpu", "view", "provision", "gpu", "systemd", "rtx"),
+        ("cpu", "view", "provision", "systemd", "rtx-cu12"),
+        ("cpu", "view", "provision", "systemd", "dev"),
     ],
 )
 def test_locks_agree(locks: tuple[str, ...], python: str) -> None:

@@ -64,6 +64,12 @@ def test_provisioning_without_its_extra_still_helps_and_says_what_to_install(tmp
     assert "Traceback" not in done.stderr
 
 
+def test_training_without_torch_says_what_to_install(tmp_path: Path) -> None:
+    done = without("torch", "provisioning", "train", "--data", str(tmp_path), "--name", "yard")
+    assert done.returncode == 78
+    assert done.stderr.splitlines()[-1].endswith(" is not installed; pip install 'edged[train]'")
+
+
 def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_user() -> None:
     done = without("edged.oneshot", "edged", "detect", "street.png")
     assert "ModuleNotFoundError" in done.stderr

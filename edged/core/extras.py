@@ -16,7 +16,7 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "onnx": ("provision",),
     "onnx_graphsurgeon": ("provision",),
     "onnxslim": ("provision",),
-    "torch": ("provision",),
+    "torch": ("train",),
     "yaml": ("migrate", "provision"),
     "amqtt": ("demo",),
     "aiohttp": ("view",),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from edged.core.bundle import MODEL, Bundle
 from edged.core.errors import BundleMismatch, DataError, UsageError
@@ -17,12 +16,11 @@ from edged.core.types import Detections, Floats, Ints, Pixels, Thresholds
 from edged.cpu.detector import CpuDetector
 from provisioning.data.samples import Sample, load_split
 from provisioning.data.spec import read_spec
+from provisioning.evaluation.bundle_predictor import BundlePredictor
 from provisioning.evaluation.confusion import ConfusionMatrix
-from provisioning.evaluation.prediction import Prediction, Predictor
-from provisioning.evaluation.predictors import VAL_CONFIDENCE, VAL_DETECTIONS, VAL_IOU, BundlePredictor, TorchPredictor
+from provisioning.evaluation.prediction import VAL_CONFIDENCE, VAL_DETECTIONS, VAL_IOU, Prediction, Predictor
 from provisioning.evaluation.run import SplitResult, evaluate
 from provisioning.evaluation.sheets import Sheets
-from provisioning.model.checkpoint import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -179,11 +177,18 @@ def _opened_bundle(settings: MeasureSettings, names: Sequence[str]) -> Iterator[
 
 
 def _opened_checkpoint(settings: MeasureSettings, names: Sequence[str]) -> _Opened:
+    # Only a checkpoint needs torch: a box without it measures bundles.
+    import torch  # noqa: PLC0415
+
+    from provisioning.evaluation.torch_predictor import TorchPredictor  # noqa: PLC0415
+    from provisioning.model.checkpoint import read_checkpoint  # noqa: PLC0415
+    from provisioning.model.torch_checkpoint import network_of  # noqa: PLC0415
+
     checkpoint = read_checkpoint(settings.model)
     table, wanted = _class_table(checkpoint.names, names, where=str(settings.model))
     device = torch.device(settings.device)
     predictor = TorchPredictor(
-        checkpoint.network().fused().to(device),
+        network_of(checkpoint).fused().to(device),
         side=settings.side,
         device=device,
         confidence=settings.confidence,

@@ -8,6 +8,10 @@ from typing import Protocol
 
 from edged.core.types import Detections, Pixels
 
+VAL_CONFIDENCE = 0.001
+VAL_IOU = 0.6
+VAL_DETECTIONS = 300
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:

@@ -7,12 +7,13 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from edged.core.errors import DataError
 from provisioning.model.described import StorageRef, TensorRef, shown
+from provisioning.model.folding import Array
 from provisioning.model.inert import read_pickle
 
 MAX_PICKLE_BYTES = 64 << 20
@@ -22,17 +23,18 @@ MAX_NESTING = 32
 _ZIP = b"PK\x03\x04"
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # torch's magic number before 1.6
 _ENCRYPTED = 0x1
-_DTYPES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+_BFLOAT16 = "BFloat16Storage"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    _BFLOAT16: np.dtype("<u2"),  # numpy has no such type: read as bits, given as float32
+    "DoubleStorage": np.dtype("<f8"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
 }
 
 
@@ -69,22 +71,31 @@ class Archive:
         """Close the file; tensors already read stay valid."""
         self._zip.close()
 
-    def tensor(self, ref: TensorRef) -> Tensor:
-        """Read the tensor of a reference, on the CPU, in memory of its own and the file's dtype.
+    def tensor(self, ref: TensorRef) -> Array:
+        """Read the tensor of a reference, contiguous, in memory of its own and the file's dtype; bfloat16 as float32.
 
         Raises:
             DataError: the element type is unknown, the record is missing or too short, the view reaches outside it, or
-                the tensors read so far have more than twice the file's size.
+                the tensors read so far have more than twice as many numbers as the file has bytes.
         """
+        self._check_view(ref)
+        self._given += math.prod(ref.shape)
+        if self._given > 2 * self._size:
+            raise DataError("its tensors have more than twice as many numbers as the file has bytes; refused")
+        return self.read(ref)
+
+    def read(self, ref: TensorRef) -> Array:
+        """As `tensor`, without a limit on all tensors together: for tensors of known names and shapes."""
         dtype = _DTYPES.get(ref.storage.dtype)
         if dtype is None:
             raise DataError(f"numbers of type {ref.storage.dtype}, which no YOLOv5 checkpoint has")
         self._check_view(ref)
         flat = self._storage(ref.storage, dtype)
-        self._given += flat.element_size() * math.prod(ref.shape)
-        if self._given > 2 * self._size:
-            raise DataError("its tensors are more than twice the size of the file; refused")
-        return torch.as_strided(flat, ref.shape, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
+        strides = [step * dtype.itemsize for step in ref.stride]
+        view = np.lib.stride_tricks.as_strided(flat[ref.offset :], ref.shape, strides, writeable=False)
+        if ref.storage.dtype == _BFLOAT16:  # the upper half of a float32
+            return (view.astype(np.uint32) << 16).view(np.float32)
+        return np.array(view, order="C")
 
     def plain(self, value: object, depth: int = 0) -> object:
         """A copy of containers, numbers and text in which each `TensorRef` is replaced by its tensor.
@@ -145,13 +156,13 @@ class Archive:
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as exc:
             raise DataError(f"record {shown(name)} is damaged ({exc})", remedy="download the file again") from exc
 
-    def _storage(self, ref: StorageRef, dtype: torch.dtype) -> Tensor:
+    def _storage(self, ref: StorageRef, dtype: np.dtype[Any]) -> Array:
         """All elements of a storage, (count,)."""
         wanted = ref.count * dtype.itemsize
         blob = self._record(f"data/{ref.key}", limit=max(wanted, 1))
         if len(blob) != wanted or not wanted:
             raise DataError(f"storage {shown(ref.key)} has {len(blob):,} bytes, expected {wanted:,}")
-        return torch.frombuffer(bytearray(blob), dtype=dtype)
+        return np.frombuffer(blob, dtype)
 
     def _check_view(self, ref: TensorRef) -> None:
         sides = list(zip(ref.shape, ref.stride, strict=False))

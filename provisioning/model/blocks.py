@@ -1,23 +1,21 @@
-"""YOLOv5's building blocks, written from its published description; parameter names are those of its checkpoints.
+"""YOLOv5's building blocks in torch, made from their `parts`; parameter names are those of its checkpoints.
 
-Every block maps (B, C, H, W) float32 to the same layout and has `fused()`: the same function for inference, with
-batch normalisation folded into the convolution.
+Every block maps (B, C, H, W) float32 to the same layout.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Activation = Literal["silu", "relu", "leaky_relu"]
+from provisioning.model import parts
+from provisioning.model.folding import focus_kernel, folded
+from provisioning.model.parts import BN_EPSILON, LEAKY_SLOPE, Activation
 
-BN_EPSILON = 1e-3
 BN_MOMENTUM = 0.03
-LEAKY_SLOPE = 0.1
 
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -26,23 +24,18 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
+def plain_conv(part: parts.Conv2d) -> nn.Conv2d:
+    """The convolution of a part, with PyTorch's initial weights."""
+    return nn.Conv2d(part.inputs, part.outputs, part.kernel, part.stride, part.padding, bias=part.bias)
+
+
 class Conv(nn.Module):
     """Convolution, batch normalisation, activation; padded so that stride 1 keeps the size."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 1,
-        stride: int = 1,
-        *,
-        padding: int | None = None,
-        activation: Activation = "silu",
-    ) -> None:
+    def __init__(self, part: parts.Conv, activation: Activation) -> None:
         super().__init__()
-        pad = kernel // 2 if padding is None else padding
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, pad, bias=False)
-        self.bn: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(outputs, eps=BN_EPSILON, momentum=BN_MOMENTUM)
+        self.conv = plain_conv(part.conv)
+        self.bn: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(part.outputs, eps=BN_EPSILON, momentum=BN_MOMENTUM)
         self.act = _ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,20 +45,11 @@ class Conv(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> None:
-        """Fold the normalisation into the convolution, in place; a second call does nothing.
-
-        Raises:
-            ValueError: the normalisation has no running statistics.
-        """
-        if not isinstance(self.bn, nn.BatchNorm2d):
-            return
-        mean, variance = self.bn.running_mean, self.bn.running_var
-        if mean is None or variance is None:
-            raise ValueError("batch normalisation without running statistics cannot be folded")
-        scale = self.bn.weight.double() / torch.sqrt(variance.double() + self.bn.eps)
-        weight = self.conv.weight.double() * scale[:, None, None, None]
-        bias = self.bn.bias.double() - mean.double() * scale
-        self._replace(weight.to(self.conv.weight), bias.to(self.conv.weight))
+        """Fold the normalisation into the convolution, in place; a second call does nothing."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            state = {f"this.{name}": value.cpu().numpy() for name, value in self.state_dict().items()}
+            weight, bias = (torch.from_numpy(each) for each in folded(state, "this"))
+            self._replace(weight.to(self.conv.weight), bias.to(self.conv.weight))
 
     def _replace(self, weight: Tensor, bias: Tensor) -> None:
         old = self.conv
@@ -81,11 +65,11 @@ class Conv(nn.Module):
 class Bottleneck(nn.Module):
     """1x1 then 3x3 convolution; with `shortcut`, the input is added to the output."""
 
-    def __init__(self, channels: int, *, shortcut: bool, activation: Activation) -> None:
+    def __init__(self, part: parts.Bottleneck, activation: Activation) -> None:
         super().__init__()
-        self.cv1 = Conv(channels, channels, 1, activation=activation)
-        self.cv2 = Conv(channels, channels, 3, activation=activation)
-        self.add = shortcut
+        self.cv1 = Conv(part.cv1, activation)
+        self.cv2 = Conv(part.cv2, activation)
+        self.add = part.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
@@ -96,13 +80,12 @@ class Bottleneck(nn.Module):
 class C3(nn.Module):
     """Cross-stage-partial block: half of the channels pass `depth` bottlenecks, then all are joined."""
 
-    def __init__(self, inputs: int, outputs: int, *, depth: int, shortcut: bool, activation: Activation) -> None:
+    def __init__(self, part: parts.C3, activation: Activation) -> None:
         super().__init__()
-        hidden = outputs // 2
-        self.cv1 = Conv(inputs, hidden, activation=activation)
-        self.cv2 = Conv(inputs, hidden, activation=activation)
-        self.cv3 = Conv(2 * hidden, outputs, activation=activation)
-        self.m = nn.Sequential(*(Bottleneck(hidden, shortcut=shortcut, activation=activation) for _ in range(depth)))
+        self.cv1 = Conv(part.branch, activation)
+        self.cv2 = Conv(part.branch, activation)
+        self.cv3 = Conv(part.cv3, activation)
+        self.m = nn.Sequential(*(Bottleneck(block, activation) for block in part.m))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
@@ -113,12 +96,11 @@ class C3(nn.Module):
 class SPPF(nn.Module):
     """Spatial pyramid pooling of releases 6 and 7: a 5x5 maximum applied three times, which gives 5x5, 9x9, 13x13."""
 
-    def __init__(self, inputs: int, outputs: int, *, activation: Activation) -> None:
+    def __init__(self, part: parts.SPPF, activation: Activation) -> None:
         super().__init__()
-        hidden = inputs // 2
-        self.cv1 = Conv(inputs, hidden, activation=activation)
-        self.cv2 = Conv(hidden * 4, outputs, activation=activation)
-        self.m = nn.MaxPool2d(5, stride=1, padding=2)
+        self.cv1 = Conv(part.cv1, activation)
+        self.cv2 = Conv(part.cv2, activation)
+        self.m = nn.MaxPool2d(parts.SPPF_KERNEL, stride=1, padding=parts.SPPF_KERNEL // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
@@ -132,14 +114,11 @@ class SPPF(nn.Module):
 class SPP(nn.Module):
     """Spatial pyramid pooling of release 5: maxima of 5x5, 9x9 and 13x13 side by side."""
 
-    KERNELS = (5, 9, 13)
-
-    def __init__(self, inputs: int, outputs: int, *, activation: Activation) -> None:
+    def __init__(self, part: parts.SPP, activation: Activation) -> None:
         super().__init__()
-        hidden = inputs // 2
-        self.cv1 = Conv(inputs, hidden, activation=activation)
-        self.cv2 = Conv(hidden * (1 + len(self.KERNELS)), outputs, activation=activation)
-        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in self.KERNELS)
+        self.cv1 = Conv(part.cv1, activation)
+        self.cv2 = Conv(part.cv2, activation)
+        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in parts.SPP_KERNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H, W)."""
@@ -151,9 +130,11 @@ class SPP(nn.Module):
 class Focus(nn.Module):
     """Stem of release 5: the four pixels of each 2x2 square become channels; then a 3x3 convolution."""
 
-    def __init__(self, inputs: int, outputs: int, *, activation: Activation) -> None:
+    def __init__(self, part: parts.Focus, activation: Activation) -> None:
         super().__init__()
-        self.conv = Conv(inputs * 4, outputs, 3, activation=activation)
+        self.inputs = part.inputs
+        self.activation: Activation = activation
+        self.conv = Conv(part.conv, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
@@ -163,21 +144,13 @@ class Focus(nn.Module):
 
     @torch.no_grad()
     def as_conv(self) -> Conv:
-        """The same function as one fused 6x6 convolution of stride 2, which every backend runs well.
-
-        A 3x3 kernel over 2x2 squares touches 6x6 pixels: tap (2*ky + row, 2*kx + column) of the new kernel is tap
-        (ky, kx) of the channel block that Focus made of corner (row, column).
-        """
+        """The same function as one fused 6x6 convolution of stride 2, which every backend runs well."""
         self.conv.fuse()
         old = self.conv.conv
-        outputs, quadrupled = old.weight.shape[:2]
-        inputs = quadrupled // 4
-        blocks = old.weight.reshape(outputs, 2, 2, inputs, 3, 3)  # (O, column, row, I, ky, kx)
-        weight = blocks.permute(0, 3, 4, 2, 5, 1).reshape(outputs, inputs, 6, 6)  # (O, I, ky+row, kx+column)
-        conv = Conv(inputs, outputs, 6, 2, padding=2)
-        conv.act = self.conv.act
+        conv = Conv(parts.Conv(self.inputs, old.out_channels, kernel=6, stride=2, pad=2), self.activation)
+        weight = torch.from_numpy(focus_kernel(old.weight.cpu().numpy())).to(old.weight)
         conv.to(old.weight)
-        conv._replace(weight, old.bias if old.bias is not None else torch.zeros(outputs))
+        conv._replace(weight, old.bias if old.bias is not None else torch.zeros(old.out_channels))
         return conv
 
 
@@ -192,9 +165,9 @@ class Concat(nn.Module):
 class Detect(nn.Module):
     """The heads: a 1x1 convolution for each stride, with `5 + classes` logits for each anchor. It does not decode."""
 
-    def __init__(self, inputs: Sequence[int], *, anchors_per_head: int, classes: int) -> None:
+    def __init__(self, part: parts.Detect) -> None:
         super().__init__()
-        self.m = nn.ModuleList(nn.Conv2d(channels, anchors_per_head * (5 + classes), 1) for channels in inputs)
+        self.m = nn.ModuleList(plain_conv(head) for head in part.m)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """(B, C, H, W) for each head -> logits (B, anchors*(5+classes), H, W) for each head."""

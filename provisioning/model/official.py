@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TypedDict
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from edged.core.errors import DataError
+from provisioning.model import parts
 from provisioning.model.archive import Archive
-from provisioning.model.blocks import LEAKY_SLOPE, Activation, Bottleneck
 from provisioning.model.described import Record, TensorRef, short_text, shown
-from provisioning.model.modules import parameters, records, tensors
-from provisioning.model.network import (
-    LAYERS,
+from provisioning.model.description import (
     SIZES,
     STRIDES,
-    Layer,
+    TABLES,
+    AnchorTable,
+    Description,
     Release,
     Size,
-    Yolov5,
-    build,
+    describe,
     scaled_channels,
     scaled_depth,
 )
+from provisioning.model.modules import parameters, records, tensors
+from provisioning.model.parts import LEAKY_SLOPE, Activation
+from provisioning.model.weights import Weights, fitting_weights
 from provisioning.names import ordered_names
 
 _KINDS = {
@@ -51,14 +51,9 @@ _P6_LAYERS = 34
 class Fields(TypedDict):
     """Arguments of `Checkpoint`, which documents them."""
 
-    state: Mapping[str, Tensor]
+    description: Description
+    state: Weights
     names: tuple[str, ...]
-    anchors: tuple[tuple[tuple[float, float], ...], ...]
-    strides: tuple[int, ...]
-    size: Size
-    release: Release
-    activation: Activation
-    channels: int
     licence: str
     date: str
 
@@ -83,22 +78,23 @@ def _fields(archive: Archive, root: object) -> Fields:
     _refuse_fused(layers)
     size, channels = _size(layers, release)
     activation = _activation(_children(layers["1"])["act"])
-    strides = _strides(archive, detect, model)
-    anchors = _anchors(archive, detect, strides)
+    _refuse_other_strides(archive, detect, model)
     names = _names(model, classes=detect.state["nc"])
-    state = {name: archive.tensor(ref) for name, ref in tensors(model) if not name.endswith(("anchors", "anchor_grid"))}
-    net = build(size, classes=len(names), anchors=anchors, release=release, channels=channels, activation=activation)
-    _refuse_other_geometry(net, model)
+    description = describe(
+        size,
+        classes=len(names),
+        anchors=_anchors(archive, detect),
+        release=release,
+        channels=channels,
+        activation=activation,
+    )
+    _refuse_other_geometry(description, model)
+    refs = {name: ref for name, ref in tensors(model) if not name.endswith(("anchors", "anchor_grid"))}
     extra = root if isinstance(root, dict) else {}
     return Fields(
-        state={name: value.float() if value.is_floating_point() else value for name, value in state.items()},
+        description=description,
+        state=fitting_weights(archive, refs, description),
         names=names,
-        anchors=anchors,
-        strides=strides,
-        size=size,
-        release=release,
-        activation=activation,
-        channels=channels,
         licence=short_text(extra.get("license")),
         date=short_text(extra.get("date")),
     )
@@ -153,7 +149,7 @@ def _release(layers: list[Record]) -> Release:
             remedy="export it with YOLOv5's export.py --include onnx, and import that",
         )
     release: Release = "5" if got and got[0] == "Focus" else "6"
-    wanted = [_KINDS[row.kind] for row in LAYERS[release]]
+    wanted = [_KINDS[row.kind] for row in TABLES[release]]
     if got != wanted:
         pairs = enumerate(zip([*got, "nothing"], [*wanted, "nothing"], strict=False))
         index, (found, expected) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
@@ -180,7 +176,7 @@ def _size(layers: dict[str, Record], release: Release) -> tuple[Size, int]:
     conv = _children(stem)["conv"] if release == "5" else stem
     weight = parameters(conv)["weight"]
     depth = len(_children(_children(layers[str(_DEEPEST)])["m"]))
-    table: tuple[Layer, ...] = LAYERS[release]
+    table = TABLES[release]
     for size in SIZES:
         same_width = weight.shape[0] == scaled_channels(table[0].channels, size)
         if same_width and depth == scaled_depth(table[_DEEPEST].repeats, size):
@@ -201,25 +197,22 @@ def _activation(record: Record) -> Activation:
     return _ACTIVATIONS[name]
 
 
-def _strides(archive: Archive, detect: Record, model: Record) -> tuple[int, ...]:
+def _refuse_other_strides(archive: Archive, detect: Record, model: Record) -> None:
     ref = detect.state.get("stride", model.state.get("stride"))
     got = tuple(archive.tensor(ref).tolist()) if isinstance(ref, TensorRef) else ref
     if got != STRIDES:
         raise DataError(f"heads with strides {shown(got)}, expected {STRIDES}")
-    return STRIDES
 
 
-def _anchors(archive: Archive, detect: Record, strides: tuple[int, ...]) -> tuple[tuple[tuple[float, float], ...], ...]:
+def _anchors(archive: Archive, detect: Record) -> AnchorTable:
     """Anchors in network pixels; the checkpoint has them in cells."""
     buffers = detect.state["_buffers"]
     ref = buffers.get("anchors") if isinstance(buffers, dict) else None
-    if not isinstance(ref, TensorRef) or len(ref.shape) != 3 or ref.shape[::2] != (len(strides), 2):  # noqa: PLR2004
+    if not isinstance(ref, TensorRef) or len(ref.shape) != 3 or ref.shape[::2] != (len(STRIDES), 2):  # noqa: PLR2004
         found = ref.shape if isinstance(ref, TensorRef) else ref
-        raise DataError(f"anchors must be ({len(strides)}, A, 2), got {shown(found)}")
-    pixels = archive.tensor(ref).double() * torch.tensor(strides, dtype=torch.float64)[:, None, None]
-    if not bool(torch.isfinite(pixels).all() & (pixels > 0).all()):
-        raise DataError("anchors must be positive numbers")
-    return tuple(tuple((float(w), float(h)) for w, h in head) for head in pixels.tolist())
+        raise DataError(f"anchors must be ({len(STRIDES)}, A, 2), got {shown(found)}")
+    pixels = archive.tensor(ref).astype(np.float64) * np.array(STRIDES)[:, None, None]
+    return tuple(tuple((w, h) for w, h in head) for head in pixels.tolist())
 
 
 def _names(model: Record, *, classes: object) -> tuple[str, ...]:
@@ -232,29 +225,23 @@ def _names(model: Record, *, classes: object) -> tuple[str, ...]:
     return names
 
 
-def _refuse_other_geometry(net: Yolov5, model: Record) -> None:
+def _refuse_other_geometry(description: Description, model: Record) -> None:
     """Refuse modules that compute something else than ours although their weights have the same shapes."""
     found = dict(records(model))
-    for name, module in net.named_modules():
+    for name, part in description.walk():
         record = found.get(name)
         if record is None:
             raise DataError(f"module {name} is missing")
-        for attribute in _geometry(module):
-            got, wanted = record.state.get(attribute), getattr(module, attribute)
+        if isinstance(part, parts.Act) and _activation(record) != description.activation:
+            raise _changed(f"{name} is {record.kind.name}, others are {description.activation}")
+        for attribute, wanted in parts.geometry(part).items():
+            got = record.state.get(attribute)
             if _pair(got) != _pair(wanted):
-                raise DataError(
-                    f"{name}.{attribute} is {shown(got)}, expected {wanted}: a changed YOLOv5; {_SUPPORTED}"
-                )
+                raise _changed(f"{name}.{attribute} is {shown(got)}, expected {wanted}")
 
 
-def _geometry(module: nn.Module) -> tuple[str, ...]:
-    if isinstance(module, nn.Conv2d):
-        return ("stride", "padding", "dilation", "groups")
-    if isinstance(module, nn.MaxPool2d):
-        return ("kernel_size", "stride", "padding")
-    if isinstance(module, nn.BatchNorm2d):
-        return ("eps",)
-    return ("add",) if isinstance(module, Bottleneck) else ()
+def _changed(what: str) -> DataError:
+    return DataError(f"{what}: a changed YOLOv5; {_SUPPORTED}")
 
 
 def _pair(value: object) -> object:

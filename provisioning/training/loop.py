@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from edged.core.errors import DataError, EdgedError
 from provisioning.data.batches import Batch
-from provisioning.evaluation.predictors import TorchPredictor
 from provisioning.evaluation.run import SplitResult, evaluate
-from provisioning.model.checkpoint import Checkpoint, save_checkpoint
+from provisioning.evaluation.torch_predictor import TorchPredictor
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 from provisioning.training.distributed import World
 from provisioning.training.loss import LossSums
 from provisioning.training.progress import Progress, Stopwatch, Timing, bar_values
@@ -259,7 +259,7 @@ class Trainer:
             "updates": run.average.updates,
             "identity": run.settings.identity(),
         }
-        checkpoint = Checkpoint.of(
+        checkpoint = checkpoint_of(
             run.average.model, names=run.settings.spec.names, training=training if for_resuming else None
         )
         save_checkpoint(run.settings.output / name, checkpoint)

@@ -8,8 +8,8 @@ from pathlib import Path
 from edged.core.bundle import MANIFEST
 from provisioning.data.spec import DataSpec
 from provisioning.files import file_sha256
-from provisioning.model.blocks import Activation
-from provisioning.model.network import Release, Size
+from provisioning.model.description import Release, Size
+from provisioning.model.parts import Activation
 from provisioning.training.hyper import Hyper
 
 LAST, BEST, RESULTS, EVENTS = "last.pt", "best.pt", "results.csv", "events"

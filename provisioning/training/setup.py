@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from provisioning.data.cache import PictureCache
 from provisioning.data.samples import Sample, load_split
 from provisioning.model.checkpoint import Checkpoint, read_checkpoint
 from provisioning.model.network import Yolov5, build
+from provisioning.model.torch_checkpoint import as_tensors, network_of
 from provisioning.training.anchors import GOOD_RECALL, box_sizes, by_head, fit_anchors, recall
 from provisioning.training.distributed import World, synchronise_normalisation
 from provisioning.training.loss import DetectionLoss
@@ -73,7 +74,7 @@ def prepare(settings: TrainSettings, world: World) -> Run:
     settings = replace(settings, batch_size=settings.batch_size or _recorded_batch(checkpoint))
     resumed = _resumed_state(checkpoint, settings)
     pictures = PictureCache(train, side=settings.side, limit_bytes=settings.cache_bytes)
-    model = (checkpoint.network() if checkpoint else _start(settings, pictures)).train().to(device)
+    model = (network_of(checkpoint) if checkpoint else _start(settings, pictures)).train().to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
     if not settings.batch_size:
         settings = replace(settings, batch_size=_fitting_batch(model, settings, world))
@@ -140,7 +141,7 @@ def _resumed_state(checkpoint: Checkpoint | None, settings: TrainSettings) -> Ma
             f"the interrupted run had other settings ({'; '.join(changed)[:400]})",
             remedy="resume with the same ones, or start anew with --weights",
         )
-    return checkpoint.training
+    return cast("Mapping[str, Any]", as_tensors(checkpoint.training))
 
 
 def _start(settings: TrainSettings, pictures: PictureCache) -> Yolov5:

@@ -15,8 +15,8 @@ from edged.core.bundle import Bundle
 from edged.core.errors import UsageError
 from edged.core.types import Detections, Floats, Ints, Pixels, Thresholds
 from edged.cpu.detector import CpuDetector
+from provisioning.evaluation.bundle_predictor import BundlePredictor
 from provisioning.evaluation.matching import matched_objects, pairwise_iou
-from provisioning.evaluation.predictors import BundlePredictor
 
 LEAST_SCORE = 0.15  # what it is less sure of is taken for background
 _NMS_IOU = 0.6

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from provisioning.model.checkpoint import Checkpoint
-from provisioning.model.network import Yolov5, build
+from provisioning.model.network import Yolov5
 
 _BOX_AND_OBJECTNESS = 5  # rows of an anchor before its classes
 
@@ -44,21 +44,14 @@ def transfer(checkpoint: Checkpoint, *, names: tuple[str, ...]) -> tuple[Yolov5,
     The heads have a row for each class and anchor. Rows are matched by class name, because the same position may stand
     for another class.
     """
-    net = build(
-        checkpoint.size,
-        classes=len(names),
-        anchors=checkpoint.anchors,
-        release=checkpoint.release,
-        channels=checkpoint.channels,
-        activation=checkpoint.activation,
-    )
+    net = Yolov5(replace(checkpoint.description, classes=len(names)))
     heads = {name for name, _ in net.named_parameters() if name.startswith(f"model.{len(net.model) - 1}.")}
     same_classes = checkpoint.names == names
     state = net.state_dict()
     kept = tuple(name for name in state if same_classes or name not in heads)
     with torch.no_grad():
         for name, value in state.items():
-            given = checkpoint.state[name]
+            given = torch.from_numpy(checkpoint.state[name])
             if name in kept:
                 value.copy_(given)
             else:

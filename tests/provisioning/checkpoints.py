@@ -84,7 +84,7 @@ def _official_model(
     detect = model.model[-1]
     strides = torch.tensor(net.strides, dtype=torch.float32)
     detect.register_buffer("anchors", net.anchors / strides[:, None, None])
-    if net.release == "5":
+    if net.description.release == "5":
         detect.register_buffer("anchor_grid", net.anchors.reshape(3, 1, -1, 1, 1, 2))
     for target, attributes in (
         (detect, {"nc": net.classes, "stride": strides}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from unittest import mock
@@ -11,23 +11,26 @@ from unittest import mock
 import torch
 from torch import nn
 
-from provisioning.model.blocks import Activation
-from provisioning.model.network import LAYERS, Layer, Release, Size, Yolov5, build
+from provisioning.export import export_onnx
+from provisioning.model.description import TABLES, Release, Row, Size
+from provisioning.model.network import Yolov5, build
+from provisioning.model.parts import Activation
+from provisioning.model.torch_checkpoint import checkpoint_of
 
 # Every kind of layer, in a quarter of the nodes.
 _SHORT = (
-    Layer("stem", 64),
-    Layer("conv3", 128),
-    Layer("conv3", 256),
-    Layer("c3", 256),  # 3: stride 8
-    Layer("conv3", 512),  # 4: stride 16
-    Layer("conv3", 1024),
-    Layer("sppf", 1024),
-    Layer("conv1", 512),  # 7: stride 32
-    Layer("up"),
-    Layer("concat", source=(-1, 4)),
-    Layer("conv1", 256),  # 10: stride 16
-    Layer("detect", source=(3, 10, 7)),
+    Row("stem", 64),
+    Row("conv3", 128),
+    Row("conv3", 256),
+    Row("c3", 256),  # 3: stride 8
+    Row("conv3", 512),  # 4: stride 16
+    Row("conv3", 1024),
+    Row("sppf", 1024),
+    Row("conv1", 512),  # 7: stride 32
+    Row("up"),
+    Row("concat", source=(-1, 4)),
+    Row("conv1", 256),  # 10: stride 16
+    Row("detect", source=(3, 10, 7)),
 )
 
 
@@ -39,7 +42,7 @@ def lively(size: Size = "n", *, release: Release = "6", classes: int = 2, activa
 @contextmanager
 def few_layers() -> Iterator[None]:
     """Networks of release 6 are short while this holds: quick where a test is about what is done to any network."""
-    with mock.patch.dict(LAYERS, {"6": _SHORT}):
+    with mock.patch.dict(TABLES, {"6": _SHORT}):
         yield
 
 
@@ -47,6 +50,11 @@ def short(*, classes: int = 2) -> Yolov5:
     """As `lively`, of YOLOv5's layers, but few of them."""
     with few_layers():
         return copy.deepcopy(_made("n", "6", classes, "silu", few=True))
+
+
+def onnx_of(net: Yolov5, *, input_wh: tuple[int, int], names: Sequence[str]) -> bytes:
+    """The network as edged-provision exports it."""
+    return export_onnx(net.description, checkpoint_of(net, names=names).state, input_wh=input_wh, names=names)
 
 
 @cache

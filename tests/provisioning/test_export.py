@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 
 import numpy as np
@@ -13,22 +14,31 @@ import pytest
 import torch
 
 from edged.core.errors import EdgedError, UsageError
+from edged.core.types import Floats
 from provisioning import export
-from provisioning.export import export_onnx, with_batch
-from provisioning.model.network import Release, Size
-from tests.provisioning.networks import lively
+from provisioning.export import with_batch
+from provisioning.model.description import Release, Size
+from provisioning.model.network import Yolov5
+from tests.provisioning.networks import lively, onnx_of
 
 NAMES = ("cat", "dog")
 
 
+def _run(net: Yolov5, images: Floats) -> list[Floats]:
+    content = onnx_of(net, input_wh=(images.shape[3], images.shape[2]), names=NAMES)
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    heads: list[Floats] = session.run(None, {"images": images})
+    return heads
+
+
 def _bytes(size: Size = "n", release: Release = "6") -> bytes:
-    return export_onnx(lively(size, release=release), input_wh=(96, 64), names=NAMES)
+    return onnx_of(lively(size, release=release), input_wh=(96, 64), names=NAMES)
 
 
 @pytest.mark.parametrize("release", ["5", "6"])
 def test_export_runs_as_torch_does_at_any_batch(release: Release) -> None:
     net = lively(release=release)
-    session = ort.InferenceSession(export_onnx(net, input_wh=(96, 64), names=NAMES), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(onnx_of(net, input_wh=(96, 64), names=NAMES), providers=["CPUExecutionProvider"])
     assert [tensor.name for tensor in session.get_outputs()] == ["p3", "p4", "p5"]
     assert [tensor.shape for tensor in session.get_outputs()] == [
         ["batch", 21, 8, 12],
@@ -41,6 +51,20 @@ def test_export_runs_as_torch_does_at_any_batch(release: Release) -> None:
             expected = net.sigmoid_maps(images)  # with its normalisation, not folded
         for got, wanted in zip(session.run(None, {"images": images.numpy()}), expected, strict=True):
             np.testing.assert_allclose(got, wanted.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("release", ["5", "6"])
+@pytest.mark.parametrize("size", ["n", "s", *(pytest.param(size, marks=pytest.mark.slow) for size in "mlx")])
+def test_export_gives_the_heads_that_torch_gives(size: Size, release: Release) -> None:
+    """To 1e-5 of a head's largest number, or as near to exact numbers as torch's own float32 is."""
+    net = lively(size, release=release)
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        single = net.sigmoid_maps(images)
+        exact = copy.deepcopy(net).double().sigmoid_maps(images.double())
+    for got, torchs, wanted in zip(_run(net, images.numpy()), single, exact, strict=True):
+        rounding = float((torchs - wanted).abs().max())
+        assert np.abs(got - wanted.numpy()).max() <= max(1e-5 * float(wanted.abs().max()), rounding)
 
 
 def test_export_same_weights_same_bytes() -> None:
@@ -76,10 +100,10 @@ def test_with_batch_takes_exactly_that_many() -> None:
 @pytest.mark.parametrize("input_wh", [(100, 64), (0, 64), (64, 8224), (-32, 64)])
 def test_export_refuses_size(input_wh: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="multiples of 32"):
-        export_onnx(lively(), input_wh=input_wh, names=NAMES)
+        onnx_of(lively(), input_wh=input_wh, names=NAMES)
 
 
 def test_export_refuses_a_graph_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "LEAKY_SLOPE", 0.11)
-    with pytest.raises(EdgedError, match="differs from torch"):
-        export_onnx(lively(activation="leaky_relu"), input_wh=(64, 64), names=NAMES)
+    with pytest.raises(EdgedError, match="differs from the network"):
+        onnx_of(lively(activation="leaky_relu"), input_wh=(64, 64), names=NAMES)

@@ -10,13 +10,13 @@ import torch
 
 from edged.bench.gpu import PEER
 from provisioning import peer
-from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.model.network import build
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "net.pt", Checkpoint.of(build("n", classes=1), names=("person",)))
+    save_checkpoint(tmp_path / "net.pt", checkpoint_of(build("n", classes=1), names=("person",)))
     return tmp_path / "net.pt"
 
 

@@ -20,9 +20,10 @@ from edged.core.decode import GridDecode
 from edged.core.errors import DataError
 from provisioning.__main__ import main
 from provisioning.importing import read_names
-from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.model.network import build
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 from tests.provisioning.checkpoints import save_official
+from tests.provisioning.data.pictures import write_dataset
 from tests.provisioning.networks import lively, short
 from tests.provisioning.yolo_exports import Raw, WithDecode, exported
 
@@ -77,8 +78,21 @@ def test_import_same_weights_same_bundle(weights: Path, store: Path, capsys: pyt
     assert len([path for path in (store / ".objects").iterdir() if path.is_dir()]) == 1
 
 
+def test_import_and_evaluate_on_a_machine_without_torch(weights: Path, store: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; import provisioning.__main__ as command; sys.exit(command.main())"
+    data = write_dataset(tmp_path / "data", {"train/a": "", "val/b": "0 .5 .5 .2 .2\n"}, names="[cat, dog]")
+    for command in (
+        ["import", str(weights), "--name", "street", "--size", "96x64"],
+        ["val", "--data", str(data), "--model", str(store / "street"), "--plots", str(tmp_path / "plots")],
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert Bundle.open(store / "street").manifest.classes == ("cat", "dog")
+    assert list((tmp_path / "plots").glob("*.png"))
+
+
 def test_import_own_checkpoint(tmp_path: Path, store: Path) -> None:
-    save_checkpoint(tmp_path / "last.pt", Checkpoint.of(lively(), names=NAMES, licence="Apache-2.0"))
+    save_checkpoint(tmp_path / "last.pt", checkpoint_of(lively(), names=NAMES, licence="Apache-2.0"))
     assert _import(tmp_path / "last.pt", "own") == 0
     manifest = Bundle.open(store / "own").manifest
     assert (manifest.licence, manifest.provenance["origin"]) == ("Apache-2.0", "edged")

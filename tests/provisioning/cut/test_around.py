@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edged.core.errors import DataError, UsageError
 from provisioning.cut.heads import cut_at_heads
-from provisioning.model.network import COCO_ANCHORS
+from provisioning.model.description import COCO_ANCHORS
 from tests.provisioning.networks import lively, short
 from tests.provisioning.yolo_exports import BoxesAndScores, Raw, WithDecode, exported, suppressed
 

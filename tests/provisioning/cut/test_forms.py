@@ -21,9 +21,10 @@ from edged.core.types import Floats
 from edged.cpu.detector import CpuDetector
 from provisioning.cut.heads import cut_at_heads
 from provisioning.data.pictures import read_picture
-from provisioning.export import IR_VERSION, OPSET, export_onnx
+from provisioning.export import IR_VERSION, OPSET
 from provisioning.importing import export_checkpoint, export_model
-from provisioning.model.network import COCO_ANCHORS, Yolov5
+from provisioning.model.description import COCO_ANCHORS
+from provisioning.model.network import Yolov5
 from provisioning.quantize.calibration import measure_quantiles, measure_ranges, thresholds
 from provisioning.quantize.for_cpu import for_cpu, quantised_tensors
 from provisioning.quantize.placement import named, with_qdq
@@ -31,7 +32,7 @@ from provisioning.quantize.typed import with_fp16
 from provisioning.store import Store
 from provisioning.verify.agreement import agreement
 from provisioning.verify.observe import SERVICE, Observation, observe
-from tests.provisioning.networks import short
+from tests.provisioning.networks import onnx_of, short
 from tests.provisioning.yolo_exports import (
     BoxesAndScores,
     Corners,
@@ -94,7 +95,7 @@ def test_every_form_gives_what_the_network_gives(form: str, model: onnx.ModelPro
 
 
 def test_every_form_becomes_the_graph_of_our_own_export(model: onnx.ModelProto) -> None:
-    own = onnx.load_model_from_string(export_onnx(short(), input_wh=(96, 64), names=NAMES))
+    own = onnx.load_model_from_string(onnx_of(short(), input_wh=(96, 64), names=NAMES))
     kinds = [Counter(node.op_type for node in each.graph.node) for each in (own, model)]
     assert kinds[1] == kinds[0]
     assert [entry.version for entry in model.opset_import] == [OPSET]

@@ -15,9 +15,10 @@ from torch import nn
 from edged.core.decode import head_names
 from edged.core.errors import DataError, EdgedError, UsageError
 from provisioning.cut.heads import CutModel, cut_at_heads
-from provisioning.export import export_onnx, with_batch
-from provisioning.model.network import COCO_ANCHORS, Release, Yolov5, build
-from tests.provisioning.networks import few_layers, lively, short
+from provisioning.export import with_batch
+from provisioning.model.description import COCO_ANCHORS, Release
+from provisioning.model.network import Yolov5, build
+from tests.provisioning.networks import few_layers, lively, onnx_of, short
 from tests.provisioning.yolo_exports import FourHeads, Raw, WithDecode, exported
 
 NAMES = ("cat", "dog")
@@ -71,7 +72,7 @@ def test_cut_raw_heads_with_given_anchors() -> None:
 
 
 def test_cut_our_own_export_changes_nothing() -> None:
-    content = export_onnx(short(), input_wh=(96, 64), names=NAMES)
+    content = onnx_of(short(), input_wh=(96, 64), names=NAMES)
     cut = cut_at_heads(content)
     assert (cut.names, cut.anchors, cut.strides, cut.input_wh) == (NAMES, COCO_ANCHORS, (8, 16, 32), (96, 64))
     _require_same(cut, short())
@@ -87,7 +88,7 @@ def test_cut_of_a_p6_model_has_four_heads(opset: int) -> None:
 
 
 def test_cut_frees_a_fixed_batch() -> None:
-    content = with_batch(export_onnx(short(), input_wh=(96, 64), names=NAMES), 4)
+    content = with_batch(onnx_of(short(), input_wh=(96, 64), names=NAMES), 4)
     _require_same(cut_at_heads(content), short(), batch=3)
 
 
@@ -144,7 +145,7 @@ class _Classifier(nn.Module):
 
 
 def _edited(edit: Callable[[onnx.ModelProto], object]) -> bytes:
-    model = onnx.load_model_from_string(export_onnx(short(), input_wh=(96, 64), names=NAMES))
+    model = onnx.load_model_from_string(onnx_of(short(), input_wh=(96, 64), names=NAMES))
     edit(model)
     content: bytes = model.SerializeToString()
     return content
@@ -237,7 +238,7 @@ def _two_heads(model: onnx.ModelProto) -> None:
     [
         pytest.param(lambda: b"", "0 bytes", id="empty"),
         pytest.param(lambda: b"<html>", "no ONNX file", id="html"),
-        pytest.param(lambda: export_onnx(short(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
+        pytest.param(lambda: onnx_of(short(), input_wh=(96, 64), names=NAMES)[:-99], "truncated", id="truncated"),
         pytest.param(lambda: exported(_Classifier()), "but a classifier", id="classifier"),
         pytest.param(lambda: _edited(_two_heads), "come from 2 convolutions", id="two heads"),
         pytest.param(lambda: _edited(_outside), "weights outside the file", id="external data"),

@@ -16,15 +16,14 @@ from onnx.external_data_helper import set_external_data
 from edged.core.errors import DataError
 from provisioning.cut.graph import read_onnx
 from provisioning.cut.outside import sha256_with_outside, take_in_weights
-from provisioning.export import export_onnx
-from tests.provisioning.networks import lively
+from tests.provisioning.networks import lively, onnx_of
 
 DATA = "model.onnx.data"
 
 
 @pytest.fixture(scope="module")
 def whole() -> onnx.ModelProto:
-    return onnx.load_model_from_string(export_onnx(lively(), input_wh=(96, 64), names=("cat", "dog")))
+    return onnx.load_model_from_string(onnx_of(lively(), input_wh=(96, 64), names=("cat", "dog")))
 
 
 @pytest.fixture

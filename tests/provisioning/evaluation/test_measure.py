@@ -11,8 +11,8 @@ from edged.core.errors import BundleMismatch, DataError, UsageError
 from provisioning.__main__ import main
 from provisioning.data.rendered import render_dataset
 from provisioning.evaluation.measure import MeasureSettings, measure
-from provisioning.model.checkpoint import Checkpoint, save_checkpoint
 from provisioning.model.network import build
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 from tests.provisioning.data.pictures import write_dataset
 
 SIDE = 64
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_model(folder: Path, names: tuple[str, ...]) -> Path:
     net = build("n", classes=len(names))
-    save_checkpoint(folder / "model.pt", Checkpoint.of(net, names=names))
+    save_checkpoint(folder / "model.pt", checkpoint_of(net, names=names))
     return folder / "model.pt"
 
 

@@ -12,12 +12,15 @@ from edged.core.types import Thresholds
 from edged.cpu.decode import Decoder
 from edged.cpu.detector import CpuDetector
 from edged.demo.scene import Scene
+from provisioning.evaluation.bundle_predictor import BundlePredictor
 from provisioning.evaluation.measure import MeasureSettings, measure
 from provisioning.evaluation.multilabel import decode_multi_label
-from provisioning.evaluation.predictors import BundlePredictor, TorchPredictor
+from provisioning.evaluation.torch_predictor import TorchPredictor
 from provisioning.importing import export_checkpoint
-from provisioning.model.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from provisioning.model.network import COCO_ANCHORS, STRIDES, Yolov5
+from provisioning.model.checkpoint import read_checkpoint
+from provisioning.model.description import COCO_ANCHORS, STRIDES
+from provisioning.model.network import Yolov5
+from provisioning.model.torch_checkpoint import checkpoint_of, network_of, save_checkpoint
 from provisioning.store import Store
 from tests.provisioning.data.pictures import write_dataset
 from tests.provisioning.networks import lively
@@ -33,13 +36,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             conv.get_parameter("bias").fill_(0.0)
             conv.get_parameter("weight").mul_(1.5)
     path = tmp_path_factory.mktemp("weights") / "model.pt"
-    save_checkpoint(path, Checkpoint.of(net, names=("a", "b")))
+    save_checkpoint(path, checkpoint_of(net, names=("a", "b")))
     return path
 
 
 @pytest.fixture
 def network(weights: Path) -> Yolov5:
-    return read_checkpoint(weights).network()
+    return network_of(read_checkpoint(weights))
 
 
 def test_torch_and_the_daemon_find_the_same(weights: Path, network: Yolov5, tmp_path: Path) -> None:

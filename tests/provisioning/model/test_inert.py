@@ -28,6 +28,8 @@ from provisioning.model.checkpoint import read_checkpoint
 from provisioning.model.described import Name, Record
 from provisioning.model.inert import read_pickle
 from provisioning.model.modules import records
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
+from tests.provisioning.networks import lively
 
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -279,7 +281,13 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
 
 def test_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "expanded.pt"
-    content = {"format": "edged-checkpoint/1", "size": "n", "strides": [8, 16, 32], "release": "6"}
-    torch.save({**content, "activation": "silu", "model": {"w": torch.zeros(1).expand(1 << 40)}}, path)
+    save_checkpoint(path, checkpoint_of(lively(), names=["cat", "dog"]))
+    content = torch.load(path, weights_only=True)
+    content["model"]["model.0.conv.weight"] = torch.zeros(1).expand(16, 3, 6, 6)
+    torch.save(content, path)
     with pytest.raises(DataError, match="reaches outside its storage"):
+        read_checkpoint(path)
+    content["model"]["model.0.conv.weight"] = torch.zeros(1).expand(1 << 40)
+    torch.save(content, path)
+    with pytest.raises(DataError, match=r"1 weights do not fit .*\(1099511627776,\), expected \(16, 3, 6, 6\)"):
         read_checkpoint(path)

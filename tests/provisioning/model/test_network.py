@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from provisioning.model.network import COCO_ANCHORS, Release, Size, build
+from provisioning.model.description import COCO_ANCHORS, Release, Size
+from provisioning.model.network import build
 from tests.provisioning.networks import lively
 
 

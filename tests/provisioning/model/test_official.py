@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from edged.core.errors import DataError
-from provisioning.model.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from provisioning.model.network import Release, build
+from provisioning.model.checkpoint import read_checkpoint
+from provisioning.model.description import Release
+from provisioning.model.network import build
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 from tests.provisioning.checkpoints import save_official
 from tests.provisioning.networks import lively
 
@@ -131,7 +133,7 @@ def test_read_shows_little_of_an_endless_value(tmp_path: Path, module: str, attr
 )
 def test_read_ours_refuses_what_our_trainer_never_wrote(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, Checkpoint.of(lively(), names=NAMES))
+    save_checkpoint(path, checkpoint_of(lively(), names=NAMES))
     torch.save({**torch.load(path, weights_only=True), **change}, path)
     with pytest.raises(DataError) as caught:
         read_checkpoint(path)
@@ -141,7 +143,7 @@ def test_read_ours_refuses_what_our_trainer_never_wrote(tmp_path: Path, change: 
 
 def test_a_licence_that_nobody_could_print_is_none(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    save_checkpoint(path, Checkpoint.of(lively(), names=NAMES, licence="\ud800", date="\x1b[2J"))
+    save_checkpoint(path, checkpoint_of(lively(), names=NAMES, licence="\ud800", date="\x1b[2J"))
     checkpoint = read_checkpoint(path)
     assert (checkpoint.licence, checkpoint.date) == ("", "")
 
@@ -151,7 +153,7 @@ def test_a_licence_that_nobody_could_print_is_none(tmp_path: Path) -> None:
 def test_read_refuses_pictures_that_no_camera_gives(tmp_path: Path, channels: int, release: Release) -> None:
     net = build("n", classes=2, channels=channels, release=release)
     save_official(tmp_path / "best.pt", net, names=NAMES)
-    save_checkpoint(tmp_path / "last.pt", Checkpoint.of(net, names=NAMES))
+    save_checkpoint(tmp_path / "last.pt", checkpoint_of(net, names=NAMES))
     for file in ("best.pt", "last.pt"):
         with pytest.raises(DataError, match=f"pictures of {channels} channels?, expected 3"):
             read_checkpoint(tmp_path / file)

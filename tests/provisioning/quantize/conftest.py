@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from edged.core.types import Floats
-from provisioning.export import export_onnx
 from provisioning.frames.frameset import FrameSet
 from provisioning.frames.sample import sample
 from provisioning.model.network import build
 from provisioning.quantize.placement import named
-from tests.provisioning.networks import few_layers
+from tests.provisioning.networks import few_layers, onnx_of
 
 INPUT_WH = (96, 64)
 
@@ -32,7 +31,7 @@ def network() -> onnx.ModelProto:
             module.momentum = 0.6
     with torch.no_grad():  # statistics that keep activations alive down to the heads
         net(torch.rand(2, 3, INPUT_WH[1], INPUT_WH[0]))
-    content = export_onnx(net, input_wh=INPUT_WH, names=["a", "b", "c"])
+    content = onnx_of(net, input_wh=INPUT_WH, names=["a", "b", "c"])
     return named(onnx.load_from_string(content))
 
 

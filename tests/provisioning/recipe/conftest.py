@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from provisioning.model.checkpoint import Checkpoint, save_checkpoint
+from provisioning.model.torch_checkpoint import checkpoint_of, save_checkpoint
 from provisioning.recipe.run import run_recipe
 from provisioning.recipe.settings import ProvisionSettings
 from tests.provisioning.networks import lively
@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if isinstance(conv, nn.Conv2d) and conv.bias is not None:
                 conv.bias.add_(6.0)
     path = tmp_path_factory.mktemp("weights") / "net.pt"
-    save_checkpoint(path, Checkpoint.of(net, names=["cat", "dog"], licence="MIT"))
+    save_checkpoint(path, checkpoint_of(net, names=["cat", "dog"], licence="MIT"))
     return path
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from provisioning.model.network import COCO_ANCHORS, STRIDES
+from provisioning.model.description import COCO_ANCHORS, STRIDES
 from provisioning.training.loss import DetectionLoss, LossGains, ciou, match_targets
 
 

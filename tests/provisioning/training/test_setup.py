@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from provisioning.data.rendered import render_dataset
-from provisioning.model.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from provisioning.model.checkpoint import read_checkpoint
 from provisioning.model.network import Yolov5, build
+from provisioning.model.torch_checkpoint import as_tensors, checkpoint_of, save_checkpoint
 from provisioning.training.distributed import SyncedBatchNorm2d, World
 from provisioning.training.memory import CPU_BATCH
 from provisioning.training.settings import LAST
@@ -36,11 +37,11 @@ def test_automatic_batch_is_found_for_the_very_model(
         return 8
 
     monkeypatch.setattr("provisioning.training.setup.choose_batch_size", choose)
-    save_checkpoint(tmp_path / "s.pt", Checkpoint.of(build("s", classes=1), names=("person",)))
+    save_checkpoint(tmp_path / "s.pt", checkpoint_of(build("s", classes=1), names=("person",)))
     run = prepare(runs.settings(data, tmp_path / "run", batch_size=0, weights=tmp_path / "s.pt"), World())
     assert run.settings.batch_size == 8
-    assert tried[0].size == "s"
-    before = read_checkpoint(tmp_path / "s.pt").state
+    assert tried[0].description.size == "s"
+    before = as_tensors(read_checkpoint(tmp_path / "s.pt").state)
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
 
 

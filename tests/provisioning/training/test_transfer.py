@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from provisioning.model.checkpoint import Checkpoint
 from provisioning.model.network import Yolov5, build
+from provisioning.model.torch_checkpoint import checkpoint_of
 from provisioning.training.transfer import transfer
 
 HEADS = [f"model.24.m.{place}.{kind}" for place in range(3) for kind in ("weight", "bias")]
@@ -18,7 +18,7 @@ def rows(net: Yolov5, name: str) -> Tensor:
 
 def test_transfer_keeps_all_for_the_same_classes() -> None:
     net = build("n", classes=2)
-    moved, report = transfer(Checkpoint.of(net, names=("a", "b")), names=("a", "b"))
+    moved, report = transfer(checkpoint_of(net, names=("a", "b")), names=("a", "b"))
     assert report.fresh == ()
     assert str(report) == f"{len(report.kept)} of {len(report.kept)} weights kept"
     for name, value in net.state_dict().items():
@@ -27,7 +27,7 @@ def test_transfer_keeps_all_for_the_same_classes() -> None:
 
 def test_transfer_to_other_classes_keeps_the_body_and_says_so() -> None:
     net = build("n", classes=2)
-    moved, report = transfer(Checkpoint.of(net, names=("a", "b")), names=("x", "y", "z"))
+    moved, report = transfer(checkpoint_of(net, names=("a", "b")), names=("x", "y", "z"))
     assert moved.classes == 3
     assert list(report.fresh) == HEADS
     kept = len(report.kept)
@@ -38,7 +38,7 @@ def test_transfer_to_other_classes_keeps_the_body_and_says_so() -> None:
 
 def test_transfer_takes_the_rows_of_known_classes_by_name() -> None:
     net = build("n", classes=3)
-    moved, report = transfer(Checkpoint.of(net, names=("a", "b", "c")), names=("c", "new", "b"))
+    moved, report = transfer(checkpoint_of(net, names=("a", "b", "c")), names=("c", "new", "b"))
     assert (report.known, report.new) == (("c", "b"), ("new",))
     for name in HEADS:
         old, new = rows(net, name), rows(moved, name)
@@ -51,7 +51,7 @@ def test_transfer_takes_the_rows_of_known_classes_by_name() -> None:
 
 def test_transfer_never_takes_a_class_for_another_of_the_same_place() -> None:
     net = build("n", classes=2)
-    moved, report = transfer(Checkpoint.of(net, names=("a", "b")), names=("b", "a"))
+    moved, report = transfer(checkpoint_of(net, names=("a", "b")), names=("b", "a"))
     assert list(report.fresh) == HEADS
     name = HEADS[0]
     assert torch.equal(rows(moved, name)[:, 5], rows(net, name)[:, 6])
@@ -60,5 +60,5 @@ def test_transfer_never_takes_a_class_for_another_of_the_same_place() -> None:
 
 def test_transfer_takes_anchors_along() -> None:
     net = build("n", classes=1, anchors=[[[1, 2], [3, 4]], [[5, 6], [7, 8]], [[9, 10], [11, 12]]])
-    moved, _ = transfer(Checkpoint.of(net, names=("a",)), names=("b",))
+    moved, _ = transfer(checkpoint_of(net, names=("a",)), names=("b",))
     assert torch.equal(moved.anchors, net.anchors)

@@ -1,27 +1,21 @@
-"""Runs a model over pictures: a checkpoint in torch, or a bundle in the daemon's own detector."""
+"""Runs a checkpoint over pictures in torch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
 import numpy as np
 import torch
 
 from edged.core.decode import GridDecode
-from edged.core.types import Detections, Floats, Frame, FrameMeta, Pixels
+from edged.core.types import Detections, Floats, Pixels
 from edged.cpu.decode import Candidates, Decoder
-from edged.cpu.detector import CpuDetector
 from edged.cpu.nms import nms
 from edged.cpu.preprocess import letterbox_image, to_network_input
 from provisioning.evaluation.multilabel import decode_multi_label
-from provisioning.evaluation.prediction import Prediction
+from provisioning.evaluation.prediction import VAL_CONFIDENCE, VAL_DETECTIONS, VAL_IOU, Prediction
 from provisioning.model.network import Yolov5
-
-VAL_CONFIDENCE = 0.001
-VAL_IOU = 0.6
-VAL_DETECTIONS = 300
 
 
 class TorchPredictor:
@@ -105,35 +99,3 @@ class TorchPredictor:
                 return [head.float().cpu().contiguous() for head in self._model.sigmoid_maps(images)]
         finally:
             self._model.train(training)
-
-
-class BundlePredictor:
-    """A bundle in the daemon's CPU detector, so that the measurement is of what the daemon runs.
-
-    Args:
-        detector: opened with the thresholds to measure with.
-    """
-
-    def __init__(self, detector: CpuDetector) -> None:
-        self._detector = detector
-
-    def __call__(self, pictures: Sequence[Pixels]) -> list[Prediction]:
-        """Predict as `Predictor` says, one picture at a time, so that the timings are those of a single frame."""
-        found = []
-        for sequence, picture in enumerate(pictures):
-            meta = FrameMeta(
-                camera="val",
-                sequence=sequence,
-                captured_at=datetime.now(timezone.utc),
-                captured_ns=time.monotonic_ns(),
-                size_wh=(picture.shape[1], picture.shape[0]),
-            )
-            self._detector.submit([Frame(meta, picture)])
-            result = self._detector.collect()[0]
-            timings = {
-                "preprocess": result.timings["preprocess"],
-                "inference": result.timings["inference"],
-                "nms": result.timings["decode"] + result.timings["nms"],
-            }
-            found.append(Prediction(result.detections, timings))
-        return found
