@@ -14,7 +14,7 @@ DEV_EXTRAS := cpu,train,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(i
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo provision bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench    how near to this machine'"'"'s limit, every target and whether it holds (minutes)'
 	@echo '              SOURCE=video.mp4  MODEL=bundle  ROUNDS=3  PLOT=cameras.png'
 	@echo 'make test     lint, types and tests'
+	@echo 'make provision  edged-provision, which makes models for this device, into .venv (no torch)'
 	@echo 'make dev      everything for development, torch included, into .venv'
 	@echo 'make test-slow    the tests that take minutes;   make test-lowest, test-newest   on the lowest, newest allowed dependencies'
 	@echo 'make test-trackers    identities of walkers beside other trackers; needs EDGED_TEST_DATA'
@@ -43,6 +44,11 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[cpu,demo,view]'
 	@touch $@
 
+$(VENV)/provision.stamp: pyproject.toml | $(BIN)/python
+	@echo 'installing edged-provision (no torch) ...'
+	@$(PIP) --editable '.[cpu,demo,view,provision]'
+	@touch $@ $(VENV)/demo.stamp
+
 # The versions that the tests were run with. Without an NVIDIA driver torch's CPU build where one can be found: the usual one
 # brings gigabytes of CUDA. TORCH_WHEELS=folder-or-page: where to look for it, beside where pip looks anyhow.
 DEV_LOCK := tests/lock.txt
@@ -53,7 +59,7 @@ $(VENV)/dev.stamp: pyproject.toml $(DEV_LOCK) | $(BIN)/python
 	@$(if $(HAS_NVIDIA),,$(PIP) --no-deps --retries 1 --find-links '$(TORCH_WHEELS)' '$(CPU_TORCH)' 2>/dev/null \
 	  || echo 'no CPU build ($(CPU_TORCH)) found here: torch as the package index has it')
 	@$(PIP) --constraint $(DEV_LOCK) --editable '.[$(DEV_EXTRAS)]'
-	@touch $@ $(VENV)/demo.stamp
+	@touch $@ $(VENV)/demo.stamp $(VENV)/provision.stamp
 
 demo: $(VENV)/demo.stamp
 	@$(BIN)/edged demo $(if $(SOURCE),--source '$(SOURCE)') $(if $(MODEL),--model '$(MODEL)') $(if $(FRAMES),--frames '$(FRAMES)')
@@ -62,6 +68,8 @@ demo: $(VENV)/demo.stamp
 bench: $(VENV)/demo.stamp
 	@$(BIN)/edged bench --compare --sweep 1,4,16,64 $(if $(SOURCE),--source '$(SOURCE)') $(if $(MODEL),--model '$(MODEL)') \
 	  $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(PLOT),--plot '$(PLOT)')
+
+provision: $(VENV)/provision.stamp
 
 dev: $(VENV)/dev.stamp
 

@@ -11,7 +11,7 @@
 # WHEELS    install from this directory only, without network
 # LOCK      `no`: the newest that pyproject.toml allows, instead of the versions and hashes of lock/; always so on a Jetson,
 #           whose OpenCV and numpy are the system's
-# EXTRAS    e.g. cpu,provision   PYTHON  python3: of the system, not below a home directory
+# EXTRAS    e.g. cpu,train   PYTHON  python3: of the system, not below a home directory
 set -eu
 
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/opt/edged} LIBDIR=${LIBDIR:-/usr/local/lib} BINDIR=${BINDIR:-/usr/local/bin}
@@ -28,7 +28,7 @@ has_systemd() { here_and_now && [ -d /run/systemd/system ]; }
 
 extras() {
   if [ -n "$EXTRAS" ]; then echo "$EXTRAS"; return; fi
-  found=cpu,view
+  found=cpu,view,provision
   if ls /dev/nvidiactl /dev/nvhost-ctrl-gpu /dev/nvgpu >/dev/null 2>&1; then found=$found,gpu; fi
   if [ -n "$WHEELS" ]; then
     if ls "$WHEELS"/systemd_python-* >/dev/null 2>&1; then found=$found,systemd; fi
