@@ -16,6 +16,7 @@ from edged.migrate.remarks import each_remark, general_remarks
 from edged.migrate.sections import Section
 from edged.migrate.snapshots import snapshot_lines
 from edged.migrate.toml import remark, setting, settings
+from edged.migrate.track import track_lines
 
 _MOST_NAMED = 5
 _LEVELS = {"critical": "error"}
@@ -45,6 +46,7 @@ def edged_toml(path: Path) -> tuple[str, int]:
         *_model_lines(root, watched),
         *mqtt_lines(root.section("mqtt")),
         *publish_lines(root.section("mqtt")),
+        *track_lines(root.section("detect"), fps=fps_of(root.section("detect"))),
         *snapshot_lines(root.section("snapshots")),
         *_log_lines(root.section("logger")),
         *filter_lines(watched),
@@ -65,8 +67,7 @@ def _nothing_to_watch(path: Path, cameras: Sequence[FrigateCamera]) -> DataError
 def _head(path: Path, root: Section) -> Iterator[str]:
     yield remark(f"Made by `edged migrate frigate` from {path.name}. Comments say what edged does in another way.")
     yield remark("Then: edged check --config FILE, which opens every camera and connects to the broker.")
-    fps = fps_of(root.section("detect"))
-    yield from (remark(text) for text in general_remarks(root, fps=fps))
+    yield from (remark(text) for text in general_remarks(root))
 
 
 def _model_lines(root: Section, watched: Sequence[FrigateCamera]) -> Iterator[str]:

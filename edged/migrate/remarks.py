@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from edged.migrate.sections import Section
+from edged.migrate.track import track_seconds
 
-_WEB = "edged has no web pages"
+_PAGE = "edged's page is `edged view`, a program of its own"
+_ENTRY = f"{_PAGE}; [listen] in view.toml says who may look"
 _NAMES = "edged tells classes apart and recognises nobody; a subscriber of its events may"
 _NO_RECORDING = "edged does not record; keep an NVR beside it"
 _NO_SOUND = "edged hears nothing"
 _REVIEW = "edged has no reviews; its events say what came, which zones it was in, and when it left"
 _NOTIFY = "edged sends events over MQTT; let Home Assistant or another subscriber notify"
-_LIVE = "edged shows no live picture; watch the camera itself, or keep go2rtc"
+_LIVE = "`edged view` shows pictures with their boxes, not video; watch the camera itself, or keep go2rtc"
 _DRAWS_NOTHING = "edged draws no time into pictures; the event says it"
 _RESTREAM = "edged passes no video on; keep go2rtc for that"
 _SPEED = "edged measures no speed"
@@ -21,11 +23,11 @@ _FFMPEG = "edged has no options of FFmpeg; it finds transport and format itself"
 _UNKNOWN = "edged has nothing like it"
 
 _GENERAL = {
-    **dict.fromkeys(("auth", "proxy", "tls", "ui", "camera_groups", "networking"), _WEB),
+    **dict.fromkeys(("auth", "proxy", "tls", "networking"), _ENTRY),
+    **dict.fromkeys(("ui", "camera_groups", "birdseye"), _PAGE),
     **dict.fromkeys(("face_recognition", "lpr", "semantic_search", "classification", "genai"), _NAMES),
     **dict.fromkeys(("audio", "audio_transcription"), _NO_SOUND),
     **dict.fromkeys(("rtmp", "restream"), _RESTREAM),
-    "birdseye": "edged draws no picture of all cameras",
     "database": "edged keeps no database; what waits for the broker is on disk, see outbox in [publish]",
     "environment_vars": "edged reads its own environment, as EDGED_MQTT__PASSWORD",
     "go2rtc": "edged reads each camera itself; keep go2rtc for others who watch",
@@ -45,13 +47,9 @@ _CAMERA = {
     "snapshots": "[snapshots] holds for all cameras",
     "onvif": "edged moves no cameras",
     "type": "all cameras of edged are alike",
-    "webui_url": _WEB,
+    "webui_url": "edged's page has no links to cameras",
 }
-_DETECT = {
-    "annotation_offset": "it is for recordings",
-    "min_initialized": "see confirm_s in [track]",
-    "max_disappeared": "see lost_s in [track]",
-}
+_DETECT = {"annotation_offset": "it is for recordings"}
 _ZONE = {
     "distances": _SPEED,
     "filters": "edged's filters, [filter.CLASS], hold in all zones",
@@ -67,19 +65,20 @@ _READ = {"version", "cameras", "objects", "detect", "mqtt", "logger", "snapshots
 _READ_OF_CAMERA = {"enabled", "name", "friendly_name", "ffmpeg", "detect", "objects", "zones", "motion"}
 
 
-def general_remarks(root: Section, *, fps: float) -> list[str]:
-    """What of the whole file edged does not have; `fps` is the rate of detection that holds for all cameras."""
-    found = each_remark(root, _GENERAL, known=_READ)
-    return found + _shared(root, fps=fps)
+def general_remarks(root: Section) -> list[str]:
+    """What of the whole file edged does not have."""
+    return each_remark(root, _GENERAL, known=_READ) + _shared(root)
 
 
 def camera_remarks(camera: Section, *, fps: float) -> list[str]:
-    """What of one camera edged does not have."""
+    """What of one camera edged does not have; `fps` is its rate of detection."""
     found = each_remark(camera, _CAMERA, known=_READ_OF_CAMERA)
     motion = [key for key in camera.section("motion") if key != "mask"]
     found += [f"motion.mask: {_MASK}"] if camera.section("motion").node("mask") else []
     found += [f"motion: {_GENERAL['motion']}"] if motion else []
-    return found + _shared(camera, fps=fps)
+    for key, (name, seconds) in track_seconds(camera.section("detect"), fps=fps).items():
+        found.append(f"detect.{key}: {name} in [track] holds for all cameras; of this one it was {seconds:g} s")
+    return found + _shared(camera)
 
 
 def zone_remarks(zone: Section) -> list[str]:
@@ -94,11 +93,11 @@ def each_remark(
     return [f"{prefix}{key}: {sentences.get(key, _UNKNOWN)}" for key in keys if key not in known]
 
 
-def _shared(section: Section, *, fps: float) -> list[str]:
+def _shared(section: Section) -> list[str]:
     """Remarks on what may stand at a camera and in the whole file."""
     return [
         *_of_ffmpeg(section.section("ffmpeg")),
-        *_of_detect(section.section("detect"), fps=fps),
+        *_of_detect(section.section("detect")),
         *each_remark(
             section.section("objects"), {"genai": _NAMES}, known={"track", "filters", "mask"}, prefix="objects."
         ),
@@ -114,19 +113,7 @@ def _of_ffmpeg(ffmpeg: Section) -> list[str]:
     return [*found, *([f"{others}: {_FFMPEG}"] if others else [])]
 
 
-def _of_detect(detect: Section, *, fps: float) -> list[str]:
-    found = []
-    for key, meaning in _DETECT.items():
-        if (frames := detect.number(key)) is not None:
-            in_seconds = f" ({frames:g} frames at {fps:g} a second are {frames / fps:g} s)" if "see" in meaning else ""
-            found.append(f"detect.{key}: {meaning}{in_seconds}")
-    stationary = detect.section("stationary")
-    if (frames := stationary.number("threshold")) is not None:
-        found.append(
-            f"detect.stationary.threshold: see stationary_s in [track]"
-            f" ({frames:g} frames at {fps:g} a second are {frames / fps:g} s)"
-        )
-    found += each_remark(stationary, {}, known={"threshold"}, prefix="detect.stationary.")
-    return found + each_remark(
-        detect, {}, known={*_DETECT, "enabled", "width", "height", "fps", "stationary"}, prefix="detect."
-    )
+def _of_detect(detect: Section) -> list[str]:
+    read = {"enabled", "width", "height", "fps", "stationary", "min_initialized", "max_disappeared"}
+    found = each_remark(detect.section("stationary"), {}, known={"threshold"}, prefix="detect.stationary.")
+    return found + each_remark(detect, _DETECT, known=read, prefix="detect.")

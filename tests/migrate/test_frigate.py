@@ -135,7 +135,6 @@ def test_what_edged_does_not_have_is_said_with_what_to_do(tmp_path: Path) -> Non
         "# environment_vars: edged reads its own environment, as EDGED_MQTT__PASSWORD",
         '# ffmpeg.hwaccel_args: edged decodes without hardware; acceleration = "any" in [[camera]] lets FFmpeg use it',
         "# ffmpeg.retry_interval: edged has no options of FFmpeg; it finds transport and format itself",
-        "# detect.stationary.threshold: see stationary_s in [track] (50 frames at 5 a second are 10 s)",
         "# detect.stationary.interval: edged has nothing like it",
         "# snapshots.retain.objects: edged keeps pictures of all classes for max_days, and removes the oldest first",
         "# snapshots.quality: edged takes the best quality that is small enough for MQTT",
@@ -145,6 +144,7 @@ def test_what_edged_does_not_have_is_said_with_what_to_do(tmp_path: Path) -> Non
         " yours",
     )
     assert made.settings.log.level == "debug"
+    assert made.settings.track.stationary_s == 10.0
     snapshots = made.settings.snapshots
     assert (snapshots.enabled, snapshots.clean, snapshots.crop, snapshots.max_days) == (True, True, False, 14.0)
 
@@ -162,16 +162,32 @@ def test_keys_of_older_releases_are_read_or_named(tmp_path: Path) -> None:
         "max_area": 0.108507,
     }
     assert (made.settings.mqtt.host, made.settings.mqtt.port) == ("127.0.0.1", 1884)
+    assert (made.settings.track.lost_s, made.settings.track.confirm_s) == (5.0, 0.4)
     for key in ("rtmp", "ui", "birdseye", "record", "live", "best_image_timeout", "webui_url", "timestamp_style"):
-        assert f"# {key}: edged " in made.text
+        assert f"# {key}: " in made.text
     assert made.has(
-        "# detect.max_disappeared: see lost_s in [track] (25 frames at 5 a second are 5 s)",
         "# detect.annotation_offset: it is for recordings",
         "# motion.mask: edged looks at the whole picture, with motion or without; a [[camera.mask]] is for objects that"
         " shall not count",
         "# motion: edged looks at every frame, with motion or without",
         "# filters: edged's filters, [filter.CLASS], hold in all zones",
     )
+
+
+def test_frames_of_a_camera_alone_and_impossible_ones_become_remarks(tmp_path: Path) -> None:
+    made = migrated(
+        tmp_path,
+        """
+        detect: {fps: 10, max_disappeared: 100000, min_initialized: 5}
+        cameras:
+          gate:
+            ffmpeg: {inputs: [{path: "rtsp://10.0.0.9/s"}]}
+            detect: {fps: 2, min_initialized: 4}
+        """,
+    )
+    assert made.settings.track.model_dump(exclude_unset=True) == {"confirm_s": 0.5}
+    assert made.has("# detect.min_initialized: confirm_s in [track] holds for all cameras; of this one it was 2 s")
+    assert "# detect.max_disappeared: lost_s = 10000: " in made.text
 
 
 def test_a_key_that_nobody_knows_is_named_where_it_stands(tmp_path: Path) -> None:
