@@ -12,8 +12,8 @@ from pathlib import Path
 from edged.core.bundle import MANIFEST, Bundle
 from edged.core.errors import BundleMismatch, DataError
 from edged.core.manifest import FileRecord, Manifest
+from edged.store.files import sync_directory
 from provisioning.command_line import command_line
-from provisioning.files import sync_directory
 
 _DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o644

@@ -1,10 +1,6 @@
 """A store of model bundles: content-addressed, written completely or not at all, named and activated by atomic renames.
 
-DIR/.objects/HASH/   a bundle; HASH is the SHA-256 of its manifest.json, which holds the hash of every other file
-DIR/NAME             link to the bundle of that name
-DIR/active           link to the bundle that the daemon runs
-DIR/.previous        link to the bundle that was active before, for rollback
-DIR/.lock            locked while something is changed; says which process holds it
+`edged.store.links` lists what is in its directory.
 """
 
 from __future__ import annotations
@@ -21,17 +17,15 @@ from pathlib import Path
 from edged.core.bundle import ACTIVE, OBJECTS, Bundle
 from edged.core.errors import DataError, EdgedError, UsageError
 from edged.core.manifest import Manifest
+from edged.store.files import sync_directory
+from edged.store.links import LOCK, PREVIOUS, UNFINISHED, digest_of, is_digest, point
+from edged.store.lock import FileLock
+from edged.store.trials import read_trials, write_trials
 from provisioning.bundle_files import is_whole, make_directory, require_verified, require_whole, write_bundle
-from provisioning.files import sync_directory
-from provisioning.lock import FileLock
 
-PREVIOUS = ".previous"
-LOCK = ".lock"
 NAME_RULE = "letters, digits, dot, underscore and hyphen, at most 64, the first a letter or digit, not 'active'"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_UNFINISHED = ".unfinished-"
 _DISCARDED = ".discarded-"
 
 
@@ -103,7 +97,7 @@ class Store:
             )
         with self.locked(), _translated(self.root):
             self._sweep()
-            unfinished = self._objects / f"{_UNFINISHED}{os.getpid()}"
+            unfinished = self._objects / f"{UNFINISHED}{os.getpid()}"
             try:
                 digest = write_bundle(unfinished, manifest, files)
                 self._keep(unfinished, digest)
@@ -112,15 +106,16 @@ class Store:
             self._link(manifest.name, digest)
         return Bundle.open(link)
 
-    def activate(self, name: str, *, unverified: bool = False) -> Bundle:
+    def activate(self, name: str, *, unverified: bool = False, again: bool = False) -> Bundle:
         """Make a named bundle the active one, remember the one before, and remove bundles that no link leads to.
 
         Args:
             name: of the bundle.
             unverified: also activate a quantised bundle, or one with an engine, that has not passed verification.
+            again: also activate one that failed on this device before.
 
         Raises:
-            UsageError: no such name.
+            UsageError: no such name, or it failed before.
             DataError: the bundle is damaged, or has not passed verification.
         """
         with self.locked(), _translated(self.root):
@@ -130,9 +125,23 @@ class Store:
                 raise UsageError(f"store {self.root} has no bundle named {name} (it has {known})")
             if not unverified:
                 require_verified(Bundle.open(self._objects / digest).manifest, store=self.root)
+            self._allow(name, digest, again=again)
             self._activate(digest)
             self.collect_garbage()
         return Bundle.open(self.root / ACTIVE)
+
+    def _allow(self, name: str, digest: str, *, again: bool) -> None:
+        """Refuse what failed on this device; with `again` it is as though it were new."""
+        trials = read_trials(self.root)
+        refusal = trials.refused.get(digest)
+        if refusal is None:
+            return
+        if not again:
+            raise UsageError(
+                f"{name} failed on this device at {refusal.at}: {refusal.reason}",
+                remedy=f"edged-provision activate {name} --again tries it once more",
+            )
+        write_trials(self.root, trials.allowing(digest))
 
     def rollback(self) -> Bundle:
         """Make the previously active bundle active again; the one active now becomes the previous one.
@@ -195,7 +204,7 @@ class Store:
         with self.locked(), _translated(self.root):
             self._sweep()
             kept = {self._digest(link) for link in self._links()}
-            removed = [path.name for path in self._objects.iterdir() if _DIGEST.fullmatch(path.name)]
+            removed = [path.name for path in self._objects.iterdir() if is_digest(path.name)]
             removed = sorted(set(removed) - {digest for digest in kept if digest})
             for digest in removed:
                 self._discard(digest)
@@ -214,19 +223,10 @@ class Store:
             raise EdgedError(f"model store {self.root} cannot be read: {exc.strerror}") from exc
 
     def _digest(self, link: str) -> str | None:
-        """The digest of the bundle that a link leads to; None if it is missing or leads out of the store."""
-        try:
-            target = Path(os.readlink(self.root / link))
-        except OSError:
-            return None
-        return target.name if target.parent == Path(OBJECTS) and _DIGEST.fullmatch(target.name) else None
+        return digest_of(self.root, link)
 
     def _link(self, name: str, digest: str) -> None:
-        temporary = self.root / f"{_UNFINISHED}link"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(Path(OBJECTS) / digest)
-        temporary.replace(self.root / name)
-        sync_directory(self.root)
+        point(self.root, name, digest)
 
     def _activate(self, digest: str) -> None:
         """Point `active` at a bundle after checking every byte of it."""
@@ -260,9 +260,9 @@ class Store:
     def _sweep(self) -> None:
         """Remove the remains of killed runs. Call it under the lock: then nobody is still writing them."""
         for path in self._objects.iterdir():
-            if path.name.startswith((_UNFINISHED, _DISCARDED)):
+            if path.name.startswith((UNFINISHED, _DISCARDED)):
                 shutil.rmtree(path, ignore_errors=True)
-        (self.root / f"{_UNFINISHED}link").unlink(missing_ok=True)
+        (self.root / f"{UNFINISHED}link").unlink(missing_ok=True)
 
 
 def _is_name(name: str) -> bool:

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "cpu": {"core"},
     "gpu": {"core"},
     "publish": {"core"},
+    "store": {"core"},
     "health": {"core"},
     "annotate": {"core"},
     "jpeg": {"core"},
@@ -36,13 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"core"},
     "instance": {"core"},
     "pipeline": {"core", "health"},
-    "config": {"core", "analysis", "capture", "publish"},  # the options types of the stages, which it inherits
+    "config": {"core", "analysis", "capture", "publish", "store"},  # the options types of the stages, which it inherits
     "sinks": {"core"},
     "assembly": {"core", "config", "feed", "pinning", "sinks"} | STAGES,
     "oneshot": {"core", "config", "assembly", "annotate"} | STAGES,
     "check": {"core", "config", "assembly", "jpeg"} | STAGES,
     "pinning": set(),
-    "daemon": {"core", "config", "assembly", "pipeline", "health", "logs", "instance"},
+    "daemon": {"core", "config", "assembly", "pipeline", "health", "logs", "instance", "store"},
     "demo": {"core"},
     "migrate": {"core", "config", "analysis"},  # every table that it writes is checked by the schema
     "bench": {"core", "config", "assembly", "pipeline", "health", "demo"} | STAGES,
@@ -118,13 +119,12 @@ def test_layers_of_edged(path: Path) -> None:
 PROVISIONING_ALLOWED: dict[str, set[str]] = {
     "command_line": set(),
     "files": set(),
-    "lock": set(),
     "names": set(),
     "patch": set(),
     "graphs": set(),
     "bundle_files": {"command_line", "files"},
     "fetching": {"files"},
-    "store": {"bundle_files", "files", "lock"},
+    "store": {"bundle_files", "files"},
     "model": {"files", "names"},
     "data": {"names"},
     "export": {"model"},
@@ -154,7 +154,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
             "frames",
             "importing",
         ),
-        *("lock", "quantize", "revision", "store", "training", "verify"),
+        *("quantize", "revision", "store", "training", "verify"),
     },
     "commands": {
         *(

@@ -32,7 +32,7 @@ from edged.publish.mqtt import MqttPublisher, client_id
 from edged.sinks import Sinks
 
 # A session, its outbox and the feed's socket live as long as the process.
-FIXED_SECTIONS = ("device", "mqtt", "publish", "feed", "snapshots")
+FIXED_SECTIONS = ("device", "mqtt", "publish", "feed", "snapshots", "probation")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from edged.publish.options import (
 )
 from edged.publish.template import require_template, tells_apart
 from edged.publish.topics import PREFIX, Topics
+from edged.store.options import ProbationOptions
 
 
 def _devices(value: object) -> tuple[str, ...]:
@@ -108,6 +109,10 @@ class Model(Section, ScoreLimits, frozen=True):
 
     bundle: Path = MODELS / "active"
     classes: tuple[str, ...] = ()
+
+
+class Probation(Section, ProbationOptions, frozen=True):
+    """`[probation]`."""
 
 
 class Engine(Section, frozen=True):
@@ -216,6 +221,7 @@ class Settings(Section, frozen=True):
 
     device: Device = Field(default_factory=Device)
     model: Model = Field(default_factory=Model)
+    probation: Probation = Field(default_factory=Probation)
     engine: Engine = Field(default_factory=Engine)
     mqtt: Mqtt = Field(default_factory=Mqtt)
     publish: Publish = Field(default_factory=Publish)

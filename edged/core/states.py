@@ -76,6 +76,21 @@ class CameraCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedModel:
+    """A model that failed on this device.
+
+    Attributes:
+        model: name of its bundle.
+        reason: one sentence, without secrets.
+        at: when, RFC 3339, UTC.
+    """
+
+    model: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """What runs on this device.
 
@@ -85,6 +100,7 @@ class DeviceInfo:
         backend: e.g. `cpu fp32, 2 cores`, for people.
         cameras: their names, not their addresses, which hold secrets.
         started_at: with time zone.
+        refused: the model that failed, from which this device went back to this one; None where there is none.
     """
 
     version: str
@@ -92,6 +108,7 @@ class DeviceInfo:
     backend: str
     cameras: tuple[str, ...]
     started_at: datetime
+    refused: RefusedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

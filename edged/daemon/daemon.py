@@ -10,8 +10,8 @@ from edged import __version__
 from edged.assembly.model import LoadedModel
 from edged.assembly.parts import Change, Parts, plan_change
 from edged.config import Settings
-from edged.core.errors import DetectorError
-from edged.core.states import DeviceInfo, SnapshotCounters, Statistics
+from edged.core.errors import ConfigError, DetectorError, EdgedError
+from edged.core.states import DeviceInfo, RefusedModel, SnapshotCounters, Statistics
 from edged.daemon.reload import Reloader
 from edged.daemon.signals import Signals, limit_stop
 from edged.daemon.systemd import Systemd
@@ -19,6 +19,8 @@ from edged.daemon.vitals import Vitals, WallClock
 from edged.health import Health
 from edged.logs import set_up_logging
 from edged.pipeline import Pipeline
+from edged.store.meter import RateMeter
+from edged.store.probation import Probation
 
 TICK_S = 0.5
 LOADING_TICK_S = 0.1
@@ -34,12 +36,16 @@ class Daemon:
         parts: run and closed by this object.
         asked: signals to stop or reload.
         read_again: reads the settings for a reload; raises EdgedError where they are wrong.
+        probation: of the model; begun.
     """
 
-    def __init__(self, parts: Parts, *, asked: Signals, read_again: Callable[[], Settings]) -> None:
+    def __init__(
+        self, parts: Parts, *, asked: Signals, read_again: Callable[[], Settings], probation: Probation
+    ) -> None:
         self._parts = parts
-        self._settings = parts.settings
-        self._asked, self._read_again = asked, read_again
+        self._settings = self._wanted = parts.settings
+        self._asked, self._read_again, self._probation = asked, read_again, probation
+        self._meter = RateMeter(parts.settings.probation.for_s)
         self._health = Health()
         self._wall_clock = WallClock()
         self._systemd = Systemd(grace_s=parts.settings.service.start_grace_s)
@@ -59,9 +65,19 @@ class Daemon:
                 self._asked.wait(LOADING_TICK_S)
             if self._asked.stop:
                 return self._stop("asked to stop while starting")
-            return self._serve(loading.result())
+            return self._serve(self._loaded())
         except BaseException:
             self._close()
+            raise
+
+    def _loaded(self) -> LoadedModel:
+        try:
+            return self._parts.loading.result()
+        except EdgedError as exc:
+            if self._probation.failed(str(exc)):  # the code on which systemd starts the daemon again
+                raise DetectorError(
+                    f"the model on trial failed: {exc}", remedy="the one before is active again"
+                ) from exc
             raise
 
     def _serve(self, model: LoadedModel) -> int:
@@ -75,8 +91,9 @@ class Daemon:
         pipeline.start()
         vitals = Vitals({"the pipeline": self._health, "capture": parts.cameras.pulse, **parts.sink.pulses})
         reloader = Reloader(
-            plan=lambda: plan_change(self._read_again(), running=self._settings, model=self._model),
+            plan=self._plan,
             apply=self._apply,
+            refused=self._reload_refused,
             asked=self._asked,
             systemd=self._systemd,
         )
@@ -87,6 +104,7 @@ class Daemon:
                 return self._give_up(hung)
             reloader.step()
             self._wall_clock.look()
+            self._judge_model()
             self._systemd.alive(frames=self._health.frames, status=self._status)
             if time.monotonic() >= next_stats_s:
                 next_stats_s = time.monotonic() + self._settings.publish.stats_interval_s
@@ -94,6 +112,30 @@ class Daemon:
         if pipeline.failure is not None:
             return self._give_up(f"the pipeline failed: {pipeline.failure}")
         return self._stop("stopping")
+
+    def _plan(self) -> Change:
+        self._wanted = self._read_again()
+        if self._probation.has_moved:
+            self._probation.begin()
+        return plan_change(self._wanted, running=self._settings, model=self._model)
+
+    def _reload_refused(self, why: EdgedError) -> None:
+        """Another model could not be loaded. It is its fault where nothing else is new."""
+        blamed = not isinstance(why, ConfigError) or self._wanted == self._settings
+        if not self._runs_what_is_judged() and blamed and self._probation.failed(str(why)):
+            self._probation.begin()
+
+    def _runs_what_is_judged(self) -> bool:
+        return self._probation.is_about == self._model.bundle.directory.name
+
+    def _judge_model(self) -> None:
+        """When the time of its trial is over: go back to the model before if frames come too slowly."""
+        if not self._runs_what_is_judged():
+            return  # the other one is being loaded
+        alive = sum(state.alive for state in self._parts.cameras.states().values())
+        rate = self._meter.step(frames=self._health.frames, cameras=alive)
+        if rate is not None and (why := self._probation.measured(rate)) and self._probation.failed(why):
+            self._asked.reload = True
 
     def _apply(self, change: Change, model: LoadedModel | None) -> None:
         """Apply a checked change, and `model` where another one was loaded."""
@@ -129,12 +171,14 @@ class Daemon:
         if self._pipeline is not None:
             self._pipeline.replace_detector(model.detector, on_swap=on_swap)
         self._model = model
+        self._meter.restart()
 
     def _give_up(self, why: str) -> int:
         """A stage failed or hangs: log it, publish `offline`, and return the exit code on which systemd restarts."""
         code = DetectorError.exit_code
         limit_stop()
         logger.critical("%s", why, extra={"ERROR_CODE": code})
+        self._probation.failed(why)
         self._systemd.stopping(why)
         self._parts.sink.statistics(self._statistics())
         # Cameras are not closed: their thread may be what hangs, and their processes end with this one.
@@ -146,6 +190,8 @@ class Daemon:
         self._systemd.stopping(why)
         drained = self._pipeline is None or self._pipeline.stop(timeout_s=DRAIN_S)
         failure = None if self._pipeline is None else self._pipeline.failure
+        if failure is None:
+            self._probation.ended()
         self._parts.sink.statistics(self._statistics())
         self._close()
         if failure is not None:
@@ -163,6 +209,7 @@ class Daemon:
 
     def _say_info(self) -> None:
         """Publish what runs on this device."""
+        refused = self._probation.refused()
         self._parts.sink.info(
             DeviceInfo(
                 version=__version__,
@@ -170,6 +217,7 @@ class Daemon:
                 backend=self._model.backend,
                 cameras=tuple(camera.name for camera in self._settings.camera),
                 started_at=self._health.started_at,
+                refused=None if refused is None else RefusedModel(refused.name, refused.reason, refused.at),
             )
         )
 

@@ -25,6 +25,7 @@ class Reloader:
         apply: makes the change, with another model where one was loaded.
         asked: whether a reload is wanted.
         systemd: told of begin and end.
+        refused: told why, where the old configuration stays.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Reloader:
         apply: Callable[[Change, LoadedModel | None], None],
         asked: Signals,
         systemd: Systemd,
+        refused: Callable[[EdgedError], None] = lambda _: None,
     ) -> None:
         self._plan = plan
         self._apply = apply
         self._asked = asked
         self._systemd = systemd
+        self._refused = refused
         self._next_s = 0.0
         self._pending: Change | None = None
 
@@ -54,6 +57,7 @@ class Reloader:
         except EdgedError as exc:
             extra = {"ERROR_CODE": exc.exit_code}
             logger.error("reload refused, the old configuration stays: %s", exc, extra=extra)  # noqa: TRY400 - said, not traced
+            self._refused(exc)
             self._end()
         except MemoryError:
             logger.error("reload refused, the old configuration stays: no memory left")  # noqa: TRY400 - said, not traced

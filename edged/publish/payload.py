@@ -170,6 +170,7 @@ def info_payload(info: DeviceInfo, origin: Origin) -> Payload:
         "boot_id": origin.boot_id,
         "session": origin.session,
         "started_at": rfc3339(info.started_at),
+        **({} if info.refused is None else {"refused": asdict(info.refused)}),
     }
 
 

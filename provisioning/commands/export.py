@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from edged.core.errors import UsageError
+from edged.store.files import atomic_writer
 from provisioning.commands.common import human_bytes, say
 from provisioning.commands.model_options import add_model_arguments
-from provisioning.files import atomic_writer
 
 NAME = "export"
 HELP = "write weights as an ONNX file"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edged.core.errors import EdgedError
-from provisioning.files import atomic_writer
+from edged.store.files import atomic_writer
 from provisioning.model.checkpoint import FORMAT, Checkpoint
 from provisioning.model.network import Yolov5
 

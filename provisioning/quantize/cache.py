@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import onnx
 
-from provisioning.files import atomic_writer
+from edged.store.files import atomic_writer
 from provisioning.quantize.placement import activations
 
 logger = logging.getLogger(__name__)

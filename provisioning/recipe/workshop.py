@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edged.core.errors import DataError, EdgedError
-from provisioning.files import sync_directory
-from provisioning.lock import FileLock
+from edged.store.files import sync_directory
+from edged.store.lock import FileLock
 
 logger = logging.getLogger(__name__)
 

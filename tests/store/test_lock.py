@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edged.core.errors import EdgedError
-from provisioning.lock import FileLock
+from edged.store.lock import FileLock
 
 
 def test_a_file_system_that_gives_no_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
