@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: pydantic before 2.10 resolves annotations in the subclass's module.
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -15,12 +16,17 @@ from edged.core.sources import ACCEPTED
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
 Transport = Literal["auto", "tcp", "udp", "multicast"]
+PixelFormat = Literal[
+    "", "mjpeg", "h264", "h265", "yuyv", "uyvy", "nv12", "yuv420", "yuv422", "rgb24", "bgr24", "rgb565", "grey"
+]
 
 MAX_SOURCE_LENGTH = 4096
 MAX_FPS = 1000.0
 MAX_KEY_INTERVAL_S = 86_400.0
 KEY_FRAMES_WITHIN_S = 30.0  # cameras that save bits send one every 10 or 20 s
 MAX_PIXELS = 1 << 28  # 805 MB per picture, more than any camera gives
+
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
 Source = Annotated[str, MaxLen(MAX_SOURCE_LENGTH)]
 
@@ -48,6 +54,9 @@ class ReadOptions:
         deinterlace: `auto` takes one field of an interlaced picture, `off` takes it with its combs.
         decode_threads: of FFmpeg. More than one adds as many frames of delay to most streams.
         acceleration: `any` lets FFmpeg decode in hardware where it can.
+        size: of a video device's pictures, `1280x720`; empty: the largest within that.
+        pixel_format: that a video device sends; empty: see `sources/v4l2/choice.py`.
+        rate: frames per second that a video device is asked for; 0: the highest up to 30.
     """
 
     fps: Annotated[float, Interval(ge=0.0, le=MAX_FPS)] = 0.0
@@ -66,6 +75,14 @@ class ReadOptions:
     deinterlace: Literal["auto", "off"] = "auto"
     decode_threads: Annotated[int, Interval(ge=1, le=64)] = 1
     acceleration: Literal["none", "any"] = "none"
+    size: Annotated[str, MaxLen(11)] = ""
+    pixel_format: PixelFormat = ""
+    rate: Annotated[float, Interval(ge=0.0, le=MAX_FPS)] = 0.0
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """`size` as numbers; (0, 0) where it is empty."""
+        return parse_size(self.size)
 
 
 @dataclass(frozen=True)
@@ -90,6 +107,7 @@ class CameraSpec(ReadOptions):
         try:
             require_valid(self)
             require_source(self.source)
+            parse_size(self.size)
         except ValueError as exc:
             raise ValueError(f"camera {self.name!r}: {exc}") from None
         require_camera_name(self.name)
@@ -106,6 +124,15 @@ class CameraSpec(ReadOptions):
 
     def __repr__(self) -> str:  # a traceback or debug line must not show a password
         return f"CameraSpec(name={self.name!r}, source={self.shown_source!r}, pace={self.pace!r}, fps={self.fps})"
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """`1280x720` -> (1280, 720), nothing -> (0, 0); raises ValueError for any other text."""
+    if not size:
+        return 0, 0
+    if not (found := _SIZE.fullmatch(size)):
+        raise ValueError(f'size must be width x height, as "1280x720", got {size!r}')
+    return int(found[1]), int(found[2])
 
 
 def require_source(source: str) -> None:

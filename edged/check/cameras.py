@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from edged.capture.cameras import Cameras
+from edged.capture.sources.kinds import Kind, kind_of
 from edged.capture.sources.reader import LOST_AFTER_S
+from edged.capture.sources.v4l2.offers import Offer, facts, lines
+from edged.capture.sources.v4l2.opening import offers_of
 from edged.capture.spec import CameraSpec
 from edged.check.findings import Finding, failure
 from edged.core.errors import CameraError, OutputError
@@ -39,7 +43,8 @@ def check_cameras(specs: Sequence[CameraSpec], *, pictures: Path | None) -> Iter
         if pictures is not None:
             watch.still_pictures()
     for spec in specs:
-        yield _finding(spec, watch.verdict(spec.name), _written(pictures, spec.name, watch.frames.get(spec.name)))
+        finding = _finding(spec, watch.verdict(spec.name), _written(pictures, spec.name, watch.frames.get(spec.name)))
+        yield _with_offers(finding, spec)
 
 
 class _Watch:
@@ -125,6 +130,20 @@ def _finding(spec: CameraSpec, state: CameraState, picture: Path | None) -> Find
         "picture": str(picture) if picture else None,
     }
     return Finding(part, ok=True, detail=", ".join(said), facts=facts)
+
+
+def _with_offers(finding: Finding, spec: CameraSpec) -> Finding:
+    """The finding with what a video device offers, whether or not it gives pictures just now."""
+    try:
+        offers: tuple[Offer, ...] = offers_of(spec.source) if kind_of(spec.source) is Kind.DEVICE else ()
+    except CameraError as exc:
+        if not finding.ok:
+            return finding  # for the same reason
+        return failure(finding.part, exc)  # it gave a picture a moment ago
+    if not offers:
+        return finding
+    notes = tuple(f"offers {line}" for line in lines(offers))
+    return replace(finding, notes=notes, facts={**finding.facts, "offers": facts(offers)})
 
 
 def _written(folder: Path | None, camera: str, frame: Frame | None) -> Path | None:

@@ -18,7 +18,8 @@ class Finding:
         ok: whether it is usable.
         detail: what it is, or what is wrong and how to mend it.
         exit_code: 0, or the code of the failure.
-        facts: of a camera, for programs: the same as in `detail`.
+        facts: of a camera, for programs: the same as in `detail` and `notes`.
+        notes: lines below it, for people.
     """
 
     part: str
@@ -26,6 +27,15 @@ class Finding:
     detail: str
     exit_code: int = 0
     facts: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        first = f"{'ok  ' if self.ok else 'FAIL'}  {self.part}: {self.detail}"
+        return "\n      ".join([first, *self.notes])
+
+    def as_json(self) -> dict[str, object]:
+        """What programs get."""
+        return {name: getattr(self, name) for name in ("part", "ok", "detail", "exit_code", "facts")}
 
 
 def failure(part: str, error: EdgedError) -> Finding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from edged.assembly.model import load_model
@@ -32,10 +31,10 @@ def check_all(config: Path, *, as_json: bool, pictures: Path | None = None) -> i
     for finding in _findings(config, pictures):
         findings.append(finding)
         if not as_json:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.detail}", flush=True)  # noqa: T201
+            print(finding, flush=True)  # noqa: T201
     code = next((finding.exit_code for finding in findings if not finding.ok), 0)
     if as_json:
-        parts = [asdict(finding) for finding in findings]
+        parts = [finding.as_json() for finding in findings]
         print(json.dumps({"ok": code == 0, "exit_code": code, "parts": parts}, indent=2))  # noqa: T201
     return code
 

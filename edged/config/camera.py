@@ -7,9 +7,9 @@ from typing import Annotated
 from urllib.parse import quote
 
 from annotated_types import MaxLen
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from edged.capture.spec import ReadOptions, Source, require_source
+from edged.capture.spec import ReadOptions, Source, parse_size, require_source
 from edged.config.section import Section
 from edged.config.watching import Line, Mask, Zone
 from edged.core.names import require_camera_name
@@ -31,6 +31,21 @@ def _source(value: str) -> str:
     return value
 
 
+# What V4L2, FFmpeg and others call the formats of `pixel_format`.
+_FORMATS = {
+    **dict.fromkeys(("mjpg", "jpeg"), "mjpeg"),
+    **dict.fromkeys(("yuyv422", "yuy2"), "yuyv"),
+    **dict.fromkeys(("uyvy422",), "uyvy"),
+    **dict.fromkeys(("yu12", "i420", "yuv420p"), "yuv420"),
+    **dict.fromkeys(("422p", "yuv422p"), "yuv422"),
+    **dict.fromkeys(("rgb3",), "rgb24"),
+    **dict.fromkeys(("bgr3",), "bgr24"),
+    **dict.fromkeys(("rgbp", "rgb565le"), "rgb565"),
+    **dict.fromkeys(("gray", "gray8", "y8"), "grey"),
+    **dict.fromkeys(("hevc",), "h265"),
+}
+
+
 def _camera_name(value: str) -> str:
     require_camera_name(value)
     return value
@@ -49,6 +64,17 @@ class Camera(Section, ReadOptions, frozen=True):
     zone: tuple[Zone, ...] = ()
     line: tuple[Line, ...] = ()
     mask: tuple[Mask, ...] = ()
+
+    @field_validator("pixel_format", mode="before")
+    @classmethod
+    def _known_format(cls, value: object) -> object:
+        return _FORMATS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        parse_size(value)
+        return value
 
     @model_validator(mode="after")
     def _credentials_have_a_place(self) -> Camera:

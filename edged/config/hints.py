@@ -5,26 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-_FORMAT = (
-    "the format of a device is OpenCV's choice; another needs a pipeline, and an OpenCV with GStreamer: "
-    'source = "gst:v4l2src device=/dev/video0 ! image/jpeg,width=1280,height=720 ! jpegdec ! videoconvert ! appsink"'
-)
+_FORMAT = 'did you mean "pixel_format"? It is "mjpeg", "yuyv", "nv12" ..., of a video device'
+_SIZE = 'did you mean "size"? It is width x height of a video device, as "1280x720"'
 _TRANSPORT = 'did you mean "transport"? It is "auto", "tcp", "udp" or "multicast"'
 _SENTENCES: dict[tuple[str, str], str] = {  # keys that other programs have and edged has not
     **{("camera", key): _TRANSPORT for key in ("rtsp_transport", "protocol", "tcp", "udp")},
+    **{("camera", key): _FORMAT for key in ("fourcc", "format", "pixelformat", "pix_fmt", "input_format", "codec")},
+    **{("camera", key): _SIZE for key in ("width", "height", "resolution", "video_size", "frame_size")},
     **{
-        ("camera", key): _FORMAT
-        for key in (
-            "fourcc",
-            "format",
-            "pixel_format",
-            "input_format",
-            "codec",
-            "width",
-            "height",
-            "resolution",
-            "size",
-        )
+        ("camera", key): 'did you mean "fps", the most that are taken, or "rate", what a video device is asked for?'
+        for key in ("framerate", "frame_rate")
     },
     **{("camera", key): 'did you mean "enabled"?' for key in ("disabled", "active")},
     ("mqtt", "qos"): "it stands in [publish]",
@@ -44,7 +34,7 @@ _OTHER_NAMES: dict[str, str] = {  # the first of them that the section has
     **dict.fromkeys(("cert", "certfile", "client_cert"), "cert_file"),
     **dict.fromkeys(("key", "keyfile", "client_key"), "key_file"),
     **dict.fromkeys(("clientid", "client"), "client_id"),
-    **dict.fromkeys(("framerate", "frame_rate", "rate", "max_fps", "fps_limit"), "fps"),
+    **dict.fromkeys(("framerate", "frame_rate", "max_fps", "fps_limit"), "fps"),
     **dict.fromkeys(("timeout", "timeout_s"), "read_timeout_s keepalive_s"),
     **dict.fromkeys(("hwaccel", "hardware", "hw"), "acceleration"),
     **dict.fromkeys(("rotation", "orientation", "angle"), "rotate"),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from edged.config.credentials import read_credentials, read_password_file
 from edged.config.environment import read_environment
+from edged.config.fitting import misplaced
 from edged.config.lines import Key, line_of
 from edged.config.problems import describe, shape_problems, shown
 from edged.config.schema import Settings
@@ -60,6 +61,7 @@ def load_settings(path: Path = CONFIG) -> Settings:
         problems = [describe(error, path=path, lines=lines, overrides=overrides) for error in exc.errors()]
         raise ConfigError("\n".join(problems)) from None  # pydantic's own text quotes values, secrets included
     _require_cameras(settings, path=path, lines=lines)
+    _require_fitting_keys(settings, where=where)
     _require_unlike_areas(settings, path=path, lines=lines)
     _require_unlike_prefixes(settings, path=path, lines=lines)
     _require_topics_for_others(settings, path=path, lines=lines)
@@ -150,6 +152,18 @@ def _require_cameras(settings: Settings, *, path: Path, lines: dict[Key, int]) -
         if first != index:
             here, there = (line_of(lines, ("camera", i, "name")) for i in (index, first))
             raise ConfigError(f"{path}:{here}: [[camera]] name: {camera.name!r} is taken by the camera at line {there}")
+
+
+def _require_fitting_keys(settings: Settings, *, where: Callable[[Key], str]) -> None:
+    """Raise ConfigError where a camera has keys that its kind of source does not heed, one line each."""
+    problems = [
+        f"{where(place)}: {shown(place)}: {problem}"
+        for number, camera in enumerate(settings.camera)
+        for key, problem in misplaced(camera)
+        for place in [("camera", number, key)]
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _require_unlike_areas(settings: Settings, *, path: Path, lines: dict[Key, int]) -> None:

@@ -56,7 +56,8 @@ class CameraCounters:
         waiting: captured and not yet taken.
         dropped: by cause: `superseded` (a newer frame came first), `no_slot` (every slot was with the detector),
             `removed` (the camera was removed or changed).
-        skipped: frames passed over by the fps limit or to keep a file's pace; never captured.
+        skipped: frames passed over by the fps limit, to keep a file's pace, or because newer ones waited in a device;
+            never captured.
         bad_frames: pictures that could not be decoded or came damaged.
         reconnects: how often the camera came back after a loss.
     """

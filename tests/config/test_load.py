@@ -88,7 +88,9 @@ def test_load_without_a_file_names_the_path_and_the_example(tmp_path: Path) -> N
         pytest.param(SECURE + 'transport = "udp"\n', "but rtsps:// comes over TCP; remove it", id="rtsps"),
         pytest.param(SECURE + 'verify = false\nca_file = "x"\n', "verify = false takes any certificate, so", id="any"),
         pytest.param(MINIMAL + "enabled = false\n", "4: [[camera]] enabled: no camera is enabled", id="enabled"),
-        pytest.param(MINIMAL + 'fourcc = "MJPG"\n', "fourcc: unknown key; the format of a device is", id="fourcc"),
+        pytest.param(MINIMAL + 'fourcc = "MJPG"\n', 'fourcc: unknown key; did you mean "pixel_format"?', id="fourcc"),
+        pytest.param(MINIMAL + "width = 640\n", 'width: unknown key; did you mean "size"? It is width x', id="width"),
+        pytest.param(MINIMAL + "framerate = 30\n", 'did you mean "fps", the most that are taken, or "rate"', id="rate"),
         pytest.param(MINIMAL + 'url = "x"\n', 'url: unknown key; did you mean "source"?', id="url"),
         pytest.param("[mqtt]\nqos = 1\n" + MINIMAL, "[mqtt] qos: unknown key; it stands in [publish]", id="qos"),
         pytest.param(MINIMAL.replace("[[camera]]", "[camera]"), "1: [camera]: write [[camera]], in two br", id="table"),
@@ -243,6 +245,45 @@ def test_camera_credentials_go_into_the_url_escaped(tmp_path: Path) -> None:
     text = '[[camera]]\nname = "a"\nsource = "rtsp://10.0.0.9:554/s?x=1"\nusername = "me"\npassword = "p@ss/w"\n'
     camera = load_settings(write(tmp_path, text)).camera[0]
     assert camera.source_with_credentials() == "rtsp://me:p%40ss%2Fw@10.0.0.9:554/s?x=1"
+
+
+DEVICE = MINIMAL.replace("gate.mp4", "/dev/v4l/by-id/usb-0")
+NO_DEVICE = "it is for a video device (/dev/video0, or its number), and source is 'gate.mp4'; remove it"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(MINIMAL + 'size = "640x480"\n', f"toml:4: [[camera]] number 1 size: {NO_DEVICE}", id="size"),
+        pytest.param(MINIMAL + 'pixel_format = "nv12"\n', f"toml:4: [[camera]] number 1 pixel_format: {NO_DEVICE}",
+                     id="format"),
+        pytest.param(MINIMAL + "fps = 1\nrate = 15\n", f"toml:5: [[camera]] number 1 rate: {NO_DEVICE}", id="rate"),
+        pytest.param(MINIMAL.replace("gate.mp4", "gst:v4l2src ! appsink") + "rate = 15\n",
+                     "source is 'gst:v4l2src ! appsink'; remove it, and say it in the pipeline", id="pipeline"),
+        pytest.param(SECURE + "rate = 15\n", "source is 'rtsps://10.0.0.9/s'; remove it", id="stream"),
+        pytest.param(DEVICE + 'size = "640*480"\n', 'size must be width x height, as "1280x720", got \'640*480\'',
+                     id="no-size"),
+        pytest.param(DEVICE + 'pixel_format = "xyz"\n', "'rgb565' or 'grey', got 'xyz'", id="no-format"),
+        pytest.param(MINIMAL.replace("gate.mp4", "test:") + 'decode = "keyframes"\n',
+                     "decode: it is for streams, video files and video devices, and source is 'test:'", id="decode"),
+        pytest.param(MINIMAL.replace("gate.mp4", "a/*.jpg") + "fast_decode = true\n", "1 fast_decode: it", id="glob"),
+        pytest.param(MINIMAL.replace("gate.mp4", "a.PNG") + "fast_decode = true\n", "1 fast_decode: it", id="picture"),
+        pytest.param(MINIMAL.replace("gate.mp4", "/tmp") + 'deinterlace = "off"\n', "1 deinterlace: it", id="folder"),
+    ],
+)  # fmt: skip
+def test_load_refuses_keys_that_the_source_does_not_heed(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "source", [pytest.param("0", id="number"), "/dev/video7", "/dev/v4l/by-id/x", pytest.param("null", id="link")]
+)
+def test_load_takes_keys_of_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "null").symlink_to("/dev/null")
+    keys = 'size = "640x480"\npixel_format = "MJPG"\nrate = 15\ndecode = "keyframes"\nfast_decode = true\n'
+    camera = load_settings(write(tmp_path, MINIMAL.replace("gate.mp4", source) + keys)).camera[0]
+    assert (camera.size_wh, camera.pixel_format, camera.rate) == ((640, 480), "mjpeg", 15)
 
 
 def test_example_file_documents_every_key_and_loads() -> None:

@@ -1,1 +1,1 @@
-"""What only a machine of its own can show: power cuts, MemoryMax=, the clock. `python -m tests.vm`, by hand."""
+"""What only a machine of its own can show: power cuts, MemoryMax=, clock, cameras. `python -m tests.vm`, by hand."""

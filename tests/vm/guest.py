@@ -172,11 +172,60 @@ def after_power() -> None:
     )
 
 
+CAMERA = """
+[model]
+bundle = "/var/lib/edged/models/active"
+[mqtt]
+host = "127.0.0.1"
+[[camera]]
+name = "gate"
+source = "/dev/video0"
+size = "320x180"
+open_timeout_s = 120.0
+read_timeout_s = 60.0
+"""
+VIVID = Path("/sys/bus/platform/drivers/vivid")
+
+
+def check(keys: str) -> dict[str, Any]:
+    """What `edged check --json` says of the camera with more keys."""
+    Path("/etc/edged/edged.toml").write_text(CAMERA + keys)
+    done = run("/opt/edged/bin/edged", "check", "--json", "--config", "/etc/edged/edged.toml")
+    return next(part for part in json.loads(done)["parts"] if part["part"] == "camera gate")
+
+
+def video() -> None:
+    """The kernel's virtual camera: what it offers, formats, what it refuses, unplugged and plugged in again."""
+    run("systemctl", "start", "mosquitto")
+    run("modprobe", "vivid", "n_devs=1")
+    wait(Path("/dev/video0").exists, timeout_s=BACK_S, what="/dev/video0")
+    for name, rate in (("nv12", 25), ("yuyv", 5), ("rgb24", 10)):
+        told = check(f'pixel_format = "{name}"\nrate = {rate}\n')
+        facts = told["facts"]
+        if not told["ok"] or facts["size"] != [320, 180] or facts["fps"] != rate or not facts["offers"]:
+            say(failed=name, told=told)
+            return
+        say(decoder=facts["decoder"], fps=facts["fps"], formats=len(facts["offers"]))
+    refused = check('pixel_format = "mjpeg"\n')
+    if "does not offer mjpeg 320x180" not in refused["detail"] or "nv12" not in refused["detail"]:
+        say(failed="mjpeg", told=refused)
+        return
+    say(refused=refused["detail"][:80])
+    Path("/etc/edged/edged.toml").write_text(CAMERA + 'pixel_format = "nv12"\nrate = 10\n')
+    listener = start()
+    VIVID.joinpath("unbind").write_text("vivid.0")
+    words = ("journalctl", "-u", "edged", "--no-pager", "-o", "cat")
+    wait(lambda: "the device was unplugged" in run(*words), timeout_s=BACK_S, what="a word of the loss")
+    VIVID.joinpath("bind").write_text("vivid.0")
+    say(recovered_s=wait(listener.more(5), timeout_s=BACK_S, what="detections after it came back"))
+
+
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "clock": clock,
     "memory": memory,
     "power": power,
     "after-power": after_power,
+    "video": video,
 }
 
 

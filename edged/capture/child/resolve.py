@@ -6,17 +6,18 @@ import socket
 from urllib.parse import urlsplit
 
 from edged.capture.boundary.endpoint import MOST_ADDRESSES
+from edged.capture.sources.v4l2.node import node_path
 
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 def resolve(source: str) -> str:
-    """`address|address|port` of a network source, from the resolver; `/dev/...` unchanged; else empty.
+    """`address|address|port` of a network source, from the resolver; the path of a device; else empty.
 
     May block as long as the resolver does: for child processes only.
     """
-    if source.startswith("/dev/"):
-        return source
+    if source.isdecimal() or source.startswith("/dev/"):
+        return node_path(source)
     try:
         parts = urlsplit(source)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme.lower())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
@@ -25,7 +26,6 @@ from edged.capture.boundary.messages import (
 from edged.capture.boundary.slots import SlotWindow
 from edged.capture.child.fingerprint import fingerprint
 from edged.capture.child.resolve import resolve
-from edged.capture.sources.decoder_log import DecoderLog, damaged
 from edged.capture.sources.reader import FrameReader, Moment
 from edged.capture.sources.stream import RefusedError, StreamInfo
 from edged.capture.spec import CameraSpec
@@ -42,9 +42,9 @@ class SupervisorGone(Exception):
 
 
 def run(sock: socket.socket, spec: CameraSpec) -> None:
-    """Read the camera until its source ends or fails, or the supervisor hangs up. Redirects stdout and stderr."""
-    log = DecoderLog()
-    worker = Worker(sock, spec, log)
+    """Read the camera until its source ends or fails, or the supervisor hangs up. Silences stdout and stderr."""
+    _silence()
+    worker = Worker(sock, spec)
     with contextlib.suppress(SupervisorGone, BrokenPipeError, ConnectionResetError):
         try:
             worker.work()
@@ -64,13 +64,11 @@ class Worker:
     Args:
         sock: to the supervisor, SOCK_SEQPACKET, blocking.
         spec: the camera.
-        log: collects what decoders print.
     """
 
-    def __init__(self, sock: socket.socket, spec: CameraSpec, log: DecoderLog) -> None:
+    def __init__(self, sock: socket.socket, spec: CameraSpec) -> None:
         self._sock = sock
         self._spec = spec
-        self._log = log
         self._slots: SlotWindow | None = None
         self._size_wh = (0, 0)
         self._info: StreamInfo | None = None
@@ -78,7 +76,6 @@ class Worker:
         self._print = b""  # of the first picture of a pair
         self._pair_due_s = 0.0
         self._missed = 0
-        self._damaged = 0
         self._told = FrameTally(0, 0, 0)
         self._spoke_s = time.monotonic()
         self._complained_s = 0.0
@@ -98,7 +95,6 @@ class Worker:
                 self._tell_info()
                 self._deliver(moment)
                 self._pulse_if_silent()
-            self._read_log()
             self._send(pack_pulse(self._tally()))
             self._send(pack_ended())
 
@@ -121,7 +117,6 @@ class Worker:
             pixels = self._retrieve()
         except DataError:
             return  # counted by the reader
-        self._read_log()
         slot = self._place(pixels)
         same = self._same_as_before(pixels, moment.mono_ns / 1e9)
         frame = NewFrame(
@@ -183,14 +178,11 @@ class Worker:
         self._print = ours if due else b""
         return before == ours if before else None
 
-    def _read_log(self) -> None:
-        self._damaged += damaged(self._log.fresh())
-
     def _tally(self) -> FrameTally:
         """Counts since the last packet."""
         if self._reader is None:
             return FrameTally(0, 0, 0)
-        bad = self._reader.bad + self._reader.damaged + self._damaged
+        bad = self._reader.bad + self._reader.damaged
         now = FrameTally(self._missed, self._reader.skipped, bad)
         told, self._told = self._told, now
         return FrameTally(now.missed - told.missed, now.skipped - told.skipped, now.bad - told.bad)
@@ -205,7 +197,6 @@ class Worker:
             self._pulse()
 
     def _pulse(self) -> None:
-        self._read_log()  # else it would grow while no frame is delivered
         self._send(pack_pulse(self._tally()))
 
     def _await(self, reason: str, silent_s: float) -> None:
@@ -235,3 +226,11 @@ class Worker:
                 self._slots = SlotWindow(descriptors[0], message)
             elif self._slots is not None and message.area == self._slots.layout.number:
                 self._slots.free.add(message.slot)
+
+
+def _silence() -> None:
+    """Keep what libraries print (GStreamer, drivers) out of the daemon's log, where secrets are removed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

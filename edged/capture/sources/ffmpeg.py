@@ -1,4 +1,4 @@
-"""Video files and network streams through FFmpeg's libraries (PyAV): a new picture, or an error that names its cause.
+"""Files, networks and devices through FFmpeg's libraries (PyAV): a new picture, or an error that names its cause.
 
 OpenCV's VideoCapture reads them, too, but reports a picture where FFmpeg could not convert one: for interlaced video,
 and before OpenCV 5 for a pixel format that changes during the stream, it gave black, old or uninitialised memory.
@@ -22,6 +22,8 @@ from edged.capture.sources.kinds import Kind
 from edged.capture.sources.opening import open_container, open_track, rate_of
 from edged.capture.sources.packets import Packets
 from edged.capture.sources.stream import StreamInfo
+from edged.capture.sources.v4l2.node import node_path
+from edged.capture.sources.v4l2.reading import DevicePackets
 from edged.capture.spec import MAX_KEY_INTERVAL_S, CameraSpec
 from edged.core.errors import CameraError, DamagedFile, DataError
 from edged.core.sources import scheme_of
@@ -37,11 +39,11 @@ Awaits = Callable[[str], None]
 
 
 class FfmpegStream:
-    """One opened file or address. Implements `Stream`.
+    """One opened file, address or device. Implements `Stream`.
 
     Args:
         spec: what to open and how.
-        kind: NETWORK or VIDEO.
+        kind: NETWORK, VIDEO or DEVICE.
         awaits: told what is awaited, for each packet that arrived and gave no picture; may raise CameraError.
 
     Raises:
@@ -49,17 +51,18 @@ class FfmpegStream:
     """
 
     def __init__(self, spec: CameraSpec, kind: Kind, *, awaits: Awaits) -> None:
-        self._location = spec.source if kind is Kind.VIDEO else spec.shown_source
+        self._location = _location(spec, kind)
         self._awaits = awaits
         self._max_pixels = spec.max_pixels
         self._read_timeout_s = spec.read_timeout_s
         opened = open_container(spec, kind, self._location)
         self._container = opened.container
+        self._device = opened.device
         try:
-            self._track = open_track(self._container, spec, self._location)
+            self._track = open_track(opened, spec, self._location)
             self._info = self._describe(kind, opened.transport)
         except BaseException:
-            self.close()
+            self._container.close()
             raise
         self._packets = self._read_packets()
         self._ready: list[VideoFrame] = []
@@ -92,6 +95,11 @@ class FfmpegStream:
     def position_s(self) -> float:
         """Media time of the grabbed frame, seconds from the first; decreases only after `seek`."""
         return self._position_s
+
+    @property
+    def overtaken(self) -> int:
+        """Number of frames of a device that were passed over because newer ones waited behind them."""
+        return self._packets.overtaken
 
     @property
     def location(self) -> str:
@@ -159,33 +167,44 @@ class FfmpegStream:
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
+        self._packets.close()
         self._container.close()
 
-    def _read_packets(self) -> Packets:
+    def _read_packets(self) -> Packets | DevicePackets:
+        if self._device:
+            return DevicePackets(self._device, self._track, timeout_s=self._read_timeout_s)
         patience_s = self._read_timeout_s if self._info.live else math.inf
         return Packets(self._container, self._track, patience_s=patience_s)
 
     def _next(self) -> Packet[Track] | None:
         """The next packet; an empty one draws the decoder's last frames; None at the end."""
         began_s = time.monotonic()
-        silence = f"{self._location}: no answer within {self._read_timeout_s:.1f} s"
+        awaited = "picture" if self._device else "answer"
+        silence = f"{self._location}: no {awaited} within {self._read_timeout_s:.1f} s"
         try:
             packet = self._packets.next()
         except (av.error.ExitError, TimeoutError) as exc:
             raise CameraError(silence) from exc
         except av.FFmpegError as exc:
             if self._info.live:
-                # Where no length was announced, a connection that the server closed is an I/O error.
-                why = "the stream ended" if exc.errno == errno.EIO else f"the stream was lost: {exc.strerror}"
-                raise CameraError(f"{self._location}: {why}") from exc
+                raise CameraError(f"{self._location}: {self._loss(exc)}") from exc
             return None  # a truncated file ends here; `_ended` checks whether too early
         # After a time-out FFmpeg may return a packet that it still held, as if the stream went on.
         if self._info.live and time.monotonic() - began_s >= self._read_timeout_s:
             raise CameraError(silence)
         return packet
 
+    def _loss(self, exc: av.FFmpegError) -> str:
+        if exc.errno == errno.ENODEV:
+            return "the device was unplugged"
+        # Where no length was announced, a connection that the server closed is an I/O error.
+        return "the stream ended" if exc.errno == errno.EIO else f"the stream was lost: {exc.strerror}"
+
     def _decode(self, packet: Packet[Track]) -> None:
         self._pieces += bool(packet.size)
+        if self._device and not packet.size:
+            self.damaged += 1
+            return
         complaints = av.logging.get_last_error()[0]
         try:
             self._ready = self._track.codec_context.decode(packet if packet.size else None)
@@ -216,8 +235,8 @@ class FfmpegStream:
             self._lost_at_s = -math.inf
 
     def _measure_keys(self, frame: VideoFrame) -> None:
-        if not frame.key_frame or frame.is_corrupt or self._info.key_interval_s:
-            return  # of a picture that came in parts each part is a damaged key frame
+        if not frame.key_frame or frame.is_corrupt or self._info.key_interval_s or self._device:
+            return  # a picture of a device mostly is one; of one that came in parts each part is a damaged key frame
         before_s, self._key_s = self._key_s, self._position_s
         if before_s is not None and before_s < self._key_s:
             self._info = replace(self._info, key_interval_s=min(self._key_s - before_s, MAX_KEY_INTERVAL_S))
@@ -243,7 +262,8 @@ class FfmpegStream:
         stored = scheme_of(self._location) in {"http", "https"} and self.announced > 0
         live = kind is not Kind.VIDEO and not stored
         way = "hardware" if track.codec_context.is_hwaccel else "software"
-        decoder = f"FFMPEG {track.codec_context.name}, {way}"
+        form = f" {track.codec_context.pix_fmt}" * (kind is Kind.DEVICE)
+        decoder = f"FFMPEG {track.codec_context.name}{form}, {way}"
         rate = fps if live else fps or DEFAULT_FPS
         return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=transport)
 
@@ -258,6 +278,13 @@ class FfmpegStream:
         if not self._jumped and not past_s < position_s < past_s + LONGEST_STEP_S:
             position_s = past_s + step_s
         self._position_s, self._jumped = position_s, False
+
+
+def _location(spec: CameraSpec, kind: Kind) -> str:
+    """What errors call it, without secrets."""
+    if kind is Kind.DEVICE:
+        return node_path(spec.source)
+    return spec.source if kind is Kind.VIDEO else spec.shown_source
 
 
 def _too_large(width: int, height: int, limit: int) -> str:

@@ -17,6 +17,7 @@ from edged.capture.sources.authorities import REMEDY, authorities
 from edged.capture.sources.kinds import Kind
 from edged.capture.sources.stream import OpenError, OpenFileError, RefusedError
 from edged.capture.sources.transport import OPTIONS, descriptors, transport_of
+from edged.capture.sources.v4l2.opening import OpenDevice, open_device
 from edged.capture.spec import MAX_FPS, CameraSpec
 from edged.core.errors import CameraError, DamagedFile
 from edged.core.sources import lower_scheme, scheme_of
@@ -32,15 +33,17 @@ _GUESSES = {
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open file or address.
+    """An open file, address or device.
 
     Attributes:
         container: FFmpeg's.
         transport: of RTSP: `tcp`, `udp` or `multicast`; else empty.
+        device: where it is one.
     """
 
     container: InputContainer
-    transport: str
+    transport: str = ""
+    device: OpenDevice | None = None
 
 
 def _quiet() -> None:
@@ -53,17 +56,20 @@ def _quiet() -> None:
 
 
 def open_container(spec: CameraSpec, kind: Kind, location: str) -> Opened:
-    """Open a file or address; FFmpeg prints nothing from now on.
+    """Open a file, address or device; FFmpeg prints nothing from now on.
 
     Args:
         spec: what and how.
-        kind: NETWORK or VIDEO.
+        kind: NETWORK, VIDEO or DEVICE.
         location: what errors call it, without secrets.
 
     Raises:
         CameraError: it cannot be opened.
     """
     _quiet()
+    if kind is Kind.DEVICE:
+        device = open_device(spec, acceleration=_wanted_acceleration(spec))
+        return Opened(device.container, device=device)
     # An absolute path cannot be taken for a protocol.
     address = os.path.abspath(spec.source) if kind is Kind.VIDEO else lower_scheme(spec.source)
     if kind is Kind.VIDEO and os.path.exists(address) and os.path.getsize(address) == 0:
@@ -80,7 +86,7 @@ def _open(address: str, spec: CameraSpec, kind: Kind, location: str) -> InputCon
             options=options_of(spec),
             metadata_errors="replace",
             timeout=(spec.open_timeout_s, spec.read_timeout_s),
-            hwaccel=_acceleration() if spec.acceleration == "any" else None,
+            hwaccel=_wanted_acceleration(spec),
         )
     except av.error.ExitError as exc:
         raise OpenError(f"{location} cannot be opened: no answer within {spec.open_timeout_s:.1f} s") from exc
@@ -134,13 +140,13 @@ def options_of(spec: CameraSpec) -> dict[str, str]:
     return options
 
 
-def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Track:
+def open_track(opened: Opened, spec: CameraSpec, location: str) -> Track:
     """The first video track, ready to decode; a cover picture only where there is no other.
 
     Raises:
         CameraError: none, or none that can be decoded.
     """
-    tracks = sorted(container.streams.video, key=lambda track: Disposition.attached_pic in track.disposition)
+    tracks = sorted(opened.container.streams.video, key=lambda track: Disposition.attached_pic in track.disposition)
     track = next(iter(tracks), None)
     if track is None:
         raise OpenFileError(f"{location} cannot be opened: no video track in it (audio only, or damaged)")
@@ -150,6 +156,8 @@ def open_track(container: InputContainer, spec: CameraSpec, location: str) -> Tr
     options = {"err_detect": "explode"} if track.codec_context.name in _STRICT else {}
     if spec.fast_decode:
         options["skip_loop_filter"] = "all"
+    if opened.device and opened.device.interlaced:
+        options["field_order"] = "tt"  # FFmpeg's demuxer does not pass on what the driver says
     track.codec_context.options = options
     if spec.decode == "keyframes":
         track.codec_context.skip_frame = "NONKEY"
@@ -162,8 +170,10 @@ def rate_of(track: Track) -> float:
     return rate if 0 < rate <= MAX_FPS else 0.0
 
 
-def _acceleration() -> HWAccel | None:
-    """The first hardware decoder that works here, with fallback to software; None where there is none."""
+def _wanted_acceleration(spec: CameraSpec) -> HWAccel | None:
+    """The first hardware decoder that works here, with fallback to software; None where none is there or wanted."""
+    if spec.acceleration != "any":
+        return None
     codec = av.Codec("h264", "r")
     for name in hwdevices_available():
         try:

@@ -28,6 +28,7 @@ class Packets:
 
     Attributes:
         joining: packets with one time stamp are joined, which adds a delay of one frame.
+        overtaken: always 0: none is passed over.
     """
 
     def __init__(self, container: InputContainer, track: Track, *, patience_s: float) -> None:
@@ -38,6 +39,7 @@ class Packets:
         self._parts = 0
         self._half: Packet[Track] | None = None
         self.joining = False
+        self.overtaken = 0
 
     def next(self) -> Packet[Track] | None:
         """The next packet; None after the last.
@@ -70,6 +72,9 @@ class Packets:
         except IndexError:  # PyAV's, at the end of a damaged file in which tracks appeared later
             pass
         return None
+
+    def close(self) -> None:
+        """Nothing to let go of: these packets have memory of their own."""
 
     def heed(self, packet: Packet[Track], frames: list[VideoFrame]) -> None:
         """Start joining when two damaged key frames in a row have one time stamp: they are parts of one picture."""

@@ -79,7 +79,7 @@ class PatternStream:
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._index = -1
-        self.damaged = 0
+        self.damaged = self.overtaken = 0
         rng = random.Random(pattern.seed)  # noqa: S311 - no secret; numpy's generator would cost each child 2 MB
         short = min(pattern.size_wh)
 

@@ -109,7 +109,7 @@ class PictureStream:
         self._fps = fps or DEFAULT_FPS
         self._max_pixels = max_pixels
         self._index = -1
-        self.damaged = 0
+        self.damaged = self.overtaken = 0
 
     @property
     def info(self) -> StreamInfo:

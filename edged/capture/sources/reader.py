@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edged.capture.sources.gstreamer import GstreamerStream
 from edged.capture.sources.kinds import Kind, kind_of
 from edged.capture.sources.pacing import Pacer
 from edged.capture.sources.pattern import Pattern, PatternStream
 from edged.capture.sources.pictures import PictureStream
 from edged.capture.sources.stream import Stream, StreamInfo
-from edged.capture.sources.video import VideoStream
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
@@ -45,7 +45,7 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None], rest: Callab
         return PatternStream(pattern)
     if kind is Kind.PICTURES:
         return PictureStream(spec.source, fps=spec.fps, max_pixels=spec.max_pixels)
-    if kind in {Kind.NETWORK, Kind.VIDEO}:
+    if kind is not Kind.GSTREAMER:
         from edged.capture.sources.ffmpeg import FfmpegStream  # noqa: PLC0415 - folders and patterns need no FFmpeg
 
         stream = FfmpegStream(spec, kind, awaits=awaits)
@@ -61,7 +61,7 @@ def open_stream(spec: CameraSpec, *, awaits: Callable[[str], None], rest: Callab
         except Endless:
             rest(0.0, "")
             return FfmpegStream(spec, kind, awaits=awaits)
-    return VideoStream(spec, kind)
+    return GstreamerStream(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class FrameReader:
         self._round_good = 0
         self._round_bad = 0
         self._damaged_before = 0  # in streams closed by now
-        self.skipped = 0
+        self._skipped = 0
         self.bad = 0
         self._last_bad = ""
 
@@ -113,6 +113,11 @@ class FrameReader:
     def damaged(self) -> int:
         """Number of damages so far that cost no frame of their own."""
         return self._damaged_before + self._stream.damaged
+
+    @property
+    def skipped(self) -> int:
+        """Number of frames so far that were passed over, by the limit of `fps` or because newer ones waited."""
+        return self._skipped + self._stream.overtaken
 
     @property
     def position_s(self) -> float:
@@ -139,7 +144,7 @@ class FrameReader:
             position_s = self._offset_s + self._stream.position_s
             wait_s = self._pacer.wait_s(position_s, time.monotonic())
             if wait_s < 0:
-                self.skipped += 1
+                self._skipped += 1
                 self._idle(0.0)  # a low limit may skip frames for long: the owner can send a pulse
                 continue
             self._wait_until(time.monotonic() + wait_s)

@@ -46,7 +46,7 @@ class SnapshotStream:
         self._due_s = time.monotonic()
         self._given = 0
         self._data = b""
-        self.damaged = 0
+        self.damaged = self.overtaken = 0
         try:
             self._data = self._ask()
         except BaseException:

@@ -61,6 +61,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def overtaken(self) -> int:
+        """Number of frames so far that were passed over because newer ones waited behind them."""
+        ...
+
+    @property
     def location(self) -> str:
         """Where the grabbed frame comes from: the file's path or the address without secrets."""
         ...

@@ -1,45 +1,40 @@
-"""Reads V4L2 devices and GStreamer pipelines with OpenCV's VideoCapture; `ffmpeg.py` reads files and networks."""
+"""Reads GStreamer pipelines with OpenCV's VideoCapture; `ffmpeg.py` reads files, networks and devices."""
 
 from __future__ import annotations
 
-import glob
-import os
-import stat
 import time
 
 import cv2
 import numpy as np
 
-from edged.capture.sources.kinds import Kind
 from edged.capture.sources.stream import OpenError, StreamInfo
 from edged.capture.spec import MAX_FPS, CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
 
 
-class VideoStream:
+class GstreamerStream:
     """One VideoCapture. Implements `Stream`.
 
     Args:
         spec: what to open and how.
-        kind: DEVICE or GSTREAMER.
 
     Raises:
         CameraError: it cannot be opened.
     """
 
-    def __init__(self, spec: CameraSpec, kind: Kind) -> None:
-        self._location = spec.source if kind is Kind.DEVICE else spec.shown_source
+    def __init__(self, spec: CameraSpec) -> None:
+        self._location = spec.shown_source
         self._max_pixels = spec.max_pixels
         self._read_timeout_s = spec.read_timeout_s
         self._capture = cv2.VideoCapture()
         try:
-            self._open(spec, kind)
+            self._open(spec)
             self._info = self._describe()
         except BaseException:
             self.close()
             raise
-        self.damaged = 0
+        self.damaged = self.overtaken = 0
 
     @property
     def info(self) -> StreamInfo:
@@ -53,14 +48,14 @@ class VideoStream:
 
     @property
     def location(self) -> str:
-        """The device's path, or the pipeline without secrets."""
+        """The pipeline without secrets."""
         return self._location
 
     def grab(self) -> bool:
         """Wait for the next frame.
 
         Raises:
-            CameraError: the device or pipeline is lost or stalled.
+            CameraError: the pipeline is lost or stalled.
         """
         began_s = time.monotonic()
         try:
@@ -89,26 +84,19 @@ class VideoStream:
         """Release everything; safe to call twice."""
         self._capture.release()
 
-    def _open(self, spec: CameraSpec, kind: Kind) -> None:
-        address, backend = self._address(spec, kind)
+    def _open(self, spec: CameraSpec) -> None:
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+            raise CameraError(
+                f"{self._location}: this OpenCV is built without GStreamer",
+                remedy="use rtsp:// or http://, or an OpenCV with GStreamer (on a Jetson: the system's)",
+            )
         try:
-            opened = self._capture.open(address, backend)
+            opened = self._capture.open(spec.source.removeprefix("gst:"), cv2.CAP_GSTREAMER)
         except cv2.error as exc:
             raise CameraError(f"{self._location} cannot be opened: {exc.err}") from exc
         if not opened:
-            raise OpenError(f"{self._location} cannot be opened: {_GUESSES[kind]}")
-
-    def _address(self, spec: CameraSpec, kind: Kind) -> tuple[str, int]:
-        """What to pass to VideoCapture.open: an address and OpenCV's backend."""
-        if kind is Kind.GSTREAMER:
-            if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
-                raise CameraError(
-                    f"{self._location}: this OpenCV is built without GStreamer",
-                    remedy="use rtsp:// or http://, or an OpenCV with GStreamer (on a Jetson: the system's)",
-                )
-            return spec.source.removeprefix("gst:"), cv2.CAP_GSTREAMER
-        self._location = _device(spec.source)
-        return self._location, cv2.CAP_V4L2
+            guess = "the pipeline does not start; it must end in appsink"
+            raise OpenError(f"{self._location} cannot be opened: {guess}")
 
     def _describe(self) -> StreamInfo:
         get = self._capture.get
@@ -120,31 +108,6 @@ class VideoStream:
         codec = _fourcc(get(cv2.CAP_PROP_FOURCC))
         decoder = f"{self._capture.getBackendName()} {codec}, {'hardware' if hardware else 'software'}"
         return StreamInfo(decoder=decoder, live=True, fps=fps if 0 < fps <= MAX_FPS else 0.0, may_freeze=True)
-
-
-_GUESSES = {
-    Kind.DEVICE: "no video comes from it, or another program is using it",
-    Kind.GSTREAMER: "the pipeline does not start; it must end in appsink",
-}
-
-
-def _device(source: str) -> str:
-    """The device's path, checked first, since OpenCV does not say why it cannot open one.
-
-    Raises:
-        CameraError: not there, not a device, or no permission to open it.
-    """
-    path = f"/dev/video{int(source)}" if source.isdecimal() else source
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as exc:
-        present = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
-        raise CameraError(f"{path}: {exc.strerror}", remedy=f"video devices here: {present}") from exc
-    if not stat.S_ISCHR(mode):
-        raise CameraError(f"{path} is not a device")
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise CameraError(f"{path}: permission denied", remedy="add the user that runs edged to the group `video`")
-    return path
 
 
 def _fourcc(value: float) -> str:
