@@ -25,6 +25,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], str]] = {
 COMPRESSED = ("mjpeg", "h264", "h265")  # in the order in which they are preferred
 _NAMES = {fourcc(letters): name for name, (all_letters, _) in FORMATS.items() for letters in all_letters}
 NEAR = 0.01  # a rate of 30 is also 30000/1001
+_MOST_UNREAD = 6
 _MOST_TEXT = 1200  # letters, so that the whole of an error is shown
 
 
@@ -115,10 +116,16 @@ def lines(offers: Sequence[Offer]) -> list[str]:
     for offer in offers:
         by_modes.setdefault(offer.modes, ([], []))[not offer.readable].append(offer.name)
     return [
-        " ".join(filter(None, [", ".join(known), f"(not read by edged: {', '.join(other)})" * bool(other)]))
-        + f": {modes}"
+        f"{' '.join(filter(None, [', '.join(known), _unread(other)]))}: {modes}"
         for modes, (known, other) in by_modes.items()
     ]
+
+
+def _unread(names: Sequence[str]) -> str:
+    """The formats that edged does not read, in brackets."""
+    more = len(names) - _MOST_UNREAD
+    told = ", ".join(names[:_MOST_UNREAD]) + f" and {more} more" * (more > 0)
+    return f"(not read by edged: {told})" if names else ""
 
 
 def listed(offers: Sequence[Offer]) -> str:
