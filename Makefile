@@ -14,7 +14,7 @@ DEV_EXTRAS := cpu,train,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(i
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo provision bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo provision bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools dist test-dist install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-home-assistant    beside a real one; needs Python 3.13.   HOME_ASSISTANT=2025.4.4'
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
+	@echo 'make dist     what a release consists of, into dist/'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
 	@echo 'make scale DEVICES=1,50,200   devices against one broker on this machine: what a message costs it, who hears it'
 	@echo 'sudo make test-systemd    install, watchdog, reload, credentials in a booted systemd'
@@ -41,6 +42,7 @@ $(BIN)/python:
 # A stamp a set of extras; all are remade when the requirements change.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	@echo 'installing what the demo needs (no torch) ...'
+	@rm -f edged/cpu/_native.*.so # of an older release, under another name
 	@$(PIP) --editable '.[cpu,demo,view]'
 	@touch $@
 
@@ -58,6 +60,7 @@ $(VENV)/dev.stamp: pyproject.toml $(DEV_LOCK) | $(BIN)/python
 	@echo 'installing everything for development: $(DEV_EXTRAS) ...'
 	@$(if $(HAS_NVIDIA),,$(PIP) --no-deps --retries 1 --find-links '$(TORCH_WHEELS)' '$(CPU_TORCH)' 2>/dev/null \
 	  || echo 'no CPU build ($(CPU_TORCH)) found here: torch as the package index has it')
+	@rm -f edged/cpu/_native.*.so
 	@$(PIP) --constraint $(DEV_LOCK) --editable '.[$(DEV_EXTRAS)]'
 	@touch $@ $(VENV)/demo.stamp $(VENV)/provision.stamp
 
@@ -137,8 +140,25 @@ lock: dev
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
 	  --custom-compile-command 'make lock' --extra cpu --extra train --extra demo --extra view --extra dev --extra gpu-test --extra systemd \
 	  --constraints $(VENV)/torch.txt --constraints $(LOCKS)/provision.txt --constraints $(LOCKS)/systemd.txt --output-file $(DEV_LOCK)
+	@$(BIN)/uv pip compile release/tools.in --quiet --upgrade --universal --python-version 3.10 --no-config --no-annotate \
+	  --generate-hashes --custom-compile-command 'make lock' --output-file release/tools.txt
 	@# A Jetson's cuda-bindings are below 13, those of torch's CUDA build above: the lock leaves them alone there.
 	@sed -i "/^cuda-bindings/s/python_full_version < '3.11'$$/& and platform_machine != 'aarch64'/" $(DEV_LOCK)
+
+# The tools of `make dist`, in an environment of their own, in the versions and by the hashes of release/tools.txt.
+$(VENV)-dist/stamp: release/tools.txt
+	@$(PYTHON) -m venv --clear $(VENV)-dist || { echo 'On Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	@$(VENV)-dist/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement release/tools.txt
+	@touch $@
+
+# Source distribution, wheel, SBOM and licences of the last commit.
+dist: $(VENV)-dist/stamp
+	@sh release/dist.sh $(VENV)-dist dist
+	@sh release/bill.sh $(VENV)-dist dist
+	@ls dist
+
+test-dist: $(VENV)-dist/stamp dev
+	EDGED_TESTS_DIST='$(CURDIR)/$(VENV)-dist' $(BIN)/python -m pytest tests/release
 
 # The tracker beside those of the package `trackers`, on walkers of EDGED_TEST_DATA at 10 to 2 frames a second.
 # In an environment of its own: that package brings another OpenCV.
@@ -206,4 +226,4 @@ else
 endif
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-trackers $(VENV)-home-assistant build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest $(VENV)-trackers $(VENV)-home-assistant $(VENV)-dist build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

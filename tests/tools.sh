@@ -32,6 +32,8 @@ if [ "${1:-}" = all ]; then
   for plugins in base:videotestsrc good:rtp good:mulaw good:jpeg ugly:x264 bad:x265; do
     file "/usr/lib/*/gstreamer-1.0/libgst${plugins#*:}.so" "gstreamer1.0-plugins-${plugins%:*}" 'a real RTSP server'
   done
+  need pkg-config pkg-config "the packages: the journal's fields are compiled"
+  file '/usr/include/systemd/sd-journal.h' libsystemd-dev "the packages: the journal's fields are compiled"
 fi
 if [ "${1:-}" = systemd ]; then
   need systemd-nspawn systemd-container 'a machine that boots'
