@@ -14,7 +14,7 @@ DEV_EXTRAS := cpu,train,demo,view,dev,gpu-test$(if $(HAS_NVIDIA),$(COMMA)gpu)$(i
 # On a Jetson TensorRT and OpenCV are the system's own builds.
 SITE := $(if $(wildcard /etc/nv_tegra_release),--system-site-packages)
 
-.PHONY: lock help demo provision bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools dist test-dist install uninstall wheels test-gpu gpu-files test-tensorrt clean
+.PHONY: lock help demo provision bench test test-slow test-lowest test-newest test-systemd test-trackers test-home-assistant person-model page-picture soak scale check lint types dev tools dist deb test-dist test-deb install uninstall wheels test-gpu gpu-files test-tensorrt clean
 
 help:
 	@echo 'make demo     see it work: detections over MQTT on this machine, nothing to configure'
@@ -29,7 +29,7 @@ help:
 	@echo 'make test-home-assistant    beside a real one; needs Python 3.13.   HOME_ASSISTANT=2025.4.4'
 	@echo 'sudo make install         the service, into /opt/edged, /etc/edged, /var/lib/edged;   sudo make uninstall'
 	@echo '              WHEELS=directory   without network, from what `make wheels WHEELS=directory` made elsewhere'
-	@echo 'make dist     what a release consists of, into dist/'
+	@echo 'make dist     what a release consists of, into dist/;   make deb   a Debian package, too'
 	@echo 'make soak MINUTES=30      cameras and a broker that fail all the time; prints what became of every frame'
 	@echo 'make scale DEVICES=1,50,200   devices against one broker on this machine: what a message costs it, who hears it'
 	@echo 'sudo make test-systemd    install, watchdog, reload, credentials in a booted systemd'
@@ -48,6 +48,7 @@ $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 
 $(VENV)/provision.stamp: pyproject.toml | $(BIN)/python
 	@echo 'installing edged-provision (no torch) ...'
+	@rm -f edged/cpu/_native.*.so
 	@$(PIP) --editable '.[cpu,demo,view,provision]'
 	@touch $@ $(VENV)/demo.stamp
 
@@ -157,8 +158,18 @@ dist: $(VENV)-dist/stamp
 	@sh release/bill.sh $(VENV)-dist dist
 	@ls dist
 
+# A package for this Debian or Ubuntu and machines of this kind.
+deb: dist
+	@sh release/deb.sh $(VENV)-dist dist
+	@ls dist/*.deb
+
 test-dist: $(VENV)-dist/stamp dev
 	EDGED_TESTS_DIST='$(CURDIR)/$(VENV)-dist' $(BIN)/python -m pytest tests/release
+
+# Needs root: the package on a Debian under a real systemd.
+test-deb: deb dev
+	@sh tests/tools.sh systemd
+	EDGED_TESTS_MUST_RUN=1 EDGED_TEST_DEB=$$(ls '$(CURDIR)'/dist/*.deb) $(BIN)/python -m pytest -m systemd tests/service/test_package.py
 
 # The tracker beside those of the package `trackers`, on walkers of EDGED_TEST_DATA at 10 to 2 frames a second.
 # In an environment of its own: that package brings another OpenCV.

@@ -4,13 +4,14 @@
 #   bill.sh TOOLS OUT    reads the wheel in OUT, writes edged-VERSION.cdx.json and edged-VERSION-licences.txt beside it
 #
 # It installs what systemd/lock pins for EXTRAS into an environment that is thrown away, and asks that. So it is true for this
-# Python and this kind of machine. No time and no random number is in it: the same locks give the same bytes.
+# PYTHON and this kind of machine. No time and no random number is in it: the same locks give the same bytes.
 set -eu
 umask 022
 export LC_ALL=C TZ=UTC
 
-EXTRAS='cpu view gpu systemd'
+EXTRAS=${EXTRAS:-cpu view gpu systemd}
 tools=$1 out=$2
+PYTHON=${PYTHON:-$tools/bin/python}
 wheel=$(ls "$out"/edged-*.whl)
 version=$(basename "$wheel" | cut -d- -f2)
 pkg-config --exists libsystemd || {
@@ -29,7 +30,7 @@ uv() { "$tools/bin/uv" "$@" --quiet --no-config; }
 
 locks=
 for extra in $EXTRAS; do locks="$locks -r systemd/lock/$extra.txt"; done
-uv venv --python "$tools/bin/python" "$work/env"
+uv venv --python "$PYTHON" "$work/env"
 # shellcheck disable=SC2086 - a list
 uv pip install --python "$work/env/bin/python" --no-deps --require-hashes $locks
 uv pip install --python "$work/env/bin/python" --no-deps "$wheel"
@@ -38,7 +39,7 @@ uv pip install --python "$work/env/bin/python" --no-deps "$wheel"
   --output-file "$out/edged-$version.cdx.json" "$work/env/bin/python"
 
 {
-  echo "What edged $version installs with the extras $EXTRAS, for $("$tools/bin/python" -c '
+  echo "What edged $version installs with the extras $EXTRAS, for $("$PYTHON" -c '
 import platform
 print("Python", ".".join(platform.python_version_tuple()[:2]), "on", platform.machine())'), and its licences as the packages state them."
   echo

@@ -61,6 +61,13 @@ wheels() {
   say "$WHEELS holds edged[$wanted] and all that it needs; there: make install WHEELS=$WHEELS"
 }
 
+no_package() {
+  here_and_now || return 0
+  case $(dpkg-query -W -f '${db:Status-Abbrev}' edged 2>/dev/null) in
+    i*) die 'the Debian package edged is installed here: apt-get remove edged, which keeps configuration and models' ;;
+  esac
+}
+
 environment() {
   "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' ||
     die "edged needs Python 3.10 to 3.13, $PYTHON is $("$PYTHON" -V 2>&1)"
@@ -150,7 +157,7 @@ uninstall() {
 }
 
 case ${1:-} in
-  install) environment; switch; files; settle ;;
+  install) no_package; environment; switch; files; settle ;;
   uninstall) uninstall ;;
   wheels) wheels ;;
   *) die 'usage: install.sh install|uninstall|wheels' ;;

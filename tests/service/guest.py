@@ -7,6 +7,7 @@ starts from the same clean system; what is changed in it is gone afterwards. It 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -74,11 +75,14 @@ def mirror() -> list[str]:
 class Guest:
     """One booted system. `binds` are host directories, read-only, by their place in the guest."""
 
+    _numbers = itertools.count()
+
     def __init__(self, folder: Path, *, binds: Mapping[str, Path]) -> None:
+        self._name = f"edged-test-{os.getpid()}-{next(self._numbers)}"
         self._console = folder / "console"
         self._binds = binds
         self._cgroups = [
-            Path(tree) / f"edged-test-{os.getpid()}"
+            Path(tree) / self._name
             for tree in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
             if Path(tree, "cgroup.procs").exists()
         ]
@@ -103,7 +107,7 @@ class Guest:
     def _launch(self) -> None:
         for cgroup in self._cgroups:
             cgroup.mkdir(exist_ok=True)
-        nspawn = ["systemd-nspawn", "--quiet", "-D", str(ROOT), f"--machine=edged-test-{os.getpid()}", "--boot",
+        nspawn = ["systemd-nspawn", "--quiet", "-D", str(ROOT), f"--machine={self._name}", "--boot",
                   "--register=no", "--keep-unit", "--volatile=overlay", "--private-network", "--console=pipe",
                   "--resolv-conf=off", "--timezone=off", "--link-journal=no",
                   # DeviceAllow= is a BPF program.
