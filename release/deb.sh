@@ -45,6 +45,8 @@ settle() { # where
   ln -sfn "python$minor" "$1/opt/edged/bin/python"
   ln -sfn "python$minor" "$1/opt/edged/bin/python3"
   sed -i "s#$1/opt#/opt#g" "$1"/opt/edged/bin/edged* "$1/opt/edged/pyvenv.cfg"
+  rm -f "$1/opt/edged/.lock" # uv's
+  find "$1/opt/edged/lib" -type f -perm /111 ! -name '*.so*' -exec chmod a-x {} +
   find "$1/opt/edged/lib" -path '*/systemd/*.so' -exec strip --strip-debug {} + # compiled here
   "$python" -m compileall -q -s "$1" -p / --invalidation-mode unchecked-hash "$1/opt/edged/lib"
   if grep -rlF "$1" "$1/opt/edged" >&2; then die 'these files name the place of the build'; fi
