@@ -9,7 +9,7 @@ set -eu
 umask 022
 export LC_ALL=C TZ=UTC
 
-EXTRAS=${EXTRAS:-cpu view gpu systemd}
+EXTRAS=${EXTRAS:-cpu view provision gpu systemd}
 tools=$1 out=$2
 PYTHON=${PYTHON:-$tools/bin/python}
 wheel=$(ls "$out"/edged-*.whl)

@@ -9,7 +9,7 @@ set -eu
 umask 022
 export LC_ALL=C TZ=UTC
 
-EXTRAS='cpu view systemd'
+EXTRAS='cpu view provision systemd'
 tools=$(cd "$1" && pwd) out=$(cd "$2" && pwd)
 
 die() { printf 'deb: %s\n' "$*" >&2; exit 1; }

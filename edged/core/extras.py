@@ -12,7 +12,7 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "tqdm": ("cpu", "provision"),
     "cuda": ("gpu", "rtx"),
     "pynvml": ("gpu", "rtx"),
-    "matplotlib": ("provision",),
+    "matplotlib": ("train",),
     "onnx": ("provision",),
     "onnx_graphsurgeon": ("provision",),
     "onnxslim": ("provision",),

@@ -19,7 +19,7 @@ from tests.release.conftest import ROOT, tracked
 
 PACKAGES = ("edged/", "provisioning/", "plugins/")
 NOT_AT_RUN_TIME = (".c", ".sh")
-LOCKS = ("cpu", "view", "gpu", "systemd")
+LOCKS = ("cpu", "view", "provision", "gpu", "systemd")
 
 pytestmark = pytest.mark.timeout(400)
 
