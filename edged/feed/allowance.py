@@ -25,6 +25,7 @@ class Allowance:
         self._clock = clock
         self._next_s = 0.0
         self._captured = self._dropped = 0
+        self._reported = False
         self.share = MOST_SHARE
 
     @property
@@ -42,10 +43,15 @@ class Allowance:
         self._next_s = max(self._next_s, self._clock()) + cpu_s / self.share
 
     def report(self, *, captured: int, dropped: int) -> None:
-        """So many frames were captured, and dropped because detection was busy, since the start."""
+        """So many frames were captured, and dropped because detection was busy, since the start.
+
+        The first report decides nothing: frames were dropped while the model was loaded.
+        """
         new, missed = captured - self._captured, dropped - self._dropped
         self._captured, self._dropped = captured, dropped
-        if missed > DROPPING * new:
+        if not self._reported:
+            self._reported = True
+        elif missed > DROPPING * new:
             self.share = LEAST_SHARE
         else:
             self.share = min(MOST_SHARE, GROWTH * self.share)

@@ -18,6 +18,7 @@ class Clock:
 def test_pictures_take_no_more_than_the_share_over_any_time(dropped: int, share: float) -> None:
     clock = Clock()
     allowance = Allowance(clock)
+    allowance.report(captured=0, dropped=0)
     allowance.report(captured=1000, dropped=dropped)
     spent_s = 0.0
     for cost_s in [0.010, 0.002, 0.050] * 40:
@@ -55,6 +56,15 @@ def test_the_first_dropped_frames_lower_the_share_and_it_grows_again_by_and_by()
         shares.append(allowance.share)
     assert shares == sorted(shares) and LEAST_SHARE < shares[0] < MOST_SHARE
     assert shares[-1] == MOST_SHARE
+
+
+def test_frames_that_were_dropped_while_the_model_was_loaded_are_no_sign_of_it() -> None:
+    allowance = Allowance()
+    allowance.report(captured=300, dropped=200)
+    allowance.report(captured=600, dropped=200)
+    assert allowance.share == MOST_SHARE
+    allowance.report(captured=900, dropped=400)
+    assert allowance.share == LEAST_SHARE
 
 
 def test_a_frame_now_and_then_is_no_sign_of_a_busy_detector() -> None:
