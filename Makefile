@@ -96,7 +96,7 @@ WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS)
 
 test: tools check
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not gpu and not systemd' --ignore tests/release
 
 test-slow: tools dev
 	$(BIN)/python -m pytest -m slow

@@ -11,8 +11,8 @@ from pathlib import Path
 from edged.capture.cameras import Cameras
 from edged.capture.sources.kinds import Kind, kind_of
 from edged.capture.sources.reader import LOST_AFTER_S
+from edged.capture.sources.v4l2.asking import offers_of
 from edged.capture.sources.v4l2.offers import Offer, facts, lines
-from edged.capture.sources.v4l2.opening import offers_of
 from edged.capture.spec import CameraSpec
 from edged.check.findings import Finding, failure
 from edged.core.errors import CameraError, OutputError

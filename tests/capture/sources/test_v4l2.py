@@ -14,10 +14,11 @@ import pytest
 
 from edged.capture.sources.once import InlineSource
 from edged.capture.sources.v4l2 import uapi
+from edged.capture.sources.v4l2.asking import offers_of
 from edged.capture.sources.v4l2.choice import Mode, Wanted, choose
 from edged.capture.sources.v4l2.node import MOST, Node, capture_nodes, node_path
 from edged.capture.sources.v4l2.offers import Offer, Rates, Sizes, facts, listed
-from edged.capture.sources.v4l2.opening import OpenDevice, offers_of, open_device
+from edged.capture.sources.v4l2.opening import OpenDevice, open_device
 from edged.capture.sources.v4l2.reading import DevicePackets
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError

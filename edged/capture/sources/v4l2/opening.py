@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import grp
 import os
 import select
-import stat
 import threading
 from dataclasses import dataclass
 
@@ -16,9 +13,10 @@ from av.container.input import InputContainer
 
 from edged.capture.sources.stream import OpenError
 from edged.capture.sources.transport import descriptors
+from edged.capture.sources.v4l2.asking import not_open, offers_of
 from edged.capture.sources.v4l2.choice import Mode, Wanted, choose
-from edged.capture.sources.v4l2.node import Ioctl, Node, capture_nodes, device_ioctl, node_path
-from edged.capture.sources.v4l2.offers import NEAR, Offer, listed
+from edged.capture.sources.v4l2.node import Ioctl, Node, device_ioctl, node_path
+from edged.capture.sources.v4l2.offers import NEAR, listed
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError
 
@@ -42,23 +40,6 @@ class OpenDevice:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
-
-
-def offers_of(source: str, *, ioctl: Ioctl = device_ioctl) -> tuple[Offer, ...]:
-    """What a device offers.
-
-    Raises:
-        CameraError: it cannot be asked, or is no camera.
-    """
-    path = node_path(source)
-    _require_device(path)
-    try:
-        with Node(path, ioctl=ioctl) as node:
-            if not node.captures:
-                raise CameraError(f"{path} is {node.kind}", remedy=f"cameras here: {capture_nodes()}")
-            return node.offers()
-    except OSError as exc:
-        raise _not_open(path, exc) from exc
 
 
 def open_device(spec: CameraSpec, *, acceleration: HWAccel | None = None, ioctl: Ioctl = device_ioctl) -> OpenDevice:
@@ -87,19 +68,10 @@ def open_device(spec: CameraSpec, *, acceleration: HWAccel | None = None, ioctl:
         return OpenDevice(container, _descriptor(path), _require_kept(path, mode, container))
     except OSError as exc:
         container.close()
-        raise _not_open(path, exc) from exc
+        raise not_open(path, exc) from exc
     except BaseException:
         container.close()
         raise
-
-
-def _require_device(path: str) -> None:
-    try:
-        mode = os.stat(path)
-    except OSError as exc:
-        raise CameraError(f"{path}: {exc.strerror}", remedy=f"cameras here: {capture_nodes()}") from exc
-    if not stat.S_ISCHR(mode.st_mode):
-        raise CameraError(f"{path} is not a device")
 
 
 def _within(timeout_s: float, path: str, mode: Mode, acceleration: HWAccel | None) -> InputContainer:
@@ -123,7 +95,7 @@ def _within(timeout_s: float, path: str, mode: Mode, acceleration: HWAccel | Non
     if result is None:
         raise OpenError(f"{path}: no picture ({mode}) within {timeout_s:.1f} s")
     if isinstance(result, OSError):
-        raise _not_open(path, result) from result
+        raise not_open(path, result) from result
     if isinstance(result, BaseException):
         raise OpenError(f"{path} cannot be opened ({mode}): {result}") from result
     return result
@@ -162,24 +134,3 @@ def _require_kept(path: str, mode: Mode, container: InputContainer) -> bool:
     if mode.rate and rate and abs(rate - mode.rate) > NEAR * mode.rate:
         raise CameraError(f"{path} was asked for {mode} frames/s and gives {rate:.4g}", remedy="set rate to that")
     return present.interlaced
-
-
-def _not_open(path: str, exc: OSError) -> CameraError:
-    """What an open or an ioctl failed with, in words."""
-    if exc.errno == errno.EBUSY:
-        return OpenError(f"{path} is busy: another program reads it", remedy=f"see which: fuser -v {path}")
-    if exc.errno in {errno.EACCES, errno.EPERM}:
-        group = _group_of(path)
-        return OpenError(f"{path}: permission denied", remedy=f"add the user that runs edged to the group {group!r}")
-    if exc.errno in {errno.ENODEV, errno.ENXIO, errno.ENOENT}:
-        return OpenError(f"{path} is not there (unplugged?)", remedy=f"cameras here: {capture_nodes()}")
-    if exc.errno == errno.ENOTTY:
-        return CameraError(f"{path} is no video device", remedy=f"cameras here: {capture_nodes()}")
-    return OpenError(f"{path} cannot be opened: {exc.strerror}")
-
-
-def _group_of(path: str) -> str:
-    try:
-        return grp.getgrgid(os.stat(path).st_gid).gr_name
-    except (OSError, KeyError):
-        return "video"
