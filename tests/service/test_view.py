@@ -71,7 +71,7 @@ def test_it_shows_what_the_daemon_sees_as_a_user_of_its_own(page: Device) -> Non
     assert (status, "JFIF" in picture[:20]) == (200, True)
     process = page.guest.show("edged-view", "MainPID")
     said = page.guest.run("ps", "-o", "user:20=,ni=", "-p", process).stdout.split()
-    assert said == ["edged-view", "10"]
+    assert said == ["edged-view", "19"]
     assert "http://127.0.0.1:8710/" in page.guest.show("edged-view", "StatusText")
 
 
