@@ -20,6 +20,7 @@ PLAIN: dict[str, Any] = {
     "host": "127.0.0.1",
     "codec": "h264",
     "size": "width=320,height=240",
+    "rate": "framerate=15/1",
     "keys": 15,  # frames from one key frame to the next
     "sps": True,  # parameter sets in the stream, not in the description alone
     "audio_first": False,
@@ -53,6 +54,13 @@ def rtsp_server(port: int, *, inside: Sequence[str] = (), **options: Any) -> Ite
             yield process
         finally:
             process.kill()
+
+
+def change(server: subprocess.Popen[str], line: str) -> None:
+    """Have a running server change its size, rate or clock: see `rtsp_server.py`."""
+    assert server.stdin is not None
+    server.stdin.write(line + "\n")
+    server.stdin.flush()
 
 
 def camera(port: int, *, name: str = "gate", user: str = "", **options: Any) -> CameraSpec:

@@ -1,6 +1,7 @@
 """A camera: GStreamer's RTSP server. Run by the distribution's Python, which has its bindings; see `rtsp.py`.
 
-Its one argument is JSON. A line on standard input, as `width=640,height=480`, changes the size under way.
+Its one argument is JSON. A line on standard input changes it under way: `width=640,height=480` the size,
+`framerate=30/1` the rate, `clock=-600` sets the clock of its time stamps back by seconds.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from gi.repository import Gio, GLib, Gst, GstRtsp  # type: ignore[import-not-fou
 from gi.repository import GstRtspServer as Rtsp  # noqa: E402
 
 ENCODERS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! rtph264pay config-interval={sps}",
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! rtph265pay config-interval={sps}",
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! {clock} ! rtph264pay config-interval={sps}",
+    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! {clock} ! rtph265pay config-interval={sps}",
     "jpeg": "video/x-raw,format=I420 ! jpegenc ! rtpjpegpay",
 }
 options = json.loads(sys.argv[1])
@@ -28,11 +29,13 @@ server.set_address(options["host"])
 server.set_service(str(options["port"]))
 factory = Rtsp.RTSPMediaFactory()
 factory.set_shared(options["shared"])
-sizes = [options["size"]]
-playing: list[Gst.Element] = []
-encoder = ENCODERS[options["codec"]].format(keys=options["keys"], sps=-1 if options["sps"] else 0)
+caps = {"size": options["size"], "rate": options["rate"]}
+playing: list[Gst.Element] = []  # media of clients
+encoder = ENCODERS[options["codec"]].format(
+    keys=options["keys"], sps=-1 if options["sps"] else 0, clock="identity name=clock"
+)
 video = (
-    f"videotestsrc is-live=true ! capsfilter name=size caps=video/x-raw,{sizes[0]},framerate=15/1 ! {encoder}"
+    f"videotestsrc is-live=true ! capsfilter name=form caps=video/x-raw,{caps['size']},{caps['rate']} ! {encoder}"
     f" name=pay{{number}} pt={26 if options['codec'] == 'jpeg' else 96}"
 )
 audio = "audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 "
@@ -68,23 +71,28 @@ if options["password"] or options["certificate"]:
     factory.set_permissions(permissions)
 
 
-def resize(element: Gst.Element) -> None:
-    """Have the source give the latest size."""
-    element.set_property("caps", Gst.Caps.from_string("video/x-raw," + sizes[-1] + ",framerate=15/1"))
+def reform(media: Gst.Element) -> None:
+    """Have the source give the latest size and rate."""
+    wanted = Gst.Caps.from_string(f"video/x-raw,{caps['size']},{caps['rate']}")
+    media.get_by_name("form").set_property("caps", wanted)
 
 
 def prepared(_: object, media: Rtsp.RTSPMedia) -> None:
     """A client has come."""
-    playing.append(media.get_element().get_by_name("size"))
-    resize(playing[-1])
+    playing.append(media.get_element())
+    reform(playing[-1])
 
 
 def on_line(*_: object) -> bool:
-    """A size was written to us."""
-    sizes.append(sys.stdin.readline().strip())
-    for element in playing:
-        resize(element)
-    return bool(sizes[-1])
+    """A change was written to us."""
+    line = sys.stdin.readline().strip()
+    name, _equals, value = line.partition("=")
+    for media in playing if name == "clock" else []:
+        media.get_by_name("clock").set_property("ts-offset", int(float(value) * Gst.SECOND))
+    caps.update({"rate": line} if name == "framerate" else {"size": line} if name == "width" else {})
+    for media in playing if name != "clock" else []:
+        reform(media)
+    return bool(line)
 
 
 factory.connect("media-configure", prepared)

@@ -6,11 +6,13 @@ import os
 import signal
 import time
 
+import pytest
+
 from edged.capture.cameras import Cameras
 from edged.capture.parent.context import CaptureSettings
 from edged.capture.spec import CameraSpec
 from tests.brokers import free_port
-from tests.capture.rtsp import camera, rtsp_server
+from tests.capture.rtsp import camera, change, rtsp_server
 from tests.capture.support import QUICK, Recorder, take_until, wait_for_frame, wait_until
 
 
@@ -58,15 +60,48 @@ def test_rtsp_size_changes_under_way() -> None:
     recorder, port = Recorder(), free_port()
     with rtsp_server(port) as server, Cameras([camera(port)], on_state=recorder, settings=QUICK) as cameras:
         take_until(cameras, lambda: cameras.counters()["gate"].taken > 5)
-        assert server.stdin is not None
-        server.stdin.write("width=640,height=480\n")
-        server.stdin.flush()
+        change(server, "width=640,height=480")
         take_until(cameras, lambda: cameras.states()["gate"].size_wh == (640, 480))
         taken = cameras.counters()["gate"].taken
         frames = take_until(cameras, lambda: cameras.counters()["gate"].taken > taken + 5)
         counters = cameras.counters()["gate"]
     assert frames[-1].meta.size_wh == (640, 480)
     assert counters.captured == counters.taken + sum(counters.dropped.values()) + counters.waiting
+
+
+@pytest.mark.parametrize("jump_s", [-600, 600, 86_400], ids=["back", "forward", "a-day"])
+def test_rtsp_clock_of_a_camera_jumps(jump_s: int) -> None:
+    recorder, port = Recorder(), free_port()
+    with rtsp_server(port) as server, Cameras([camera(port, fps=5.0)], on_state=recorder, settings=QUICK) as cameras:
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > 5)
+        change(server, f"clock={jump_s}")
+        before = cameras.counters()["gate"]
+        took_s = seconds_for(cameras, frames=10)
+        counters = cameras.counters()["gate"]
+    assert counters.reconnects == 0
+    assert 1.5 < took_s < 4, "the limit of five frames a second holds by our clock, whatever the camera's does"
+    assert counters.bad_frames <= before.bad_frames + 1, "this server sends pictures in parts: one can be torn"
+
+
+def test_rtsp_rate_changes_under_way() -> None:
+    recorder, port = Recorder(), free_port()
+    with (
+        rtsp_server(port, rate="framerate=2/1", keys=2) as server,
+        Cameras([camera(port)], on_state=recorder, settings=QUICK) as cameras,
+    ):
+        take_until(cameras, lambda: cameras.counters()["gate"].taken > 2)
+        change(server, "framerate=30/1")
+        assert seconds_for(cameras, frames=30) < 5
+        change(server, "framerate=2/1")
+        assert seconds_for(cameras, frames=5) > 1
+        assert cameras.counters()["gate"].reconnects == 0
+
+
+def seconds_for(cameras: Cameras, *, frames: int) -> float:
+    """Until so many frames more were taken."""
+    taken, began_s = cameras.counters()["gate"].taken, time.monotonic()
+    take_until(cameras, lambda: cameras.counters()["gate"].taken >= taken + frames)
+    return time.monotonic() - began_s
 
 
 def test_rtsp_paths_that_are_not_there_say_404() -> None:

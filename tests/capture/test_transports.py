@@ -101,9 +101,10 @@ def test_rtsps_certificate_is_checked_unless_told_otherwise(
         ({"sps": False}, "h264"),
         ({"size": "width=240,height=320"}, "h264"),
         ({"size": "width=322,height=242"}, "h264"),
+        ({"size": "width=3840,height=2160", "rate": "framerate=3/1", "keys": 3}, "h264"),
         ({"password": "secret", "digest": True}, "h264"),
     ],
-    ids=["h265", "jpeg", "audio-first", "sps-in-sdp-only", "portrait", "cropped", "digest"],
+    ids=["h265", "jpeg", "audio-first", "sps-in-sdp-only", "portrait", "cropped", "4k", "digest"],
 )
 def test_rtsp_camera_of_another_kind_is_read(server: dict[str, Any], codec: str) -> None:
     port = free_port()
