@@ -18,8 +18,8 @@ from gi.repository import Gio, GLib, Gst, GstRtsp  # type: ignore[import-not-fou
 from gi.repository import GstRtspServer as Rtsp  # noqa: E402
 
 ENCODERS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! {clock} ! rtph264pay config-interval={sps}",
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={keys} ! {clock} ! rtph265pay config-interval={sps}",
+    "h264": "x264enc tune=zerolatency {pace} ! identity name=clock ! rtph264pay config-interval={sps}",
+    "h265": "x265enc tune=zerolatency {pace} ! identity name=clock ! rtph265pay config-interval={sps}",
     "jpeg": "video/x-raw,format=I420 ! jpegenc ! rtpjpegpay",
 }
 options = json.loads(sys.argv[1])
@@ -32,7 +32,7 @@ factory.set_shared(options["shared"])
 caps = {"size": options["size"], "rate": options["rate"]}
 playing: list[Gst.Element] = []  # media of clients
 encoder = ENCODERS[options["codec"]].format(
-    keys=options["keys"], sps=-1 if options["sps"] else 0, clock="identity name=clock"
+    pace=f"speed-preset=ultrafast key-int-max={options['keys']}", sps=-1 if options["sps"] else 0
 )
 video = (
     f"videotestsrc is-live=true ! capsfilter name=form caps=video/x-raw,{caps['size']},{caps['rate']} ! {encoder}"
