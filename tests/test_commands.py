@@ -20,7 +20,8 @@ import pytest
 
 from edged.publish import schemas
 from tests.boxes import Box, run_edged, squares_picture, write_video
-from tests.brokers import Broker, free_port
+from tests.brokers import Broker, free_port, make_certificates
+from tests.capture.snapshot_server import snapshot_server
 from tests.capture.support import playing_server
 from tests.capture.videos import encoded, joined, transport_stream, write_pictures
 from tests.handmade import write_bundle
@@ -128,6 +129,17 @@ def test_detect_tells_a_damaged_file_from_a_missing_one(tmp_path: Path, model: P
     assert done.stdout == "no frame was looked at\n"
     last = done.stderr.splitlines()[-1]  # FFmpeg may have said something before
     assert re.fullmatch(r"edged: error: .*clip.mp4'? (is empty|cannot be opened: no video).*", last)
+
+
+def test_detect_in_a_camera_that_signed_for_itself(model: Path, tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    with snapshot_server(certificate=certificates.file("server.pem")) as server:
+        common = ("detect", f"https://localhost:{server.port}/snap.jpg", "--model", model, "--frames", "1")
+        refused = run_edged(*common)
+        assert (refused.returncode, "its certificate is not accepted" in refused.stderr) == (69, True)
+        for accepting in (("--no-verify",), ("--ca-file", certificates.file("ca.pem"))):
+            done = run_edged(*common, *accepting)
+            assert done.returncode == 0, done.stderr
 
 
 def test_detect_copes_with_a_file_name_that_is_not_utf8(tmp_path: Path, model: Path) -> None:

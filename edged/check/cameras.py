@@ -114,7 +114,8 @@ def _finding(spec: CameraSpec, state: CameraState, picture: Path | None) -> Find
     part = f"camera {spec.name}"
     if not (state.alive or state.state == "ended"):
         reason = state.reason or "gave neither a frame nor an error in time"
-        return failure(part, CameraError(f"{spec.shown_source}: {reason}"))
+        where = "" if spec.shown_source in reason else f"{spec.shown_source}: "
+        return failure(part, CameraError(where + reason))
     width, height = state.size_wh
     said = [spec.shown_source, f"{width}x{height}"]
     said += [f"{state.fps:g} frames/s"] * bool(state.fps) + [state.decoder]

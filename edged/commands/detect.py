@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from edged.commands.trust import add_trust_arguments, trust_of
 from edged.core.limits import ScoreLimits
 
 NAME = "detect"
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="tracking, filters, zones, lines and masks of this configuration"
     )
     parser.add_argument("--camera", default="", metavar="NAME", help="of this camera in it, where there are several")
+    add_trust_arguments(parser)
     parser.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
 
 
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             events=arguments.events or "",
             config=arguments.config,
             camera=arguments.camera,
+            trust=trust_of(arguments),
         )
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 from edged.capture.sources.once import InlineSource
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, EdgedError
 from edged.core.protocols import Detector
+from edged.core.trust import Trust
 from edged.core.types import Frame, FrameResult
 from edged.oneshot.sources import Item
 
@@ -37,16 +38,17 @@ class Look:
 OnError = Callable[[Item, EdgedError], None]
 
 
-def frames(items: Iterable[Item], *, on_error: OnError) -> Iterator[Look]:
+def frames(items: Iterable[Item], *, trust: Trust, on_error: OnError) -> Iterator[Look]:
     """Every frame of every source. Failures go to `on_error`; the other sources are still read."""
     for item in items:
-        yield from _frames_of(item, on_error)
+        yield from _frames_of(item, trust, on_error)
 
 
-def _frames_of(item: Item, on_error: OnError) -> Iterator[Look]:
+def _frames_of(item: Item, trust: Trust, on_error: OnError) -> Iterator[Look]:
     bad = _Bad(item, on_error)
     try:
         spec = CameraSpec(name=item.name, source=item.source, pace="fast", loop=False)
+        spec = replace(spec, verify=trust.verify, ca_file=trust.ca_file)
         with InlineSource(spec) as source:
             while (frame := _read(source.read, bad.tell)) is not None:
                 position_s = nan if source.info.live else source.position_s

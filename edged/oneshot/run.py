@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +23,7 @@ from edged.core.exits import complain
 from edged.core.manifest import Manifest
 from edged.core.redact import redact
 from edged.core.stderr import redacted_stderr
+from edged.core.trust import USUAL, Trust
 from edged.core.types import FrameResult
 from edged.oneshot.follow import Follower, Summary
 from edged.oneshot.look import Look, detect, frames
@@ -47,6 +48,7 @@ class Request:
         events: file for events as JSON lines, `-` for standard output, empty for none.
         config: a configuration whose tracking, filters and camera's geometry hold for the videos; None: the defaults.
         camera: which of its cameras; empty where there is one.
+        trust: whose certificates are accepted.
     """
 
     sources: tuple[str, ...]
@@ -58,6 +60,7 @@ class Request:
     events: str = ""
     config: Path | None = None
     camera: str = ""
+    trust: Trust = USUAL
 
 
 def run_once(request: Request) -> int:
@@ -88,7 +91,8 @@ def run_once(request: Request) -> int:
             events = resources.enter_context(closing(EventLines(request.events, option="--events", origin=speaker)))
         follower = Follower(scene, classes=manifest.classes, model=manifest.name, lines=events)
         outputs = Outputs(pictures, lines, follower)
-        _look(items, loaded, report, limit=request.frames, outputs=outputs)
+        looks = islice(frames(items, trust=request.trust, on_error=report.failed), request.frames)
+        _look(items, looks, loaded, report, outputs)
     report.summary(pictures.written if pictures else [], backend=loaded.backend, happened=follower.summary)
     return report.exit_code
 
@@ -101,15 +105,7 @@ def _settings(request: Request) -> tuple[Model, Engine]:
         raise UsageError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
 
 
-def _look(
-    items: list[Item],
-    loaded: LoadedModel,
-    report: _Report,
-    *,
-    limit: int | None,
-    outputs: Outputs,
-) -> None:
-    looks = islice(frames(items, on_error=report.failed), limit)
+def _look(items: list[Item], looks: Iterator[Look], loaded: LoadedModel, report: _Report, outputs: Outputs) -> None:
     only_pictures = all(item.is_picture for item in items)
     # tqdm's None means: a bar only on a terminal. Pictures are reported line by line instead.
     for look, result in tqdm(detect(looks, loaded.detector), unit=" frames", disable=only_pictures or None):

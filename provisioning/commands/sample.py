@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edged.commands.trust import add_trust_arguments, trust_of
 from provisioning.commands.common import add_json_argument, say, say_json
 
 NAME = "sample"
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verification", type=int, default=50, help="frames kept apart (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the random choice (default: %(default)s)")
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between frames of a live stream")
+    add_trust_arguments(parser)
     add_json_argument(parser)
 
 
@@ -44,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         verification=args.verification,
         seed=args.seed,
         every_s=args.every,
+        trust=trust_of(args),
     )
     counts = {"calibration": len(taken.of("calibration")), "verification": len(taken.of("verification"))}
     if args.json:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from edged.core.errors import CameraError, DataError, EdgedError, UsageError
 from edged.core.redact import redact, remember_source
 from edged.core.stderr import redacted_stderr
+from edged.core.trust import USUAL, Trust
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS
 from provisioning.frames.frameset import FrameRecord, FrameSet, pixels_sha256, uses
@@ -57,6 +58,7 @@ def sample(
     verification: int = DEFAULT_VERIFICATION,
     seed: int = 0,
     every_s: float = 2.0,
+    trust: Trust = USUAL,
 ) -> FrameSet:
     """Choose frames and write them as PNG, with their list, into `folder`: all of them or nothing.
 
@@ -67,6 +69,7 @@ def sample(
         verification: frames for verification, which calibration does not use.
         seed: the same files, counts and seed choose the same frames.
         every_s: seconds between two frames of a live stream, > 0.
+        trust: whose certificates are accepted of cameras.
 
     Raises:
         UsageError: there is no source, a number is out of range, or `folder` is not empty.
@@ -86,7 +89,7 @@ def sample(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         with redacted_stderr():
-            chosen = _choose(sources, temporary, count=count + verification, seed=seed, every_s=every_s)
+            chosen = _choose(sources, temporary, count=count + verification, seed=seed, every_s=every_s, trust=trust)
         frames = _assigned(chosen.frames, verification)
         FrameSet(temporary, seed, frames, chosen.skipped).write_list()
         temporary.replace(folder)
@@ -113,7 +116,7 @@ def _assigned(frames: Sequence[FrameRecord], verification: int) -> tuple[FrameRe
     )
 
 
-def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, every_s: float) -> FrameSet:
+def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, every_s: float, trust: Trust) -> FrameSet:
     skipped: Counter[str] = Counter()
     distinct, rng = Distinct(), np.random.default_rng(seed)
     frames: list[FrameRecord] = []
@@ -127,7 +130,7 @@ def _choose(sources: Sequence[str], folder: Path, *, count: int, seed: int, ever
             # The frames still wanted, divided by the sources still to come, rounded up.
             wanted = -(-(count - len(frames)) // (len(sources) - number))
             with _tolerating_a_lost_stream(frames):
-                for stratum in _candidates(source, wanted, rng, unreadable, every_s=every_s):
+                for stratum in _candidates(source, wanted, rng, unreadable, every_s=every_s, trust=trust):
                     found = _first_distinct(stratum, distinct, skipped)
                     if found is not None:
                         frames.append(_written(folder, len(frames), source, *found))
@@ -148,10 +151,10 @@ def _tolerating_a_lost_stream(frames: Sequence[FrameRecord]) -> Iterator[None]:
 
 
 def _candidates(
-    source: str, wanted: int, rng: np.random.Generator, unreadable: Unreadable, *, every_s: float
+    source: str, wanted: int, rng: np.random.Generator, unreadable: Unreadable, *, every_s: float, trust: Trust
 ) -> Iterator[Iterator[tuple[int, Pixels]]]:
     if is_stream(source):
-        return stream_candidates(source, wanted, every_s=every_s)
+        return stream_candidates(source, wanted, every_s=every_s, trust=trust)
     path = Path(source)
     if path.is_dir() or path.suffix.lower() in {*FORMATS, ".txt"}:
         return folder_candidates(path, wanted, rng, unreadable)

@@ -17,6 +17,7 @@ from edged.capture.sources.reader import FrameReader
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError, UsageError
 from edged.core.sources import is_path, scheme_of
+from edged.core.trust import Trust
 from edged.core.types import Pixels
 from provisioning.data.pictures import FORMATS, read_picture
 from provisioning.data.samples import list_pictures
@@ -164,7 +165,9 @@ class _Video:
         return length
 
 
-def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[Iterator[tuple[int, Pixels]]]:
+def stream_candidates(
+    source: str, wanted: int, *, every_s: float, trust: Trust
+) -> Iterator[Iterator[tuple[int, Pixels]]]:
     """Candidates of a live stream, one every `every_s` seconds, up to TRIES for each wanted frame.
 
     Raises:
@@ -175,6 +178,7 @@ def stream_candidates(source: str, wanted: int, *, every_s: float) -> Iterator[I
         raise UsageError(f"the interval between frames must be positive, got {every_s:g} s")
     try:
         spec = CameraSpec("sample", source, loop=False, open_timeout_s=TIMEOUT_S, read_timeout_s=TIMEOUT_S)
+        spec = replace(spec, verify=trust.verify, ca_file=trust.ca_file)
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     if scheme_of(source) in {"http", "https"}:  # a camera that gives a picture for each request is asked again

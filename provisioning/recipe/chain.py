@@ -14,6 +14,7 @@ from edged import __version__
 from edged.core.bundle import MODEL, MODEL_INT8, MODEL_INT8_CPU, Bundle
 from edged.core.errors import DataError
 from edged.core.manifest import EngineRecord, Manifest
+from edged.core.trust import Trust
 from provisioning.build.bundle_engine import build_engine, engine_files, save_engine_models
 from provisioning.build.maker import EngineMaker, suited
 from provisioning.bundle_files import write_bundle
@@ -118,7 +119,8 @@ class Chain:
 
         def work(folder: Path) -> None:
             folder.rmdir()  # `sample` makes it itself, complete or not at all
-            sample(settings.frames, folder, **counts, every_s=settings.frames_every_s)
+            trust = Trust(verify=settings.frames_verify, ca_file=settings.frames_ca_file)
+            sample(settings.frames, folder, **counts, every_s=settings.frames_every_s, trust=trust)
 
         return self.workshop.make("frames", inputs, work)
 

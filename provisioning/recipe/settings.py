@@ -48,6 +48,7 @@ class ProvisionSettings(BaseModel):
         frames: videos, folders, cameras for calibration and verification.
         frames_count, frames_verification: number of frames for calibration and for verification.
         frames_every_s: seconds between two frames of a live source.
+        frames_verify, frames_ca_file: of https and rtsps sources, as the keys `verify` and `ca_file` of a camera.
         seed: of the random choice of frames.
         calibration: `percentile`, `minmax` or `entropy`.
         batch: smallest, optimal and largest batch of the engine.
@@ -83,6 +84,8 @@ class ProvisionSettings(BaseModel):
     frames_count: int = Field(200, ge=1, le=100_000)
     frames_verification: int = Field(50, ge=1, le=100_000)
     frames_every_s: float = Field(2.0, gt=0, le=86400)
+    frames_verify: bool = True
+    frames_ca_file: str = ""
     seed: int = Field(0, ge=0, le=2**32 - 1)
     calibration: Method = "percentile"
     batch: list[Batch] = [1, 1, 4]

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from edged.core.errors import CameraError, DataError, UsageError
+from edged.core.trust import Trust
 from edged.core.types import Pixels
 from provisioning.frames.frameset import FrameSet, uses
 from provisioning.frames.sample import Distinct, sample
 from provisioning.frames.sources import strata
+from tests.brokers import make_certificates
 from tests.capture.snapshot_server import snapshot_server
 from tests.capture.videos import write_pictures
 
@@ -250,6 +252,17 @@ def test_sample_of_a_camera_that_gives_a_picture_for_each_request(tmp_path: Path
         address = f"http://127.0.0.1:{server.port}/snap.jpg"
         taken = sample([address], tmp_path / "out", count=2, verification=0, every_s=0.1)
     assert (len(taken.frames), taken.skipped) == (1, {"near-duplicate": 4}), "asked again, and it showed the same"
+
+
+def test_sample_of_a_camera_that_signed_for_itself(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    with snapshot_server(certificate=certificates.file("server.pem")) as server:
+        address = f"https://localhost:{server.port}/snap.jpg"
+        with pytest.raises(CameraError, match="its certificate is not accepted"):
+            sample([address], tmp_path / "out", count=1, verification=0, every_s=0.1)
+        trust = Trust(ca_file=str(certificates.file("ca.pem")))
+        taken = sample([address], tmp_path / "out", count=1, verification=0, every_s=0.1, trust=trust)
+    assert len(taken.frames) == 1
 
 
 def test_sample_of_a_stream_that_ends_keeps_what_came(
