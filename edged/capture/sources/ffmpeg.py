@@ -19,7 +19,7 @@ from av.video.stream import VideoStream as Track
 
 from edged.capture.sources.convert import Converter
 from edged.capture.sources.kinds import Kind
-from edged.capture.sources.opening import open_container, open_track, rate_of
+from edged.capture.sources.opening import Opened, open_container, open_track, rate_of
 from edged.capture.sources.packets import Packets
 from edged.capture.sources.stream import StreamInfo
 from edged.capture.sources.v4l2.node import node_path
@@ -60,7 +60,7 @@ class FfmpegStream:
         self._device = opened.device
         try:
             self._track = open_track(opened, spec, self._location)
-            self._info = self._describe(kind, opened.transport)
+            self._info = self._describe(kind, opened)
         except BaseException:
             self._container.close()
             raise
@@ -254,18 +254,19 @@ class FfmpegStream:
             )
         return False
 
-    def _describe(self, kind: Kind, transport: str) -> StreamInfo:
+    def _describe(self, kind: Kind, opened: Opened) -> StreamInfo:
         track, fps = self._track, rate_of(self._track)
         if track.width * track.height > self._max_pixels:
             raise CameraError(f"{self._location}: {_too_large(track.width, track.height, self._max_pixels)}")
         # A file served over HTTP knows its length; a stream does not. RTSP is played by its server's clock.
         stored = scheme_of(self._location) in {"http", "https"} and self.announced > 0
         live = kind is not Kind.VIDEO and not stored
-        way = "hardware" if track.codec_context.is_hwaccel else "software"
-        form = f" {track.codec_context.pix_fmt}" * (kind is Kind.DEVICE)
-        decoder = f"FFMPEG {track.codec_context.name}{form}, {way}"
+        codec = track.codec_context
+        way = opened.hardware.way(codec.name, used=codec.is_hwaccel)
+        form = f" {codec.pix_fmt}" * (kind is Kind.DEVICE)
+        decoder = f"FFMPEG {codec.name}{form}, {way}"
         rate = fps if live else fps or DEFAULT_FPS
-        return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=transport)
+        return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=opened.transport)
 
     def _follow_position(self, frame: VideoFrame) -> None:
         claimed = frame.time if frame.pts is not None else None
