@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as Track
 
 from edged.capture.sources.convert import Converter
+from edged.capture.sources.hardware import require_working
 from edged.capture.sources.kinds import Kind
 from edged.capture.sources.opening import Opened, open_container, open_track, rate_of
 from edged.capture.sources.packets import Packets
@@ -61,6 +62,7 @@ class FfmpegStream:
         try:
             self._track = open_track(opened, spec, self._location)
             self._info = self._describe(kind, opened)
+            self._accelerated = opened.hardware.name if self._track.codec_context.is_hwaccel else ""
         except BaseException:
             self._container.close()
             raise
@@ -117,7 +119,7 @@ class FfmpegStream:
         """Go to the next frame; False: the end of a file.
 
         Raises:
-            CameraError: the stream is lost, or `awaits` gave it up.
+            CameraError: the stream is lost, or `awaits` gave it up. HardwareLost: the device that decodes failed.
         """
         while not self._ready:
             packet = self._next()
@@ -211,7 +213,8 @@ class FfmpegStream:
         except av.error.EOFError:  # an empty packet in the middle ended the decoder, as the last one does
             self._track.codec_context.flush_buffers()
             return
-        except av.FFmpegError:
+        except av.FFmpegError as exc:
+            require_working(self._accelerated, exc)
             if self._synced:
                 self.damaged += 1
                 self._lost_at_s = self._position_s

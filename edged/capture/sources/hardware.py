@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
+from edged.capture.sources.stream import HardwareLost
 from edged.capture.spec import Acceleration
 
 
@@ -58,6 +59,17 @@ def hardware_for(wanted: Acceleration) -> Hardware:
             continue
         return Hardware(name, HWAccel(name, allow_software_fallback=True))
     return Hardware(refusal="; ".join(refusals) or f"this FFmpeg has no hardware decoder{_of(wanted)}")
+
+
+def require_working(device: str, exc: av.FFmpegError) -> None:
+    """Raise HardwareLost where a decoder's error is not about the bytes that it was given.
+
+    Args:
+        device: kind of device in use; empty: none, then nothing is raised.
+        exc: the error.
+    """
+    if device and not isinstance(exc, av.error.InvalidDataError):
+        raise HardwareLost(f"{device} failed: {_cause(exc)}") from exc
 
 
 def _of(wanted: str) -> str:
