@@ -15,6 +15,7 @@ from edged.core.sources import ACCEPTED
 
 Pace = Literal["realtime", "fast"]
 Rotation = Literal[0, 90, 180, 270]
+Acceleration = Literal["none", "any", "cuda", "vaapi"]
 Transport = Literal["auto", "tcp", "udp", "multicast"]
 PixelFormat = Literal[
     "", "mjpeg", "h264", "h265", "yuyv", "uyvy", "nv12", "yuv420", "yuv422", "rgb24", "bgr24", "rgb565", "grey"
@@ -53,7 +54,8 @@ class ReadOptions:
         fast_decode: leave out the loop filter of H.264 and H.265: cheaper, slightly coarser pictures.
         deinterlace: `auto` takes one field of an interlaced picture, `off` takes it with its combs.
         decode_threads: of FFmpeg. More than one adds as many frames of delay to most streams.
-        acceleration: `any` lets FFmpeg decode in hardware where it can.
+        acceleration: the kind of device that FFmpeg decodes with, `any` for the first that works; else in
+            software, and the decoder's name says why.
         size: of a video device's pictures, `1280x720`; empty: the largest within that.
         pixel_format: that a video device sends; empty: see `sources/v4l2/choice.py`.
         rate: frames per second that a video device is asked for; 0: the highest up to 30.
@@ -74,7 +76,7 @@ class ReadOptions:
     fast_decode: bool = False
     deinterlace: Literal["auto", "off"] = "auto"
     decode_threads: Annotated[int, Interval(ge=1, le=64)] = 1
-    acceleration: Literal["none", "any"] = "none"
+    acceleration: Acceleration = "none"
     size: Annotated[str, MaxLen(11)] = ""
     pixel_format: PixelFormat = ""
     rate: Annotated[float, Interval(ge=0.0, le=MAX_FPS)] = 0.0

@@ -49,7 +49,7 @@ class Module:
 
 
 MODULES = (
-    Module(PREPROCESS, ("preprocess_f32", "preprocess_f16")),
+    Module(PREPROCESS, ("preprocess_f32", "preprocess_f16", "preprocess_nv12_f32", "preprocess_nv12_f16")),
     Module(DECODE, ("decode_scores_f32", "decode_scores_f16", "decode_write_f32", "decode_write_f16")),
     Module(NMS, ("nms_admit", "nms_rank", "nms_greedy")),
     Module(ROWS_SOURCE, ("rows_pick",)),

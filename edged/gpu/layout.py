@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edged.core.letterbox import Letterbox
+from edged.core.nv12 import YuvCoding
 from edged.core.types import Pixels, Thresholds
 
 ALIGNMENT = 256  # bytes; cudaMalloc guarantees it, and coalesced access is fastest with it
@@ -25,6 +26,15 @@ FRAME_ENTRY = np.dtype(
         ("pad_top", "<i4"),
         ("to_frame_x", "<f4"),
         ("to_frame_y", "<f4"),
+        ("chroma", "<u8"),
+        ("luma_pitch", "<i4"),
+        ("chroma_pitch", "<i4"),
+        ("black", "<i4"),
+        ("luma_gain", "<i4"),
+        ("red_of_red", "<i4"),
+        ("green_of_blue", "<i4"),
+        ("green_of_red", "<i4"),
+        ("blue_of_blue", "<i4"),
     ]
 )
 FOUND = np.dtype([("xyxy", "<f4", (4,)), ("confidence", "<f4"), ("class_id", "<i4")])
@@ -88,6 +98,33 @@ def aligned(nbytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Nv12At:
+    """Where an NV12 frame lies in device memory.
+
+    Attributes:
+        luma: address of (height, width) uint8.
+        luma_pitch: bytes from one of its rows to the next.
+        chroma: address of (ceil(height / 2), ceil(width / 2), 2) uint8, differences of blue and of red.
+        chroma_pitch: bytes from one of its rows to the next.
+        coding: what the numbers mean.
+    """
+
+    luma: int
+    luma_pitch: int
+    chroma: int
+    chroma_pitch: int
+    coding: YuvCoding
+
+    @property
+    def entry(self) -> tuple[int, ...]:
+        """The fields of FRAME_ENTRY from `chroma` on."""
+        return (self.chroma, self.luma_pitch, self.chroma_pitch, *self.coding.weights)
+
+
+_BGR_ENTRY = (0,) * 9  # the same of a BGR frame
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Layout of a batch's header in its block: limits, admitted classes, frame table.
 
@@ -115,7 +152,7 @@ class Header:
         return self.frames + self.max_batch * FRAME_ENTRY.itemsize
 
     def write(
-        self, block: Pixels, thresholds: Thresholds, letterboxes: Sequence[Letterbox], pixels: Sequence[int]
+        self, block: Pixels, thresholds: Thresholds, letterboxes: Sequence[Letterbox], pixels: Sequence[int | Nv12At]
     ) -> None:
         """Fill a block.
 
@@ -123,7 +160,7 @@ class Header:
             block: (nbytes,) uint8, overwritten.
             thresholds: for every frame of the batch.
             letterboxes: one per frame.
-            pixels: device address of each frame's pixels.
+            pixels: device address of each frame's BGR pixels, (height, width, 3) uint8, or where its NV12 planes lie.
         """
         limits = block[: LIMITS.itemsize].view(LIMITS)
         limits[0] = (thresholds.confidence, thresholds.iou, thresholds.max_detections, 0)
@@ -131,11 +168,13 @@ class Header:
         admitted[:] = not thresholds.class_ids
         admitted[[class_id for class_id in thresholds.class_ids if 0 <= class_id < self.num_classes]] = 1
         table = block[self.frames : self.nbytes].view(FRAME_ENTRY)
-        for row, (box, address) in enumerate(zip(letterboxes, pixels, strict=True)):
+        for row, (box, at) in enumerate(zip(letterboxes, pixels, strict=True)):
             scale_x, scale_y = box.scale
+            address, rest = (at.luma, at.entry) if isinstance(at, Nv12At) else (at, _BGR_ENTRY)
             table[row] = (
-                address, *box.source_wh, *box.resized_wh, box.pad_left, box.pad_top, 1 / scale_x, 1 / scale_y
-            )  # fmt: skip
+                *(address, *box.source_wh, *box.resized_wh, box.pad_left, box.pad_top, 1 / scale_x, 1 / scale_y),
+                *rest,
+            )
 
 
 @dataclass(frozen=True, slots=True)

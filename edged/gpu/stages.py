@@ -70,9 +70,9 @@ class NmsMemory:
 
 
 def preprocess_launch(
-    *, frames: int, network_input: int, network_wh: tuple[int, int], batch: int, half: bool
+    *, frames: int, network_input: int, network_wh: tuple[int, int], batch: int, half: bool, nv12: bool = False
 ) -> Launch:
-    """The launch that turns frames into the network's input.
+    """The launch that turns frames of one layout into the network's input; it leaves the places of others alone.
 
     Args:
         frames: device address of the frame table.
@@ -80,11 +80,13 @@ def preprocess_launch(
         network_wh: its width and height.
         batch: images.
         half: whether the input is float16.
+        nv12: take the NV12 frames of the batch, not those of BGR.
     """
     width, height = network_wh
     grid = (-(-width // _TILE_WH[0]), -(-height // _TILE_WH[1]), batch)
     args = PreprocessArgs(frames=frames, input=network_input, network_w=width, network_h=height)
-    return Launch("preprocess_f16" if half else "preprocess_f32", grid, (*_TILE_WH, 1), args)
+    kernel = f"preprocess{'_nv12' * nv12}_{'f16' if half else 'f32'}"
+    return Launch(kernel, grid, (*_TILE_WH, 1), args)
 
 
 def nms_launches(

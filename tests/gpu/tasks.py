@@ -15,6 +15,7 @@ ALL_TESTS = ("tests/plugins", "tests/gpu")
 KERNEL_TESTS = (
     "tests/plugins/test_decode_kernel.py",
     "tests/gpu/test_nms_kernel.py",
+    "tests/gpu/test_nv12_kernel.py",
     "tests/gpu/test_preprocess_kernel.py",
     "tests/gpu/test_rows_kernel.py",
 )

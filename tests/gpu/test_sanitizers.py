@@ -14,6 +14,7 @@ from tests.gpu.host_kernels import ROOT
 TESTS = (
     "tests/plugins/test_decode_kernel.py",
     "tests/gpu/test_nms_kernel.py",
+    "tests/gpu/test_nv12_kernel.py",
     "tests/gpu/test_preprocess_kernel.py",
     "tests/gpu/test_rows_kernel.py",
 )

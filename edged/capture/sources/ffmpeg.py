@@ -18,8 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as Track
 
 from edged.capture.sources.convert import Converter
+from edged.capture.sources.hardware import require_working
 from edged.capture.sources.kinds import Kind
-from edged.capture.sources.opening import open_container, open_track, rate_of
+from edged.capture.sources.opening import Opened, open_container, open_track, rate_of
 from edged.capture.sources.packets import Packets
 from edged.capture.sources.stream import StreamInfo
 from edged.capture.sources.v4l2.node import node_path
@@ -60,7 +61,8 @@ class FfmpegStream:
         self._device = opened.device
         try:
             self._track = open_track(opened, spec, self._location)
-            self._info = self._describe(kind, opened.transport)
+            self._info = self._describe(kind, opened)
+            self._accelerated = opened.hardware.name if self._track.codec_context.is_hwaccel else ""
         except BaseException:
             self._container.close()
             raise
@@ -117,7 +119,7 @@ class FfmpegStream:
         """Go to the next frame; False: the end of a file.
 
         Raises:
-            CameraError: the stream is lost, or `awaits` gave it up.
+            CameraError: the stream is lost, or `awaits` gave it up. HardwareLost: the device that decodes failed.
         """
         while not self._ready:
             packet = self._next()
@@ -211,7 +213,8 @@ class FfmpegStream:
         except av.error.EOFError:  # an empty packet in the middle ended the decoder, as the last one does
             self._track.codec_context.flush_buffers()
             return
-        except av.FFmpegError:
+        except av.FFmpegError as exc:
+            require_working(self._accelerated, exc)
             if self._synced:
                 self.damaged += 1
                 self._lost_at_s = self._position_s
@@ -254,18 +257,19 @@ class FfmpegStream:
             )
         return False
 
-    def _describe(self, kind: Kind, transport: str) -> StreamInfo:
+    def _describe(self, kind: Kind, opened: Opened) -> StreamInfo:
         track, fps = self._track, rate_of(self._track)
         if track.width * track.height > self._max_pixels:
             raise CameraError(f"{self._location}: {_too_large(track.width, track.height, self._max_pixels)}")
         # A file served over HTTP knows its length; a stream does not. RTSP is played by its server's clock.
         stored = scheme_of(self._location) in {"http", "https"} and self.announced > 0
         live = kind is not Kind.VIDEO and not stored
-        way = "hardware" if track.codec_context.is_hwaccel else "software"
-        form = f" {track.codec_context.pix_fmt}" * (kind is Kind.DEVICE)
-        decoder = f"FFMPEG {track.codec_context.name}{form}, {way}"
+        codec = track.codec_context
+        way = opened.hardware.way(codec.name, used=codec.is_hwaccel)
+        form = f" {codec.pix_fmt}" * (kind is Kind.DEVICE)
+        decoder = f"FFMPEG {codec.name}{form}, {way}"
         rate = fps if live else fps or DEFAULT_FPS
-        return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=transport)
+        return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=opened.transport)
 
     def _follow_position(self, frame: VideoFrame) -> None:
         claimed = frame.time if frame.pts is not None else None

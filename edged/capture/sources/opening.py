@@ -8,12 +8,12 @@ import os
 from dataclasses import dataclass
 
 import av
-from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container.input import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream as Track
 
 from edged.capture.sources.authorities import REMEDY, authorities
+from edged.capture.sources.hardware import Hardware, hardware_for
 from edged.capture.sources.kinds import Kind
 from edged.capture.sources.stream import OpenError, OpenFileError, RefusedError
 from edged.capture.sources.transport import OPTIONS, descriptors, transport_of
@@ -37,11 +37,13 @@ class Opened:
 
     Attributes:
         container: FFmpeg's.
+        hardware: what it is decoded with, where its decoder works with that.
         transport: of RTSP: `tcp`, `udp` or `multicast`; else empty.
         device: where it is one.
     """
 
     container: InputContainer
+    hardware: Hardware
     transport: str = ""
     device: OpenDevice | None = None
 
@@ -67,26 +69,28 @@ def open_container(spec: CameraSpec, kind: Kind, location: str) -> Opened:
         CameraError: it cannot be opened.
     """
     _quiet()
+    hardware = hardware_for(spec.acceleration)
     if kind is Kind.DEVICE:
-        device = open_device(spec, acceleration=_wanted_acceleration(spec))
-        return Opened(device.container, device=device)
+        device = open_device(spec, acceleration=hardware.acceleration)
+        return Opened(device.container, hardware, device=device)
     # An absolute path cannot be taken for a protocol.
     address = os.path.abspath(spec.source) if kind is Kind.VIDEO else lower_scheme(spec.source)
     if kind is Kind.VIDEO and os.path.exists(address) and os.path.getsize(address) == 0:
         raise DamagedFile(f"{location!r} is empty (0 bytes)")
     before = descriptors()
-    container = _open(address, spec, kind, location)
-    return Opened(container, transport_of(before) if scheme_of(address).startswith("rtsp") else "")
+    container = _open(address, spec, kind, location, hardware)
+    transport = transport_of(before) if scheme_of(address).startswith("rtsp") else ""
+    return Opened(container, hardware, transport)
 
 
-def _open(address: str, spec: CameraSpec, kind: Kind, location: str) -> InputContainer:
+def _open(address: str, spec: CameraSpec, kind: Kind, location: str, hardware: Hardware) -> InputContainer:
     try:
         return av.open(
             address,
             options=options_of(spec),
             metadata_errors="replace",
             timeout=(spec.open_timeout_s, spec.read_timeout_s),
-            hwaccel=_wanted_acceleration(spec),
+            hwaccel=hardware.acceleration,
         )
     except av.error.ExitError as exc:
         raise OpenError(f"{location} cannot be opened: no answer within {spec.open_timeout_s:.1f} s") from exc
@@ -168,17 +172,3 @@ def rate_of(track: Track) -> float:
     """Frames per second that the track claims; 0 where it claims none or one above `MAX_FPS`."""
     rate = float(track.guessed_rate or track.average_rate or 0)
     return rate if 0 < rate <= MAX_FPS else 0.0
-
-
-def _wanted_acceleration(spec: CameraSpec) -> HWAccel | None:
-    """The first hardware decoder that works here, with fallback to software; None where none is there or wanted."""
-    if spec.acceleration != "any":
-        return None
-    codec = av.Codec("h264", "r")
-    for name in hwdevices_available():
-        try:
-            HWAccel(name).create(codec)
-        except (av.FFmpegError, NotImplementedError, ValueError, RuntimeError):
-            continue
-        return HWAccel(name, allow_software_fallback=True)
-    return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from edged.capture.sources.kinds import Kind, kind_of
 from edged.capture.sources.pacing import Pacer
 from edged.capture.sources.pattern import Pattern, PatternStream
 from edged.capture.sources.pictures import PictureStream
-from edged.capture.sources.stream import Stream, StreamInfo
+from edged.capture.sources.stream import HardwareLost, Stream, StreamInfo
 from edged.capture.spec import CameraSpec
 from edged.core.errors import CameraError, DataError
 from edged.core.types import Pixels
@@ -93,6 +94,7 @@ class FrameReader:
         self._awaits = awaits
         self._good_s = time.monotonic()
         self._failing = False
+        self._begun = False  # the present stream gave a frame
         self._stream = self._open()
         self._pacer = self._new_pacer()
         self._offset_s = 0.0  # media time of earlier rounds of a loop
@@ -103,11 +105,13 @@ class FrameReader:
         self._skipped = 0
         self.bad = 0
         self._last_bad = ""
+        self._hardware_lost = ""
 
     @property
     def info(self) -> StreamInfo:
-        """What is being read."""
-        return self._stream.info
+        """What is being read; after a hardware decoder failed, the decoder's name says why it is software."""
+        info = self._stream.info
+        return replace(info, decoder=f"{info.decoder} ({self._hardware_lost})") if self._hardware_lost else info
 
     @property
     def damaged(self) -> int:
@@ -194,7 +198,7 @@ class FrameReader:
         )
 
     def _grab(self) -> bool:
-        if self._stream.grab():
+        if self._grab_in_software_at_last():
             if not self._failing:  # a frame that is never retrieved counts as good
                 self._good_s = time.monotonic()
             return True
@@ -209,7 +213,27 @@ class FrameReader:
         self._round_good = self._round_bad = 0
         return self._stream.grab()
 
+    def _grab_in_software_at_last(self) -> bool:
+        try:
+            grabbed = self._stream.grab()
+            self._begun |= grabbed
+            return grabbed
+        except HardwareLost as exc:
+            self._hardware_lost = str(exc)
+        # Until this reader ends: a device that failed once would cost a picture again and again.
+        self._spec = replace(self._spec, acceleration="none")
+        reached_s = self._stream.position_s if self._begun else -math.inf
+        self._damaged_before += self._stream.damaged
+        self._stream.close()
+        self._stream = self._open()
+        found = self._stream.grab()
+        self._begun = found
+        while found and not self._stream.info.live and self._stream.position_s <= reached_s:
+            found = self._stream.grab()
+        return found
+
     def _open(self) -> Stream:
+        self._begun = False
         return open_stream(self._spec, awaits=self._await, rest=self._rest)
 
     def _rest(self, seconds: float, reason: str) -> None:

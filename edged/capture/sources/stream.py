@@ -21,6 +21,10 @@ class RefusedError(OpenError):
     """The source refused the credentials."""
 
 
+class HardwareLost(CameraError):
+    """The hardware decoder failed under way; the source may be opened again without it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What is being read.

@@ -10,7 +10,7 @@ struct Limits {
 };
 
 struct FrameEntry {
-    const unsigned char* pixels;  // (height, width, 3) BGR in device memory, rows without padding
+    const unsigned char* pixels;  // BGR: (height, width, 3), rows without padding; NV12: (height, width) luma
     int width;
     int height;
     int resized_w;
@@ -19,4 +19,13 @@ struct FrameEntry {
     int pad_top;
     float to_frame_x;  // frame pixels a network pixel
     float to_frame_y;
+    const unsigned char* chroma;  // NV12: (ceil(height / 2), ceil(width / 2), 2) differences of blue, of red; BGR: null
+    int luma_pitch;  // bytes from row to row; this and all below are of NV12
+    int chroma_pitch;
+    int black;       // luma of black
+    int luma_gain;   // this and all below in 1/65536
+    int red_of_red;  // levels of red a step of the difference of red
+    int green_of_blue;
+    int green_of_red;
+    int blue_of_blue;
 };

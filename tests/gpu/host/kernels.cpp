@@ -41,6 +41,8 @@ const Entry kEntries[] = {
     ENTRY(decode, decode_write_f32, DecodeArgs, true),   ENTRY(decode, decode_write_f16, DecodeArgs, true),
     ENTRY(preprocess, preprocess_f32, PreprocessArgs, false),
     ENTRY(preprocess, preprocess_f16, PreprocessArgs, false),
+    ENTRY(preprocess, preprocess_nv12_f32, PreprocessArgs, false),
+    ENTRY(preprocess, preprocess_nv12_f16, PreprocessArgs, false),
     ENTRY(nms, nms_admit, NmsArgs, true),                ENTRY(nms, nms_rank, NmsArgs, true),
     ENTRY(nms, nms_greedy, NmsArgs, true),               ENTRY(rows, rows_pick, RowsArgs, true),
 };
