@@ -14,7 +14,7 @@ from provisioning.commands import recipe
 COMMANDS = (
     *("dataset", "train", "val"),
     *("fetch", "import_weights", "export", "sample", "quantize", "patch", "build", "verify"),
-    *("store_list", "show", "activate", "rollback"),
+    *("store_list", "show", "activate", "rollback", "push", "pull"),
 )
 
 

@@ -19,6 +19,7 @@ need mosquitto mosquitto 'every test of the publisher and the daemon: a real bro
 need mosquitto_sub mosquitto-clients 'clients of the broker that are not ours'
 need g++ g++ 'the kernels on this processor, the stub driver, our machine code; without it they are skipped'
 need openssl openssl 'TLS to the broker'
+need docker-registry docker-registry 'bundles in a real OCI registry'
 need xz xz-utils 'the files for a GPU machine'
 if [ "${1:-}" = all ]; then
   need nft nftables 'a network that loses packets'

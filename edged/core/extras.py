@@ -13,6 +13,7 @@ EXTRAS_WITH: dict[str, tuple[str, ...]] = {
     "cuda": ("gpu", "rtx"),
     "pynvml": ("gpu", "rtx"),
     "matplotlib": ("train",),
+    "cryptography": ("provision",),
     "onnx": ("provision",),
     "onnx_graphsurgeon": ("provision",),
     "onnxslim": ("provision",),

@@ -1,0 +1,88 @@
+"""Puts a pulled bundle into the store and activates it, if it runs on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.bundle import Bundle
+from edged.core.errors import EdgedError
+from edged.core.types import Thresholds
+from edged.cpu.choice import choose_graph
+from edged.cpu.detector import CpuDetector
+from edged.store.links import point
+from provisioning.bundle_files import require_verified
+from provisioning.registry.artifact import Blob
+from provisioning.registry.connection import Connection
+from provisioning.registry.pull import pull
+from provisioning.store import Store, require_name
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The active bundle; whether that changed; its digest in the registry before, if it was another; bytes fetched."""
+
+    bundle: Bundle
+    changed: bool
+    before: str
+    fetched_bytes: int
+
+
+def install(
+    connection: Connection, digest: str, blobs: Mapping[str, Blob], folder: Path, store: Store, *, name: str = ""
+) -> Installed:
+    """Pull, store, try on ONNX Runtime, and activate. After any error the active bundle is what it was before.
+
+    Args:
+        connection: to the repository.
+        digest, blobs: from `resolve`.
+        folder: for downloads; kept after a failure, so that the next call goes on.
+        store: gets the bundle.
+        name: in the store; empty for the bundle's own.
+
+    Raises:
+        DataError: damaged, or quantised and never verified.
+        Unreachable, EdgedError: see `pull`.
+    """
+    pulled = pull(connection, digest, blobs, folder, store.root)
+    manifest = dataclasses.replace(pulled.manifest, name=require_name(name or pulled.manifest.name))
+    # What runs without an engine and without INT8 is float32, which needs no verification.
+    plain = manifest.precision != "int8" and not manifest.engines
+    if not plain:
+        require_verified(manifest, store=store.root)
+    with store.locked():
+        before = _pulled_before(store, manifest.name)
+        entry = next((each for each in store.entries() if each.name == manifest.name), None)
+        bundle = store.add(manifest, pulled.files)
+        changed = entry is None or not entry.active or bundle.directory.name != entry.digest
+        if changed:
+            try:
+                bundle = _activated(store, bundle, unverified=plain)
+            except BaseException:
+                _put_back(store, manifest.name, entry.digest if entry else "")
+                raise
+    return Installed(bundle, changed, before if before != digest else "", pulled.fetched_bytes)
+
+
+def _pulled_before(store: Store, name: str) -> str:
+    try:
+        return store.open(name).manifest.provenance.get("registry_digest", "")
+    except EdgedError:
+        return ""
+
+
+def _activated(store: Store, bundle: Bundle, *, unverified: bool) -> Bundle:
+    """Try the bundle on ONNX Runtime, which tests itself on a picture, and activate it."""
+    graph = choose_graph(bundle.manifest, "auto").file
+    CpuDetector(bundle, thresholds=Thresholds(), threads=1, file=graph).close()
+    return store.activate(bundle.manifest.name, unverified=unverified)
+
+
+def _put_back(store: Store, name: str, digest: str) -> None:
+    """The name leads to what it led to before, or is gone."""
+    if digest:
+        point(store.root, name, digest)
+    else:
+        (store.root / name).unlink(missing_ok=True)
