@@ -2,102 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import json
 import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from edged.core.bundle import Bundle
 from provisioning.__main__ import main
 from provisioning.store import Store
-from tests.brokers import make_certificates
-from tests.handmade import write_bundle
-
-HASHED = "$2b$04$raiqqHqjY1N.CXZ0RNarO.XEPqquLUOTRDtFBeas9BfdmxmEtFJm."  # of the password below
-PASSWORD = "correct horse"
-CONFIG = """\
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {root}}}}}
-http: {{addr: "localhost:{port}", tls: {{certificate: {tls}/server.pem, key: {tls}/server.key}}}}
-auth: {{htpasswd: {{realm: boxes, path: {passwords}}}}}
-"""
-
-
-@dataclass(frozen=True)
-class Box:
-    """The registry as a test sees it: its host, its data, and options that reach it."""
-
-    host: str
-    data: Path
-    keys: Path
-    access: list[str]
-
-    def push(self, store: Path, tag: str, *how: str) -> int:
-        signed = how or ("--key", str(self.keys / "bundles.key"))
-        return main(["push", "squares", f"{self.host}/boxes/yard:{tag}", "--store", str(store), *signed, *self.access])
-
-    def pull(self, folder: Path, tag: str, *more: str, key: str = "bundles.pub") -> int:
-        places = ["--store", str(folder / "models"), "--work", str(folder / "work")]
-        wanted = ["--verify-key", str(self.keys / key)]
-        return main(["pull", f"{self.host}/boxes/yard:{tag}", *wanted, *places, *self.access, *more])
-
-    def blob(self, sha256: str) -> Path:
-        return self.data / "docker/registry/v2/blobs/sha256" / sha256[:2] / sha256 / "data"
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    folder = tmp_path_factory.mktemp("registry")
-    tls = make_certificates(folder / "tls").folder
-    for name in ("bundles", "other"):
-        make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key"]
-        subprocess.run(make, cwd=folder, check=True, capture_output=True)
-        out = ["openssl", "ec", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub"]
-        subprocess.run(out, cwd=folder, check=True, capture_output=True)
-        (folder / f"{name}.key").chmod(0o600)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "passwords").write_text(f"boxes:{HASHED}\n")
-    config = CONFIG.format(root=folder / "data", port=port, tls=tls, passwords=folder / "passwords")
-    (folder / "config.yml").write_text(config)
-    secret = base64.b64encode(f"boxes:{PASSWORD}".encode()).decode()
-    (folder / "auth.json").write_text(json.dumps({"auths": {f"localhost:{port}": {"auth": secret}}}))
-    (folder / "auth.json").chmod(0o600)
-    access = ["--ca-file", str(tls / "ca.pem"), "--credentials", str(folder / "auth.json")]
-    with subprocess.Popen(
-        ["docker-registry", "serve", str(folder / "config.yml")], stderr=subprocess.DEVNULL
-    ) as server:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("localhost", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield Box(f"localhost:{port}", folder / "data", folder, access)
-        server.terminate()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pusher")
-    bundle = Bundle.open(write_bundle(root / "bundle", input_wh=(64, 64)))
-    Store(root / "models").add(bundle.manifest, {name: bundle.read(name) for name in bundle.manifest.files})
-    return root / "models"
-
-
-def active(folder: Path) -> str:
-    bundle = Store(folder / "models").active()
-    return bundle.directory.name if bundle else ""
+from tests.provisioning.registry.boxes import Box, active, add_bundle
 
 
 def test_a_box_pulls_what_another_pushed_and_a_second_time_nothing(
@@ -134,11 +50,8 @@ def test_what_the_pinned_key_did_not_sign_is_refused(
     assert box.push(store, "seen") == 0
     assert box.pull(tmp_path, "seen") == 0
     before = active(tmp_path)
-    other = tmp_path / "other"
-    bundle = Store(store).open("squares")
-    manifest = dataclasses.replace(bundle.manifest, licence=f"another {key}")
-    Store(other).add(manifest, {name: bundle.read(name) for name in manifest.files})
-    assert box.push(other, "doubtful", *(how or ())) == 0
+    add_bundle(tmp_path / "other", store, licence=f"another {key}")
+    assert box.push(tmp_path / "other", "doubtful", *(how or ())) == 0
     assert box.pull(tmp_path, "doubtful", key=key) == code
     assert said in capsys.readouterr().err
     assert active(tmp_path) == before
