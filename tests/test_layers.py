@@ -156,7 +156,7 @@ PROVISIONING_ALLOWED: dict[str, set[str]] = {
             "frames",
             "importing",
         ),
-        *("quantize", "revision", "store", "training", "verify"),
+        *("quantize", "registry", "revision", "store", "training", "verify"),
     },
     "commands": {
         *(

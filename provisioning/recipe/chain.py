@@ -62,6 +62,18 @@ class Chain:
         needs_frames = self.settings.precision == "int8" or (self.maker is not None and bool(self.settings.frames))
         frames = self._frames() if needs_frames else None
         quantised = self._quantize(exported, frames) if self.settings.precision == "int8" and frames else None
+        return self._made(exported, quantised, frames)
+
+    def run_from(self, model: Output) -> Output:
+        """Make the rest from a bundle's portable files in `model`, with its manifest: see `write_manifest`.
+
+        Raises:
+            EdgedError: a stage failed; the outputs of the stages before it stay.
+        """
+        frames = self._frames() if self.settings.frames else None
+        return self._made(model, model if self.settings.precision == "int8" else None, frames)
+
+    def _made(self, exported: Output, quantised: Output | None, frames: Output | None) -> Output:
         patched = self._patch(exported, quantised)
         engine = self._engine(patched) if self.maker is not None else None
         bundled = self._bundle(exported, quantised, patched, engine)
@@ -108,7 +120,7 @@ class Chain:
             if settings.precision == "int8":  # better said before frames are sampled than after
                 require_quantisable(exported.manifest)
             (folder / MODEL).write_bytes(exported.onnx)
-            _write_manifest(folder, exported.manifest)
+            write_manifest(folder, exported.manifest)
 
         return self.workshop.make("export", {**inputs, "licence": weights.licence}, work)
 
@@ -146,7 +158,7 @@ class Chain:
             for name, content in result.files(cache).items():
                 (folder / name).write_bytes(content)
             manifest = dataclasses.replace(before, calibration=result.facts())
-            _write_manifest(folder, manifest)
+            write_manifest(folder, manifest)
 
         return self.workshop.make("quantize", inputs, work)
 
@@ -161,7 +173,7 @@ class Chain:
             model = onnx.load(str(source.folder / (MODEL_INT8 if quantised else MODEL)))
             models = engine_models(manifest, model, typed=typed, threshold=settings.prenms_score_threshold)
             save_engine_models(folder, models)
-            _write_manifest(folder, models.manifest)
+            write_manifest(folder, models.manifest)
 
         return self.workshop.make("patch", inputs, work)
 
@@ -194,7 +206,8 @@ class Chain:
             plugin = patched.folder / PLUGIN_MODEL
             files |= {PLUGIN_MODEL: plugin} if plugin.is_file() else {}
             if quantised is not None:
-                files |= {name: quantised.folder / name for name in (MODEL_INT8, MODEL_INT8_CPU, CALIBRATION)}
+                made = (quantised.folder / name for name in (MODEL_INT8, MODEL_INT8_CPU, CALIBRATION))
+                files |= {path.name: path for path in made if path.is_file()}  # one that was pulled may lack some
             if engine is not None:
                 files |= engine_files(engine.folder, _engine_record(engine.folder))
             manifest = dataclasses.replace(
@@ -261,6 +274,11 @@ def kept_report(output: Output) -> Report | None:
     return read_kept(path, read_report) if path.exists() else None
 
 
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Keep the manifest as far as a stage knows it, for the next."""
+    (folder / _MANIFEST_PART).write_text(manifest.to_json(), "utf-8")
+
+
 def _present(maker: EngineMaker | None) -> EngineMaker:
     if maker is None:
         raise DataError("no engine can be built on this machine")
@@ -269,10 +287,6 @@ def _present(maker: EngineMaker | None) -> EngineMaker:
 
 def _engine_record(folder: Path) -> EngineRecord:
     return read_kept(folder / ENGINE_RECORD, lambda text: EngineRecord.from_json(json.loads(text)))
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    (folder / _MANIFEST_PART).write_text(manifest.to_json(), "utf-8")
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -15,8 +15,9 @@ from provisioning.build.maker import EngineMaker, warnings_of
 from provisioning.command_line import command_line
 from provisioning.recipe.chain import Chain, bundle_content, kept_report
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
+from provisioning.recipe.pulled import find_bundle, with_engine, without_engine
 from provisioning.recipe.settings import ProvisionSettings
-from provisioning.recipe.weights import obtain
+from provisioning.recipe.weights import Weights, obtain
 from provisioning.recipe.workshop import Output, Workshop
 from provisioning.store import Store
 
@@ -54,13 +55,20 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
     """
     workshop = Workshop(Path(settings.work), force=force, dry_run=dry_run, say=say)
     with workshop.locked():
-        weights = obtain(settings, workshop)
+        origin = find_bundle(settings) if settings.source else obtain(settings, workshop)
         maker, reason = maker_or_reason(settings)
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")
         for warning in warnings_of(maker, settings.precision) if maker else ():
             say(f"{'engine':<9} {warning}")
-        last = Chain(settings, workshop, maker).run(weights)
+        if isinstance(origin, Weights):
+            last = Chain(settings, workshop, maker).run(origin)
+        elif maker is not None:
+            last = with_engine(origin, settings, workshop, maker)
+        else:
+            installed = without_engine(origin, settings, workshop)
+            bundle, changed = (installed.bundle, installed.changed) if installed else (None, False)
+            return Outcome((), bundle, changed, _left(settings, workshop, maker, reason))
         left = _left(settings, workshop, maker, reason)
         if dry_run:
             return Outcome(tuple(workshop.outputs), None, changed=False, left=left)

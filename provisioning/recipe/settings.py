@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edged.config.hints import hint
 from edged.config.lines import Key, line_of
 from edged.config.toml import Document, read_toml
-from edged.core.errors import ConfigError
+from edged.core.errors import ConfigError, UsageError
 from edged.core.manifest import MAX_SIDE
 from edged.core.paths import MODELS, STATE_DIR
 from provisioning.build.maker import GPU_NAME, MOST_BATCH, WORKSPACE_MB
 from provisioning.families.recognised import PixelName
 from provisioning.quantize.thresholds import Method
+from provisioning.registry.reference import SCHEME, parse_reference
 
 SECTION = "provision"
 _VARIABLE = "EDGED_PROVISION__"
@@ -34,6 +35,12 @@ class ProvisionSettings(BaseModel):
         weights: a known name (`yolov5n`, `yolov5s@6.2`, `yolox-tiny`), an address, or a `.pt` or `.onnx` file.
         dataset: a data-set YAML to train on, in place of `weights`.
         train_arguments: further options of `edged-provision train`.
+        source: `oci://registry/name:tag` or `...@sha256:...`: a bundle that was made elsewhere.
+        verify_key: public key (PEM) that its signature must be of.
+        unsigned: take it without a signature.
+        ca_file: certificates (PEM) to trust beside those of the system, of the registry.
+        credentials: file in the form of docker's `config.json`; empty for the usual places.
+        plain_http: reach the registry without TLS.
         sha256: expected digest of the download, 64 hexadecimal digits.
         trust_first: accept the first download if no digest is known, and expect its digest from then on.
         licence: of the weights, if the file does not say.
@@ -70,6 +77,12 @@ class ProvisionSettings(BaseModel):
     weights: str = ""
     dataset: str = ""
     train_arguments: list[str] = []
+    source: str = ""
+    verify_key: str = ""
+    unsigned: bool = False
+    ca_file: str = ""
+    credentials: str = ""
+    plain_http: bool = False
     sha256: str = Field("", pattern=r"^([0-9a-fA-F]{64})?$")
     trust_first: bool = False
     licence: str = ""
@@ -127,11 +140,29 @@ class ProvisionSettings(BaseModel):
 
     @model_validator(mode="after")
     def _belong_together(self) -> ProvisionSettings:
-        if bool(self.weights) == bool(self.dataset):
-            raise ValueError("needs either weights (a file, name or address) or dataset (a YAML to train on)")
-        if self.precision == "int8" and not self.frames:
+        if [bool(self.weights), bool(self.dataset), bool(self.source)].count(True) != 1:
+            raise ValueError(
+                "needs one of weights (a file, name or address), dataset (a YAML to train on) and source (oci://...)"
+            )
+        if self.source and bool(self.verify_key) == self.unsigned:
+            raise ValueError(
+                "source needs either verify_key (a public key that its bundle is signed by) or unsigned = true"
+            )
+        if self.precision == "int8" and not self.frames and not self.source:
             raise ValueError('precision = "int8" needs frames = ["video.mp4", ...] to calibrate and verify on')
         return self
+
+    @field_validator("source")
+    @classmethod
+    def _possible_source(cls, text: str) -> str:
+        if text and not text.startswith(SCHEME):
+            raise ValueError(f"must be {SCHEME}registry/name:tag or {SCHEME}registry/name@sha256:...")
+        if text:
+            try:
+                parse_reference(text)
+            except UsageError as exc:
+                raise ValueError(str(exc)) from exc
+        return text
 
     @property
     def input_wh(self) -> tuple[int, int] | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +12,8 @@ import pytest
 
 from edged.core.bundle import Bundle
 from edged.core.errors import BundleMismatch, ConfigError, DetectorError, EdgedError, NotInstalled, UsageError
-from edged.core.manifest import EngineRecord
 from provisioning.build import find
 from provisioning.build.bundle_engine import add_engine
-from provisioning.build.maker import engine_file
 from provisioning.importing import Exported
 from provisioning.recipe import chain
 from provisioning.recipe import run as run_module
@@ -25,6 +22,7 @@ from provisioning.recipe.settings import ProvisionSettings
 from provisioning.store import Store
 from provisioning.verify.stage import verify_bundle
 from tests.handmade_list import list_manifest, list_model
+from tests.provisioning.fake_maker import FakeMaker
 from tests.provisioning.recipe.conftest import Make
 
 
@@ -38,49 +36,6 @@ def fresh(outcome: Outcome) -> list[str]:
 
 def active(settings: ProvisionSettings) -> Bundle | None:
     return Store(Path(settings.store)).active()
-
-
-class FakeMaker:
-    """A machine that builds engines, without one."""
-
-    def __init__(
-        self, *, typed: bool, decode: Literal["plugin", "kernel"], runs_here: bool = True, gpu: str = "Fake"
-    ) -> None:
-        self.gpu = gpu
-        self.typed = typed
-        self.decode = decode
-        self.built: list[bytes] = []
-        self.runs_here = runs_here
-        self.title = "TensorRT 10.13.3"
-        self.passed_over = ""
-
-    def warning(self, precision: str) -> str:
-        return f"nothing speaks for {precision}"
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "tensorrt": "10.13.3",
-            "gpu": self.gpu,
-            "compute_capability": "8.7",
-            "decode": self.decode,
-            "plugin": "1",
-        }
-
-    def without_plugin(self) -> FakeMaker:
-        other = copy.copy(self)
-        other.decode = "kernel"
-        return other
-
-    def build(
-        self, model: Path, folder: Path, *, precision: str, batch: tuple[int, int, int], workspace_mb: int
-    ) -> EngineRecord:
-        assert workspace_mb == 1024
-        self.built.append(model.read_bytes())
-        (folder / "engine.plan").write_bytes(b"plan")
-        (folder / "timing.cache").write_bytes(b"timing")
-        name = engine_file(precision, self.gpu, ())
-        return EngineRecord(name, "10.13.3", self.gpu, "8.7", precision, self.decode, "1", batch)
 
 
 @pytest.mark.parametrize(("typed", "decode", "last"), [(True, "plugin", "YoloLayer_TRT"), (False, "kernel", "Sigmoid")])

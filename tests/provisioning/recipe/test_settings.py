@@ -54,7 +54,10 @@ def test_other_tables_are_none_of_its_business(tmp_path: Path) -> None:
         pytest.param(
             'precision = "int8"', ':1: [provision]: precision = "int8" needs frames', id="int8-without-frames"
         ),
-        pytest.param('dataset = "d.yaml"', ":1: [provision]: needs either weights", id="two-origins"),
+        pytest.param('dataset = "d.yaml"', ":1: [provision]: needs one of weights", id="two-origins"),
+        pytest.param('source = "oci://a.org/b:1"', ":1: [provision]: needs one of weights", id="weights-and-source"),
+        pytest.param('source = "a.org/b:1"', ":3: [provision] source: must be oci://", id="source-form"),
+        pytest.param('source = "oci://a.org/b"', ":3: [provision] source: 'oci://a.org/b' does not name", id="no-tag"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_line(tmp_path: Path, line: str, said: str) -> None:
@@ -67,7 +70,8 @@ def test_a_wrong_key_is_named_with_its_line(tmp_path: Path, line: str, said: str
     ("text", "said"),
     [
         pytest.param("[mqtt]\n", r"has no \[provision\] table", id="no-table"),
-        pytest.param("[provision]\n", "needs either weights", id="empty"),
+        pytest.param("[provision]\n", "needs one of weights", id="empty"),
+        pytest.param('[provision]\nsource = "oci://a.org/b:1"\n', "source needs either verify_key", id="no-key"),
         pytest.param("[provision\n", "not valid TOML", id="torn"),
     ],
 )

@@ -20,7 +20,7 @@ HASHED = "$2b$04$raiqqHqjY1N.CXZ0RNarO.XEPqquLUOTRDtFBeas9BfdmxmEtFJm."  # of th
 PASSWORD = "correct horse"
 CONFIG = """\
 version: 0.1
-log: {{level: error}}
+log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}}}
 http: {{addr: "localhost:{port}", tls: {{certificate: {tls}/server.pem, key: {tls}/server.key}}}}
 auth: {{htpasswd: {{realm: boxes, path: {passwords}}}}}

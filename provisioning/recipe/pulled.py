@@ -1,0 +1,107 @@
+"""The recipe of a box that takes its bundle from a registry, and builds only its own engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edged.core.bundle import MODEL_INT8
+from edged.core.errors import ConfigError
+from provisioning.build.maker import EngineMaker
+from provisioning.recipe.chain import Chain, write_manifest
+from provisioning.recipe.settings import ProvisionSettings
+from provisioning.recipe.workshop import Output, Workshop
+from provisioning.registry.artifact import Blob
+from provisioning.registry.connection import Access, Connection
+from provisioning.registry.install import Installed, install
+from provisioning.registry.pull import pull, resolve
+from provisioning.registry.reference import parse_reference
+from provisioning.registry.signature import public_key
+from provisioning.store import Store
+
+DOWNLOADS = "registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A signed bundle in a registry, before anything of it is fetched."""
+
+    connection: Connection
+    digest: str
+    blobs: Mapping[str, Blob]
+
+
+def find_bundle(settings: ProvisionSettings) -> Found:
+    """What `source` means now.
+
+    Raises:
+        ConfigError: the key, the authorities or the credentials cannot be used, or the registry refuses them.
+        DataError: not a bundle, or not signed by the key.
+        Unreachable: the registry does not answer.
+    """
+    path = {name: Path(text).expanduser() if text else None for name, text in _files(settings).items()}
+    key = public_key(path["verify_key"]) if path["verify_key"] else None
+    access = Access(settings.plain_http, path["ca_file"], path["credentials"])
+    connection = Connection(parse_reference(settings.source), access)
+    digest, blobs = resolve(connection, key)
+    return Found(connection, digest, blobs)
+
+
+def with_engine(found: Found, settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker) -> Output:
+    """Pull what is portable, then build and verify this device's engine. The last output holds the bundle.
+
+    An INT8 graph in it decides over `precision`.
+
+    Raises:
+        ConfigError: there is nothing to verify the engine on, or no INT8 graph for `precision`.
+        EdgedError: a stage failed; the outputs of the stages before it stay.
+    """
+    int8 = MODEL_INT8 in found.blobs
+    if settings.precision == "int8" and not int8:
+        raise ConfigError(f"{settings.source} has no INT8 graph", remedy='say precision = "fp16", or push one that has')
+    if int8 and not settings.frames:
+        raise ConfigError(
+            f"{settings.source} is quantised, and frames is empty: this device's engine cannot be verified",
+            remedy='name some in [provision], e.g. frames = ["rtsp://camera/stream"]',
+        )
+    ordered = settings.model_copy(update={"precision": "int8"}) if int8 else settings
+    return Chain(ordered, workshop, maker).run_from(_pulled(found, ordered, workshop))
+
+
+def without_engine(found: Found, settings: ProvisionSettings, workshop: Workshop) -> Installed | None:
+    """Pull, try on ONNX Runtime and activate; None in a dry run.
+
+    Raises:
+        EdgedError: see `install`; the active bundle is what it was before.
+    """
+    if workshop.dry_run:
+        workshop.say(f"{'pull':<9} would take {found.digest}")
+        return None
+    folder = workshop.root / DOWNLOADS
+    installed = install(
+        found.connection, found.digest, found.blobs, folder, Store(Path(settings.store)), name=settings.name
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    workshop.say(f"{'pull':<9} {found.digest}: {installed.fetched_bytes:,} bytes fetched")
+    return installed
+
+
+def _pulled(found: Found, settings: ProvisionSettings, workshop: Workshop) -> Output:
+    downloads = workshop.root / DOWNLOADS
+
+    def work(folder: Path) -> None:
+        whole = pull(found.connection, found.digest, found.blobs, downloads, Path(settings.store))
+        for name, place in whole.files.items():
+            shutil.copyfile(place, folder / name)
+        # Engines that came along are of other devices, and the report is of another machine.
+        write_manifest(folder, dataclasses.replace(whole.manifest, name=settings.name, engines=(), report={}))
+        shutil.rmtree(downloads, ignore_errors=True)
+
+    return workshop.make("pull", {"digest": found.digest, "name": settings.name}, work)
+
+
+def _files(settings: ProvisionSettings) -> dict[str, str]:
+    return {name: getattr(settings, name) for name in ("verify_key", "ca_file", "credentials")}
