@@ -55,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     if args.json:
         path = str(installed.bundle.directory)
-        facts = {"digest": digest, "bundle": path, "changed": installed.changed, "moved": installed.before}
+        facts = {"digest": digest, "bundle": path, "changed": installed.changed, "before": installed.before}
         say_json({**facts, "fetched_bytes": installed.fetched_bytes})
         return 0
     if installed.before:
-        say(f"the bundle behind {connection.reference} is another one: {installed.before} before, now {digest}")
+        say(f"{installed.bundle.manifest.name} is another bundle now: {digest}, {installed.before} before")
     say(f"{digest}: {human_bytes(installed.fetched_bytes)} fetched")
     say(active_line(installed.bundle) if installed.changed else "nothing to do: it is up to date and active")
     return 0

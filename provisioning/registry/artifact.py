@@ -64,7 +64,7 @@ def image(files: Mapping[str, Blob]) -> bytes:
     """
     layers = [
         {
-            **descriptor(BUNDLE_MANIFEST if name == MANIFEST else BUNDLE_FILE, blob),
+            **descriptor(_media_type(name), blob),
             "annotations": {TITLE: name},
         }
         for name, blob in sorted(files.items(), key=lambda item: (item[0] != MANIFEST, item[0]))
@@ -95,9 +95,10 @@ def read_image(content: bytes, *, where: str) -> dict[str, Blob]:
         if whole["mediaType"] != IMAGE or whole.get("artifactType") != BUNDLE:
             raise DataError(f"{where} is not a bundle but {whole.get('artifactType') or whole['mediaType']!r}")
         named = [(layer["annotations"][TITLE], read_descriptor(layer)) for layer in whole["layers"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        types = [layer["mediaType"] for layer in whole["layers"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise DataError(f"{where} is not a bundle: misshapen image manifest ({exc!r})") from exc
-    problem = _problem(named)
+    problem = _problem(named) or _strange_type([name for name, _ in named], types)
     if problem:
         raise DataError(f"{where}: {problem}; refused")
     return dict(named)
@@ -134,6 +135,19 @@ def _problem(named: list[tuple[Any, Blob]]) -> str:
     if sizes[MANIFEST] > MAX_MANIFEST_BYTES or large or sum(sizes.values()) > MOST_BYTES:
         return f"{large or 'it'} is larger than a bundle may be ({sum(sizes.values())} bytes in all)"
     return ""
+
+
+def _strange_type(names: list[str], types: list[Any]) -> str:
+    """Which file is of another media type than it should be; empty where none is."""
+    for name, found in zip(names, types, strict=True):
+        expected = _media_type(name)
+        if found != expected:
+            return f"{name!r} is of media type {str(found)[:100]!r}, expected {expected!r}"
+    return ""
+
+
+def _media_type(name: str) -> str:
+    return BUNDLE_MANIFEST if name == MANIFEST else BUNDLE_FILE
 
 
 def require_same(manifest: Manifest, files: Mapping[str, Blob], *, where: str) -> None:

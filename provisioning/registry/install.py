@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edged.core.bundle import Bundle
+from edged.core.bundle import ACTIVE, Bundle
 from edged.core.errors import EdgedError
 from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
-from edged.store.links import point
+from edged.store.links import digest_of, point
 from provisioning.bundle_files import require_verified
 from provisioning.registry.artifact import Blob
 from provisioning.registry.connection import Connection
@@ -52,17 +53,13 @@ def install(
     plain = manifest.precision != "int8" and not manifest.engines
     if not plain:
         require_verified(manifest, store=store.root)
-    with store.locked():
+    with store.locked(), _name_kept(store, manifest.name):
         before = _pulled_before(store, manifest.name)
         entry = next((each for each in store.entries() if each.name == manifest.name), None)
         bundle = store.add(manifest, pulled.files)
         changed = entry is None or not entry.active or bundle.directory.name != entry.digest
         if changed:
-            try:
-                bundle = _activated(store, bundle, unverified=plain)
-            except BaseException:
-                _put_back(store, manifest.name, entry.digest if entry else "")
-                raise
+            bundle = _activated(store, bundle, unverified=plain)
     return Installed(bundle, changed, before if before != digest else "", pulled.fetched_bytes)
 
 
@@ -80,9 +77,16 @@ def _activated(store: Store, bundle: Bundle, *, unverified: bool) -> Bundle:
     return store.activate(bundle.manifest.name, unverified=unverified)
 
 
-def _put_back(store: Store, name: str, digest: str) -> None:
-    """The name leads to what it led to before, or is gone."""
-    if digest:
-        point(store.root, name, digest)
-    else:
-        (store.root / name).unlink(missing_ok=True)
+@contextlib.contextmanager
+def _name_kept(store: Store, name: str) -> Iterator[None]:
+    """After an error the name leads to what it led to before, or is gone, unless the new bundle is active by then."""
+    before, active = digest_of(store.root, name), digest_of(store.root, ACTIVE)
+    try:
+        yield
+    except BaseException:
+        if digest_of(store.root, ACTIVE) == active and digest_of(store.root, name) != before:
+            if before:
+                point(store.root, name, before)
+            else:
+                (store.root / name).unlink(missing_ok=True)
+        raise

@@ -18,16 +18,15 @@ from edged.core.bundle import MANIFEST, OBJECTS
 from edged.core.errors import DataError, EdgedError, Unreachable
 from edged.core.manifest import Manifest
 from provisioning.files import file_sha256
-from provisioning.registry.artifact import IMAGE, Blob, digest_of, read_descriptor, read_image, require_same
+from provisioning.registry.artifact import Blob, digest_of, read_descriptor, read_image, require_same
 from provisioning.registry.connection import Connection, NotThere, PastEnd
+from provisioning.registry.contents import MOST_PAYLOAD_BYTES, read_manifest, read_payload
 from provisioning.registry.signature import ANNOTATION, PAYLOAD, is_signed, signature_tag
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 _BLOCK_BYTES = 1 << 18
-_MOST_MANIFEST_BYTES = 4 << 20
-_MOST_PAYLOAD_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def resolve(connection: Connection, key: ec.EllipticCurvePublicKey | None) -> tu
         ConfigError, Unreachable, EdgedError: the registry refuses or does not answer.
     """
     reference = connection.reference
-    content = _manifest(connection, reference.digest or reference.tag)
+    content = read_manifest(connection, reference.digest or reference.tag)
     digest = digest_of(content)
     if reference.digest not in {"", digest}:
         raise DataError(f"{reference}: the registry gave a manifest of {digest}; refused")
@@ -173,27 +172,16 @@ def _broken(connection: Connection, have: int, blob: Blob, why: str) -> Unreacha
     )
 
 
-def _manifest(connection: Connection, which: str) -> bytes:
-    with connection.send("GET", f"manifests/{which}", headers={"Accept": IMAGE}) as answer:
-        return _bounded(connection, answer.read(_MOST_MANIFEST_BYTES + 1), _MOST_MANIFEST_BYTES)
-
-
-def _bounded(connection: Connection, content: bytes, most: int) -> bytes:
-    if len(content) > most:
-        raise DataError(f"{connection.reference}: a manifest or signature of more than {most} bytes; refused")
-    return content
-
-
 def _require_signed(connection: Connection, key: ec.EllipticCurvePublicKey, digest: str) -> None:
     try:
-        layers = json.loads(_manifest(connection, signature_tag(digest)))["layers"]
+        layers = json.loads(read_manifest(connection, signature_tag(digest)))["layers"]
         signed = any(_signs(connection, key, layer, digest) for layer in layers if layer["mediaType"] == PAYLOAD)
     except NotThere:
         raise DataError(
             f"{connection.reference} ({digest}) is not signed; refused",
             remedy="push it with --key, or insist with unsigned = true (--unsigned)",
         ) from None
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise DataError(f"{connection.reference}: its signature is misshapen ({exc!r}); refused") from exc
     if not signed:
         raise DataError(
@@ -204,11 +192,9 @@ def _require_signed(connection: Connection, key: ec.EllipticCurvePublicKey, dige
 
 def _signs(connection: Connection, key: ec.EllipticCurvePublicKey, layer: Mapping[str, object], digest: str) -> bool:
     blob, notes = read_descriptor(layer), layer["annotations"]
-    if not isinstance(notes, dict) or blob.size > _MOST_PAYLOAD_BYTES:
+    if not isinstance(notes, dict) or blob.size > MOST_PAYLOAD_BYTES:
         return False
-    with connection.send("GET", f"blobs/{blob.digest}") as answer:
-        content = _bounded(connection, answer.read(_MOST_PAYLOAD_BYTES + 1), _MOST_PAYLOAD_BYTES)
-    return is_signed(key, content, str(notes[ANNOTATION]), digest)
+    return is_signed(key, read_payload(connection, blob.digest), str(notes[ANNOTATION]), digest)
 
 
 def _there(store: Path, folder: Path, blobs: Mapping[str, Blob]) -> dict[str, Path]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
-from urllib.parse import quote, urljoin
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -22,7 +20,8 @@ from provisioning.registry.artifact import (
     image,
     is_known,
 )
-from provisioning.registry.connection import Connection, NotThere
+from provisioning.registry.connection import Connection
+from provisioning.registry.contents import put_manifest, upload
 from provisioning.registry.signature import ANNOTATION, PAYLOAD, payload, sign, signature_tag
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -62,30 +61,14 @@ def push(bundle: Bundle, connection: Connection, key: ec.EllipticCurvePrivateKey
         bundle.read(name)
         files[name] = Blob(f"sha256:{record.sha256}", record.bytes)
     for name, blob in files.items():
-        _upload(connection, blob, text if name == MANIFEST else bundle.directory / name)
-    _upload(connection, blob_of(EMPTY_CONTENT), EMPTY_CONTENT)
+        upload(connection, blob, text if name == MANIFEST else bundle.directory / name)
+    upload(connection, blob_of(EMPTY_CONTENT), EMPTY_CONTENT)
     content = image(files)
     digest = digest_of(content)
     if key is not None:
         _sign(connection, digest, key)
-    _put(connection, connection.reference.tag, content)
+    put_manifest(connection, connection.reference.tag, content)
     return digest
-
-
-def _upload(connection: Connection, blob: Blob, content: bytes | Path) -> None:
-    try:
-        connection.send("HEAD", f"blobs/{blob.digest}").close()
-        return
-    except NotThere:
-        pass
-    with connection.send("POST", "blobs/uploads/", body=b"") as answer:
-        place = urljoin(answer.url, answer.headers.get("Location", ""))
-    joined = f"{place}{'&' if '?' in place else '?'}digest={quote(blob.digest)}"
-    connection.send("PUT", joined, body=content).close()
-
-
-def _put(connection: Connection, tag: str, content: bytes) -> None:
-    connection.send("PUT", f"manifests/{tag}", body=content, content_type=IMAGE).close()
 
 
 def _sign(connection: Connection, digest: str, key: ec.EllipticCurvePrivateKey) -> None:
@@ -94,7 +77,7 @@ def _sign(connection: Connection, digest: str, key: ec.EllipticCurvePrivateKey) 
     layers = {"type": "layers", "diff_ids": [digest_of(said)]}
     config = json.dumps({"architecture": "", "os": "", "config": {}, "rootfs": layers}).encode()
     for content in (said, config):
-        _upload(connection, blob_of(content), content)
+        upload(connection, blob_of(content), content)
     layer = {**descriptor(PAYLOAD, blob_of(said)), "annotations": {ANNOTATION: sign(key, said)}}
     whole = {
         "schemaVersion": 2,
@@ -102,4 +85,4 @@ def _sign(connection: Connection, digest: str, key: ec.EllipticCurvePrivateKey) 
         "config": descriptor(CONFIG, blob_of(config)),
         "layers": [layer],
     }
-    _put(connection, signature_tag(digest), json.dumps(whole).encode())
+    put_manifest(connection, signature_tag(digest), json.dumps(whole).encode())

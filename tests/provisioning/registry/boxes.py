@@ -65,7 +65,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def serving(config: Path, port: int) -> Iterator[None]:
     """Run `docker-registry`, from when it listens."""
-    with subprocess.Popen(["docker-registry", "serve", str(config)], stderr=subprocess.DEVNULL) as server:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(["docker-registry", "serve", str(config)], stdout=quiet, stderr=quiet) as server:
         try:
             for _ in range(100):
                 with socket.socket() as probe:
