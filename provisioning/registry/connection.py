@@ -115,7 +115,8 @@ class Connection:
             return self._once(method, url, headers or {}, body, content_type)
         except HTTPError as exc:
             with exc:
-                challenge = exc.headers.get("WWW-Authenticate", "")
+                # Another host, to which the registry led, gets no password by asking for one.
+                challenge = exc.headers.get("WWW-Authenticate", "") if self._is_registry(exc.url) else ""
                 if exc.code != HTTPStatus.UNAUTHORIZED or not self._authorize(challenge):
                     raise self._refused(exc) from exc
         try:
@@ -128,7 +129,7 @@ class Connection:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | Path | None, content_type: str
     ) -> HTTPResponse:
         request = Request(url, method=method, headers={"User-Agent": "edged-provision", **headers})  # noqa: S310
-        if self._authorization and urlsplit(url).netloc == self.reference.host:
+        if self._authorization and self._is_registry(url):
             request.add_unredirected_header("Authorization", self._authorization)
         if body is None:
             return self._opened(request)
@@ -163,8 +164,11 @@ class Connection:
             )
         return Unreachable(said, remedy="check its name and the network; the active bundle is as it was")
 
-    def _refused(self, exc: HTTPError) -> EdgedError:
+    def _refused(self, exc: HTTPError, *, token: bool = False) -> EdgedError:
         what = f"registry {self.reference.host} answered {exc.code} {exc.reason} to {self.reference.repository}"
+        if not token and not self._is_registry(exc.url) and exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            other = f"{urlsplit(exc.url).hostname}, to which registry {self.reference.host} leads,"
+            return Unreachable(f"{other} answered {exc.code} {exc.reason}", remedy="try again later")
         if exc.code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             had = "refuses the password" if self._user_password else "wants a password"
             return ConfigError(
@@ -177,6 +181,9 @@ class Connection:
         if exc.code >= HTTPStatus.INTERNAL_SERVER_ERROR or exc.code == HTTPStatus.TOO_MANY_REQUESTS:
             return Unreachable(what, remedy="try again later")
         return EdgedError(what)
+
+    def _is_registry(self, url: str) -> bool:
+        return _place(url) == _place(self._base)
 
     def _require_safe(self, url: str) -> None:
         if not self._access.plain_http and urlsplit(url).scheme != "https":
@@ -209,11 +216,21 @@ class Connection:
             token = said.get("token") or said["access_token"]
         except HTTPError as exc:
             with exc:
-                raise self._refused(exc) from exc
+                raise self._refused(exc, token=True) from exc
         except (ValueError, KeyError, AttributeError, OSError, HTTPException) as exc:
             raise Unreachable(f"{redact(realm)} gave no token for {self.reference.host}") from exc
         remember([str(token)])
         return str(token)
+
+
+def _place(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port, however they are spelt."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return parts.scheme, parts.hostname or "", port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:

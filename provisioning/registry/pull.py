@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shutil
 import time
@@ -18,10 +17,10 @@ from edged.core.bundle import MANIFEST, OBJECTS
 from edged.core.errors import DataError, EdgedError, Unreachable
 from edged.core.manifest import Manifest
 from provisioning.files import file_sha256
-from provisioning.registry.artifact import Blob, digest_of, read_descriptor, read_image, require_same
-from provisioning.registry.connection import Connection, NotThere, PastEnd
-from provisioning.registry.contents import MOST_PAYLOAD_BYTES, read_manifest, read_payload
-from provisioning.registry.signature import ANNOTATION, PAYLOAD, is_signed, signature_tag
+from provisioning.registry.artifact import Blob, digest_of, read_image, require_same
+from provisioning.registry.connection import Connection, PastEnd
+from provisioning.registry.contents import read_manifest
+from provisioning.registry.signed import require_signed
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def resolve(connection: Connection, key: ec.EllipticCurvePublicKey | None) -> tu
     if reference.digest not in {"", digest}:
         raise DataError(f"{reference}: the registry gave a manifest of {digest}; refused")
     if key is not None:
-        _require_signed(connection, key, digest)
+        require_signed(connection, key, digest)
     return digest, read_image(content, where=str(reference))
 
 
@@ -170,31 +169,6 @@ def _broken(connection: Connection, have: int, blob: Blob, why: str) -> Unreacha
         f"registry {connection.reference.host} broke off after {have} of {blob.size} bytes: {why}",
         remedy="what came is kept; the same command goes on",
     )
-
-
-def _require_signed(connection: Connection, key: ec.EllipticCurvePublicKey, digest: str) -> None:
-    try:
-        layers = json.loads(read_manifest(connection, signature_tag(digest)))["layers"]
-        signed = any(_signs(connection, key, layer, digest) for layer in layers if layer["mediaType"] == PAYLOAD)
-    except NotThere:
-        raise DataError(
-            f"{connection.reference} ({digest}) is not signed; refused",
-            remedy="push it with --key, or insist with unsigned = true (--unsigned)",
-        ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise DataError(f"{connection.reference}: its signature is misshapen ({exc!r}); refused") from exc
-    if not signed:
-        raise DataError(
-            f"{connection.reference} ({digest}) has no signature of the pinned key; refused",
-            remedy="push it with the key that belongs to verify_key; the active bundle is as it was",
-        )
-
-
-def _signs(connection: Connection, key: ec.EllipticCurvePublicKey, layer: Mapping[str, object], digest: str) -> bool:
-    blob, notes = read_descriptor(layer), layer["annotations"]
-    if not isinstance(notes, dict) or blob.size > MOST_PAYLOAD_BYTES:
-        return False
-    return is_signed(key, read_payload(connection, blob.digest), str(notes[ANNOTATION]), digest)
 
 
 def _there(store: Path, folder: Path, blobs: Mapping[str, Blob]) -> dict[str, Path]:

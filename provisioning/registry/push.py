@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edged.core.bundle import MANIFEST, Bundle
 from edged.core.manifest import Manifest
 from edged.gpu.tensorrt import RTX
-from provisioning.registry.artifact import (
-    EMPTY_CONTENT,
-    IMAGE,
-    Blob,
-    blob_of,
-    descriptor,
-    digest_of,
-    image,
-    is_known,
-)
+from provisioning.registry.artifact import EMPTY_CONTENT, Blob, blob_of, digest_of, image, is_known
 from provisioning.registry.connection import Connection
 from provisioning.registry.contents import put_manifest, upload
-from provisioning.registry.signature import ANNOTATION, PAYLOAD, payload, sign, signature_tag
-
-CONFIG = "application/vnd.oci.image.config.v1+json"
+from provisioning.registry.signed import add_signature
 
 
 def portable(bundle: Bundle) -> Manifest:
@@ -66,23 +54,6 @@ def push(bundle: Bundle, connection: Connection, key: ec.EllipticCurvePrivateKey
     content = image(files)
     digest = digest_of(content)
     if key is not None:
-        _sign(connection, digest, key)
+        add_signature(connection, key, digest)
     put_manifest(connection, connection.reference.tag, content)
     return digest
-
-
-def _sign(connection: Connection, digest: str, key: ec.EllipticCurvePrivateKey) -> None:
-    """Store the signature where cosign looks for it, under a tag that is the digest."""
-    said = payload(connection.reference.repository, digest)
-    layers = {"type": "layers", "diff_ids": [digest_of(said)]}
-    config = json.dumps({"architecture": "", "os": "", "config": {}, "rootfs": layers}).encode()
-    for content in (said, config):
-        upload(connection, blob_of(content), content)
-    layer = {**descriptor(PAYLOAD, blob_of(said)), "annotations": {ANNOTATION: sign(key, said)}}
-    whole = {
-        "schemaVersion": 2,
-        "mediaType": IMAGE,
-        "config": descriptor(CONFIG, blob_of(config)),
-        "layers": [layer],
-    }
-    put_manifest(connection, signature_tag(digest), json.dumps(whole).encode())

@@ -47,6 +47,21 @@ def test_a_tag_that_moved_is_said_and_followed_and_a_digest_stays(
     assert active(tmp_path) == first
 
 
+def test_a_second_key_signs_beside_the_first_and_none_signs_twice(
+    box: Box, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_bundle(tmp_path / "next", store, licence="signed twice")
+    for key in ("bundles", "other", "bundles"):
+        capsys.readouterr()
+        assert box.push(tmp_path / "next", "twice", "--key", str(box.keys / f"{key}.key")) == 0
+    digest = capsys.readouterr().out.split()[1].rstrip(",")
+    for key in ("bundles.pub", "other.pub"):
+        assert box.pull(tmp_path / key, "twice", key=key) == 0
+    tag = box.data / "docker/registry/v2/repositories/boxes/yard/_manifests/tags" / f"{digest.replace(':', '-')}.sig"
+    whole = json.loads(box.blob((tag / "current/link").read_text().removeprefix("sha256:")).read_text())
+    assert len(whole["layers"]) == 2
+
+
 def test_scripts_are_told_in_json_what_was_pulled(
     box: Box, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
