@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from edged.core.paths import STATE_DIR
@@ -50,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
     access = Access(args.plain_http, args.ca_file, args.credentials)
     connection = Connection(parse_reference(args.source), access)
     digest, blobs = resolve(connection, key)
-    folder = args.work / "registry"
-    installed = install(connection, digest, blobs, folder, Store(args.store), name=args.name)
-    shutil.rmtree(folder, ignore_errors=True)
+    installed = install(connection, digest, blobs, args.work / "registry", Store(args.store), name=args.name)
     if args.json:
         path = str(installed.bundle.directory)
         facts = {"digest": digest, "bundle": path, "changed": installed.changed, "before": installed.before}

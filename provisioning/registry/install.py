@@ -13,7 +13,8 @@ from edged.core.errors import EdgedError
 from edged.core.types import Thresholds
 from edged.cpu.choice import choose_graph
 from edged.cpu.detector import CpuDetector
-from edged.store.links import digest_of, point
+from edged.store.links import LOCK, digest_of, point
+from edged.store.lock import FileLock
 from provisioning.bundle_files import require_verified
 from provisioning.registry.artifact import Blob
 from provisioning.registry.connection import Connection
@@ -39,28 +40,46 @@ def install(
     Args:
         connection: to the repository.
         digest, blobs: from `resolve`.
-        folder: for downloads; kept after a failure, so that the next call goes on.
+        folder: for downloads; what is in it is kept after a failure, so that the next call goes on.
         store: gets the bundle.
         name: in the store; empty for the bundle's own.
 
     Raises:
         DataError: damaged, or quantised and never verified.
-        Unreachable, EdgedError: see `pull`.
+        Unreachable, EdgedError: see `pull`; or another process downloads into `folder`.
     """
-    pulled = pull(connection, digest, blobs, folder, store.root)
-    manifest = dataclasses.replace(pulled.manifest, name=require_name(name or pulled.manifest.name))
-    # What runs without an engine and without INT8 is float32, which needs no verification.
-    plain = manifest.precision != "int8" and not manifest.engines
-    if not plain:
-        require_verified(manifest, store=store.root)
-    with store.locked(), _name_kept(store, manifest.name):
-        before = _pulled_before(store, manifest.name)
-        entry = next((each for each in store.entries() if each.name == manifest.name), None)
-        bundle = store.add(manifest, pulled.files)
-        changed = entry is None or not entry.active or bundle.directory.name != entry.digest
-        if changed:
-            bundle = _activated(store, bundle, unverified=plain)
+    with _alone(folder):
+        pulled = pull(connection, digest, blobs, folder, store.root)
+        manifest = dataclasses.replace(pulled.manifest, name=require_name(name or pulled.manifest.name))
+        # What runs without an engine and without INT8 is float32, which needs no verification.
+        plain = manifest.precision != "int8" and not manifest.engines
+        if not plain:
+            require_verified(manifest, store=store.root)
+        with store.locked(), _name_kept(store, manifest.name):
+            before = _pulled_before(store, manifest.name)
+            entry = next((each for each in store.entries() if each.name == manifest.name), None)
+            bundle = store.add(manifest, pulled.files)
+            changed = entry is None or not entry.active or bundle.directory.name != entry.digest
+            if changed:
+                bundle = _activated(store, bundle, unverified=plain)
     return Installed(bundle, changed, before if before != digest else "", pulled.fetched_bytes)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else downloads into `folder`, which is emptied after success."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise EdgedError(
+            f"{folder} cannot be made: {exc.strerror}", remedy="run as the user who owns it, or choose --work DIR"
+        ) from exc
+    with FileLock(folder / LOCK):
+        yield
+        with contextlib.suppress(OSError):  # the bundle is active
+            for path in folder.iterdir():
+                if path.name != LOCK:
+                    path.unlink(missing_ok=True)
 
 
 def _pulled_before(store: Store, name: str) -> str:

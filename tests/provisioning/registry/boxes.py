@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import socket
 import subprocess
 import time
@@ -76,8 +75,3 @@ def serving(config: Path, port: int) -> Iterator[None]:
             yield
         finally:
             server.terminate()
-
-
-def sha256(content: bytes) -> str:
-    """A digest as registries write it."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

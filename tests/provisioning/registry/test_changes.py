@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edged.store.lock import FileLock
 from edged.store.trials import Refusal, Trials, write_trials
 from provisioning.store import Store
 from tests.provisioning.registry.boxes import Box, active, add_bundle
@@ -60,6 +61,20 @@ def test_a_second_key_signs_beside_the_first_and_none_signs_twice(
     tag = box.data / "docker/registry/v2/repositories/boxes/yard/_manifests/tags" / f"{digest.replace(':', '-')}.sig"
     whole = json.loads(box.blob((tag / "current/link").read_text().removeprefix("sha256:")).read_text())
     assert len(whole["layers"]) == 2
+
+
+def test_two_pulls_at_once_do_not_write_into_each_others_files(
+    box: Box, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert box.push(store, "at-once") == 0
+    downloads = tmp_path / "work/registry"
+    downloads.mkdir(parents=True)
+    with FileLock(downloads / ".lock"):
+        assert box.pull(tmp_path, "at-once") == 70
+    assert f"{downloads} is in use by process" in capsys.readouterr().err
+    assert not active(tmp_path)
+    assert box.pull(tmp_path, "at-once") == 0
+    assert [path.name for path in downloads.iterdir()] == [".lock"], "downloads are left behind"
 
 
 def test_scripts_are_told_in_json_what_was_pulled(
