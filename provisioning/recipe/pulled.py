@@ -16,7 +16,7 @@ from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.workshop import Output, Workshop
 from provisioning.registry.artifact import Blob
 from provisioning.registry.connection import Access, Connection
-from provisioning.registry.install import Installed, install
+from provisioning.registry.install import Installed, alone_in, install
 from provisioning.registry.pull import pull, resolve
 from provisioning.registry.reference import parse_reference
 from provisioning.registry.signature import public_key
@@ -80,11 +80,8 @@ def without_engine(found: Found, settings: ProvisionSettings, workshop: Workshop
     if workshop.dry_run:
         workshop.say(f"{'pull':<9} would take {found.digest}")
         return None
-    folder = workshop.root / DOWNLOADS
-    installed = install(
-        found.connection, found.digest, found.blobs, folder, Store(Path(settings.store)), name=settings.name
-    )
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, store = workshop.root / DOWNLOADS, Store(Path(settings.store))
+    installed = install(found.connection, found.digest, found.blobs, folder, store, name=settings.name)
     workshop.say(f"{'pull':<9} {found.digest}: {installed.fetched_bytes:,} bytes fetched")
     return installed
 
@@ -93,12 +90,12 @@ def _pulled(found: Found, settings: ProvisionSettings, workshop: Workshop) -> Ou
     downloads = workshop.root / DOWNLOADS
 
     def work(folder: Path) -> None:
-        whole = pull(found.connection, found.digest, found.blobs, downloads, Path(settings.store))
-        for name, place in whole.files.items():
-            shutil.copyfile(place, folder / name)
+        with alone_in(downloads):
+            whole = pull(found.connection, found.digest, found.blobs, downloads, Path(settings.store))
+            for name, place in whole.files.items():
+                shutil.copyfile(place, folder / name)
         # Engines that came along are of other devices, and the report is of another machine.
         write_manifest(folder, dataclasses.replace(whole.manifest, name=settings.name, engines=(), report={}))
-        shutil.rmtree(downloads, ignore_errors=True)
 
     return workshop.make("pull", {"digest": found.digest, "name": settings.name}, work)
 

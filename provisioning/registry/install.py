@@ -48,7 +48,7 @@ def install(
         DataError: damaged, or quantised and never verified.
         Unreachable, EdgedError: see `pull`; or another process downloads into `folder`.
     """
-    with _alone(folder):
+    with alone_in(folder):
         pulled = pull(connection, digest, blobs, folder, store.root)
         manifest = dataclasses.replace(pulled.manifest, name=require_name(name or pulled.manifest.name))
         # What runs without an engine and without INT8 is float32, which needs no verification.
@@ -66,8 +66,12 @@ def install(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else downloads into `folder`, which is emptied after success."""
+def alone_in(folder: Path) -> Iterator[None]:
+    """While in it nobody else downloads into `folder`, which is emptied after success.
+
+    Raises:
+        EdgedError: another process does, or it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
