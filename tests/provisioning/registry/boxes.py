@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from edged.core.bundle import Bundle
 from provisioning.__main__ import main
@@ -65,6 +68,8 @@ def free_port() -> int:
 def serving(config: Path, port: int) -> Iterator[None]:
     """Run `docker-registry`, from when it listens."""
     quiet = subprocess.DEVNULL
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
     with subprocess.Popen(["docker-registry", "serve", str(config)], stdout=quiet, stderr=quiet) as server:
         try:
             for _ in range(100):
