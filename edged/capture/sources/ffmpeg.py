@@ -266,7 +266,8 @@ class FfmpegStream:
         live = kind is not Kind.VIDEO and not stored
         codec = track.codec_context
         way = opened.hardware.way(codec.name, used=codec.is_hwaccel)
-        form = f" {codec.pix_fmt}" * (kind is Kind.DEVICE)
+        # `pix_fmt` of a decoder that does not know its format yet crashes PyAV 17.
+        form = f" {codec.format.name}" if kind is Kind.DEVICE and codec.format else ""
         decoder = f"FFMPEG {codec.name}{form}, {way}"
         rate = fps if live else fps or DEFAULT_FPS
         return StreamInfo(decoder=decoder, live=live, fps=rate, may_freeze=True, transport=opened.transport)
