@@ -27,11 +27,15 @@ DOWNLOADS = "registry"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A signed bundle in a registry, before anything of it is fetched."""
+    """A bundle in a registry, before anything of it is fetched."""
 
     connection: Connection
     digest: str
     blobs: Mapping[str, Blob]
+
+    def suited(self, settings: ProvisionSettings) -> ProvisionSettings:
+        """The settings for this bundle: an INT8 graph in it decides over `precision`."""
+        return settings.model_copy(update={"precision": "int8"}) if MODEL_INT8 in self.blobs else settings
 
 
 def find_bundle(settings: ProvisionSettings) -> Found:
@@ -42,9 +46,8 @@ def find_bundle(settings: ProvisionSettings) -> Found:
         DataError: not a bundle, or not signed by the key.
         Unreachable: the registry does not answer.
     """
-    path = {name: Path(text).expanduser() if text else None for name, text in _files(settings).items()}
-    key = public_key(path["verify_key"]) if path["verify_key"] else None
-    access = Access(settings.plain_http, path["ca_file"], path["credentials"])
+    key = public_key(Path(settings.verify_key).expanduser()) if settings.verify_key else None
+    access = Access(settings.plain_http, _given(settings.ca_file), _given(settings.credentials))
     connection = Connection(parse_reference(settings.source), access)
     digest, blobs = resolve(connection, key)
     return Found(connection, digest, blobs)
@@ -53,22 +56,24 @@ def find_bundle(settings: ProvisionSettings) -> Found:
 def with_engine(found: Found, settings: ProvisionSettings, workshop: Workshop, maker: EngineMaker) -> Output:
     """Pull what is portable, then build and verify this device's engine. The last output holds the bundle.
 
-    An INT8 graph in it decides over `precision`.
+    Args:
+        found: the bundle.
+        settings: those that suit it.
+        workshop: keeps the outputs of the stages.
+        maker: builds the engine.
 
     Raises:
         ConfigError: there is nothing to verify the engine on, or no INT8 graph for `precision`.
         EdgedError: a stage failed; the outputs of the stages before it stay.
     """
-    int8 = MODEL_INT8 in found.blobs
-    if settings.precision == "int8" and not int8:
+    if settings.precision == "int8" and MODEL_INT8 not in found.blobs:
         raise ConfigError(f"{settings.source} has no INT8 graph", remedy='say precision = "fp16", or push one that has')
-    if int8 and not settings.frames:
+    if settings.precision == "int8" and not settings.frames:
         raise ConfigError(
             f"{settings.source} is quantised, and frames is empty: this device's engine cannot be verified",
             remedy='name some in [provision], e.g. frames = ["rtsp://camera/stream"]',
         )
-    ordered = settings.model_copy(update={"precision": "int8"}) if int8 else settings
-    return Chain(ordered, workshop, maker).run_from(_pulled(found, ordered, workshop))
+    return Chain(settings, workshop, maker).run_from(_pulled(found, settings, workshop))
 
 
 def without_engine(found: Found, settings: ProvisionSettings, workshop: Workshop) -> Installed | None:
@@ -100,5 +105,5 @@ def _pulled(found: Found, settings: ProvisionSettings, workshop: Workshop) -> Ou
     return workshop.make("pull", {"digest": found.digest, "name": settings.name}, work)
 
 
-def _files(settings: ProvisionSettings) -> dict[str, str]:
-    return {name: getattr(settings, name) for name in ("verify_key", "ca_file", "credentials")}
+def _given(path: str) -> Path | None:
+    return Path(path).expanduser() if path else None

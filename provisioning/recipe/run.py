@@ -15,7 +15,7 @@ from provisioning.build.maker import EngineMaker, warnings_of
 from provisioning.command_line import command_line
 from provisioning.recipe.chain import Chain, bundle_content, kept_report
 from provisioning.recipe.kept_engines import records_of, with_kept_engines
-from provisioning.recipe.pulled import find_bundle, with_engine, without_engine
+from provisioning.recipe.pulled import Found, find_bundle, with_engine, without_engine
 from provisioning.recipe.settings import ProvisionSettings
 from provisioning.recipe.weights import Weights, obtain
 from provisioning.recipe.workshop import Output, Workshop
@@ -56,6 +56,8 @@ def run_recipe(settings: ProvisionSettings, *, force: bool, dry_run: bool, say: 
     workshop = Workshop(Path(settings.work), force=force, dry_run=dry_run, say=say)
     with workshop.locked():
         origin = find_bundle(settings) if settings.source else obtain(settings, workshop)
+        if isinstance(origin, Found):
+            settings = origin.suited(settings)
         maker, reason = maker_or_reason(settings)
         if reason:
             say(f"{'engine':<9} left for the device: {reason}")

@@ -98,8 +98,9 @@ def test_an_engine_of_a_quantised_bundle_needs_frames_to_be_verified_on(tmp_path
     connection = Connection(parse_reference(source), Access())
     blobs = {name: Blob(f"sha256:{'0' * 64}", 1) for name in ("manifest.json", "model.onnx", "model.int8.onnx")}
     workshop = Workshop(tmp_path, force=False, dry_run=False, say=lambda _line: None)
+    quantised = Found(connection, "", blobs)
     with pytest.raises(ConfigError, match="frames is empty"):
-        with_engine(Found(connection, "", blobs), settings, workshop, KERNEL)
+        with_engine(quantised, quantised.suited(settings), workshop, KERNEL)
     del blobs["model.int8.onnx"]
     wanted = settings.model_copy(update={"precision": "int8"})
     with pytest.raises(ConfigError, match="has no INT8 graph"):
