@@ -11,12 +11,11 @@ import pytest
 
 from edged.core.letterbox import PAD_GREY, Letterbox
 from edged.core.types import Pixels, Thresholds
-from edged.cpu.preprocess import to_network_input
 from edged.gpu.layout import Header, PreprocessArgs
 from edged.gpu.stages import preprocess_launch
-from tests.bilinear import letterboxed
 from tests.gpu.ground import GROUNDS, Ground, ground_named
 from tests.gpu.host_kernels import args_bytes
+from tests.gpu.nv12 import grey_levels_apart, on_cpu
 
 Array = np.ndarray[Any, Any]
 
@@ -43,14 +42,6 @@ def run_preprocess(images: Sequence[Pixels], network_wh: tuple[int, int], *, on:
     )
     on.run(launch)
     return out
-
-
-def on_cpu(image: Pixels, network_wh: tuple[int, int]) -> Array:
-    return to_network_input(letterboxed(image, network_wh))
-
-
-def grey_levels_apart(got: Array, wanted: Array) -> float:
-    return float(np.abs(got - wanted).max() * 255)
 
 
 @pytest.fixture(params=GROUNDS)
